@@ -1,0 +1,125 @@
+import { spawn, type ChildProcess } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { once } from "node:events"
+import type { Contender } from "./contender.js"
+import { until } from "./wait.js"
+
+const READY_LIMIT_MS = 30_000
+const STOP_LIMIT_MS = 10_000
+
+/** A broker under test: a process of its own with a temporary folder of its own. */
+export class BrokerProcess {
+  port = 0
+  /** From the spawn to ready, in milliseconds. */
+  readyMs = 0
+  readonly folder = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
+  private child: ChildProcess | undefined
+  private errors = ""
+
+  private readonly contender: Contender
+
+  constructor(contender: Contender) {
+    this.contender = contender
+  }
+
+  /** Starts the broker, or starts it again on the same folder, and waits until it is ready. */
+  async start(): Promise<void> {
+    const port = await freePort()
+    const { program, args } = this.contender.command(this.folder, port)
+    const startedAt = performance.now()
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] })
+    this.child = child
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (this.errors = (this.errors + text).slice(-4000)))
+    this.port = this.contender.announces ? await announcedPort(child, () => this.errors) : await openPort(child, port, () => this.errors)
+    this.readyMs = performance.now() - startedAt
+  }
+
+  /** Process id of the running broker. */
+  get pid(): number {
+    return this.child?.pid ?? 0
+  }
+
+  /** What the broker wrote to stderr last. */
+  get stderr(): string {
+    return this.errors
+  }
+
+  /** Memory of the process that is backed by no file, in bytes (RssAnon of Linux). */
+  memory(): number {
+    const line = /RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))
+    return Number(line?.[1] ?? Number.NaN) * 1024
+  }
+
+  /** Sends the signal, waits for the end (at most 10 s, then SIGKILL) and keeps the folder. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, "exit")
+    child.kill(signal)
+    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS)
+    await ended
+    clearTimeout(timer)
+  }
+
+  /** Stops the broker and removes its folder. */
+  async remove(): Promise<void> {
+    await this.stop("SIGKILL")
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+async function announcedPort(child: ChildProcess, errors: () => string): Promise<number> {
+  if (!child.stdout) throw new Error("the broker has no stdout")
+  const lines = createInterface({ input: child.stdout })
+  const timer = setTimeout(() => lines.close(), READY_LIMIT_MS)
+  try {
+    for await (const line of lines) {
+      const port = readyPort(line)
+      if (port !== undefined) return port
+    }
+  } finally {
+    clearTimeout(timer)
+    lines.close()
+    child.stdout.resume()
+  }
+  throw new Error(`the broker did not announce its port: ${errors()}`)
+}
+
+function readyPort(line: string): number | undefined {
+  if (!line.startsWith("{")) return undefined
+  const event: unknown = JSON.parse(line)
+  if (typeof event !== "object" || event === null || !("event" in event) || event.event !== "ready" || !("port" in event)) return undefined
+  return Number(event.port)
+}
+
+async function openPort(child: ChildProcess, port: number, errors: () => string): Promise<number> {
+  child.stdout?.resume()
+  const open = await until(() => child.exitCode !== null || accepts(port), READY_LIMIT_MS)
+  if (!open || child.exitCode !== null) throw new Error(`the broker did not open port ${port}: ${errors()}`)
+  return port
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1" })
+    const answer = (open: boolean): void => {
+      socket.destroy()
+      resolve(open)
+    }
+    socket.once("connect", () => answer(true)).once("error", () => answer(false))
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const address = server.address()
+  server.close()
+  await once(server, "close")
+  if (address === null || typeof address === "string") throw new Error("no free port")
+  return address.port
+}

@@ -1,0 +1,73 @@
+import { execFileSync } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** A broker that can be benched. */
+export interface Contender {
+  name: string
+  /** Program and arguments for a broker with its data in `folder`; `port` is free. */
+  command(folder: string, port: number): { program: string; args: string[] }
+  /** True when the broker prints `{"event":"ready","port":N}`; otherwise it is ready when a connection on `port` is accepted. */
+  announces: boolean
+  /** True when acknowledged messages survive a restart. */
+  durable: boolean
+}
+
+/** Settings of mosquitto in every measurement: no persistence, no queue limit, the in-flight window of this broker. */
+export const MOSQUITTO_SETTINGS = [
+  "allow_anonymous true",
+  "persistence false",
+  "max_queued_messages 0",
+  "max_queued_bytes 0",
+  "max_inflight_messages 100",
+  "set_tcp_nodelay true",
+  "log_type error",
+]
+
+const LAUNCHER = fileURLToPath(new URL("../bin/mqtt-broker.js", import.meta.url))
+
+/** The broker of this package, its data in files, every other option at its default. */
+export const own: Contender = {
+  name: "mqtt-broker",
+  command: (folder) => ({ program: process.execPath, args: [LAUNCHER, "start", "--port", "0", "--store", `file:${folder}`, "--json"] }),
+  announces: true,
+  durable: true,
+}
+
+/** mosquitto as it stands in PATH. */
+export const mosquitto: Contender = {
+  name: "mosquitto",
+  command: (folder, port) => {
+    const file = join(folder, "mosquitto.conf")
+    writeFileSync(file, [`listener ${port} 127.0.0.1`, ...MOSQUITTO_SETTINGS, ""].join("\n"))
+    return { program: "mosquitto", args: ["-c", file] }
+  },
+  announces: false,
+  durable: false,
+}
+
+/** Any command; `{port}` and `{dir}` in it are replaced. Without `{port}` it must announce its port as ours does. */
+export function custom(command: string): Contender {
+  return {
+    name: "custom",
+    command: (folder, port) => ({
+      program: "/bin/sh",
+      args: ["-c", `exec ${command.replaceAll("{port}", String(port)).replaceAll("{dir}", folder)}`],
+    }),
+    announces: !command.includes("{port}"),
+    durable: true,
+  }
+}
+
+/** Version of the mosquitto in PATH, `undefined` when there is none. */
+export function mosquittoVersion(): string | undefined {
+  try {
+    const help = execFileSync("mosquitto", ["-h"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+    return /version (\S+)/.exec(help)?.[1]
+  } catch (error) {
+    // `mosquitto -h` prints its help and exits with 1 or 3, depending on the version.
+    const output = error instanceof Error && "stdout" in error ? String(error.stdout) : ""
+    return /version (\S+)/.exec(output)?.[1]
+  }
+}

@@ -1,0 +1,59 @@
+/** Numbers to hold. A `ratio` is ours to mosquitto's in the same run and must not be smaller; a `limit` must not be passed. */
+export interface Gate {
+  scenario: string
+  /** Name of the value in the measurement. */
+  value: string
+  kind: "ratio" | "limit"
+  gate: number
+  aim: number
+}
+
+const clean = (qos: 0 | 1, gate: number, aim: number): Gate[] =>
+  ["1to1", "10to1", "1to100"].flatMap((shape) =>
+    ["", "-alternating"].map((topics): Gate => ({
+      scenario: `qos${qos}-${shape}${topics}`,
+      value: "received/s",
+      kind: "ratio",
+      gate,
+      aim,
+    })),
+  )
+
+const persistent = (name: string, gate: number, aim: number): Gate => ({
+  scenario: `persistent-${name}`,
+  value: "received/s",
+  kind: "ratio",
+  gate,
+  aim,
+})
+
+/** Every gate, in the order of the table. */
+export const GATES: readonly Gate[] = [
+  ...clean(0, 5, 10),
+  ...clean(1, 7, 12),
+  persistent("1-window1000", 4, 10),
+  persistent("1-window100", 1.5, 2.5),
+  persistent("10-window1000", 8, 20),
+  persistent("100-window1000", 8, 20),
+  { scenario: "queue-1", value: "queued/s", kind: "ratio", gate: 2, aim: 3 },
+  { scenario: "queue-1", value: "drained/s", kind: "ratio", gate: 2, aim: 3 },
+  { scenario: "queue-1000", value: "queued/s", kind: "ratio", gate: 0.4, aim: 1.5 },
+  { scenario: "queue-1000", value: "drained/s", kind: "ratio", gate: 1, aim: 2 },
+  { scenario: "puback-latency", value: "p50 / append", kind: "limit", gate: 4, aim: 2.5 },
+  { scenario: "puback-latency", value: "p99 / append", kind: "limit", gate: 20, aim: 8 },
+  { scenario: "idle-memory", value: "bytes/connection", kind: "limit", gate: 20_000, aim: 8000 },
+  { scenario: "start", value: "ready ms", kind: "limit", gate: 400, aim: 250 },
+  { scenario: "long-queue", value: "RssAnon MB after filling", kind: "limit", gate: 150, aim: 150 },
+  { scenario: "long-queue", value: "RssAnon MB after restart", kind: "limit", gate: 150, aim: 150 },
+  { scenario: "long-queue", value: "restart to ready ms", kind: "limit", gate: 1000, aim: 1000 },
+]
+
+/** How a number stands to its gate. */
+export type Verdict = "aim" | "gate" | "MISSED"
+
+/** Compares `number` (a ratio or a value, as the gate says) with the gate. */
+export function judge(gate: Gate, number: number): Verdict {
+  const reaches = (bound: number): boolean => (gate.kind === "ratio" ? number >= bound : number <= bound)
+  if (reaches(gate.aim)) return "aim"
+  return reaches(gate.gate) ? "gate" : "MISSED"
+}
