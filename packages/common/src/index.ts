@@ -1,1 +1,52 @@
-export {}
+export {
+  DEFAULT_HOST,
+  DEFAULT_KEEPALIVE_SECONDS,
+  DEFAULT_PORT,
+  DEFAULT_QOS,
+  DEFAULT_WEBSOCKET_PATH,
+  NEVER_EXPIRES,
+  REGISTERED_PORT,
+  REGISTERED_TLS_PORT,
+} from "./defaults.js"
+export {
+  BaseError,
+  CliError,
+  ERRORS,
+  messageOf,
+  systemCode,
+  usageError,
+  type ErrorCode,
+  type ErrorDetails,
+  type ErrorKind,
+} from "./errors.js"
+export { colorsFor, type ColorTarget } from "./colors.js"
+export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
+export { runMain } from "./run-main.js"
+export { listenForStop, type Stop, type StopSignal } from "./signals.js"
+export { isClosedPipe, outputError, writeOut } from "./output.js"
+export {
+  MAX_TOPIC_BYTES,
+  parseTopicFilter,
+  parseTopicName,
+  splitShare,
+  topicFilterProblem,
+  topicMatches,
+  topicNameProblem,
+} from "./topic.js"
+export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos, type Qos } from "./parsers.js"
+export {
+  flag,
+  list,
+  longFlag,
+  optional,
+  shortFlag,
+  value,
+  type OptionKind,
+  type OptionSpec,
+  type OptionTable,
+  type OptionValues,
+} from "./options/option-spec.js"
+export { applyOptions, resolveOptions, type OptionSource, type ResolvedOptions } from "./options/apply-options.js"
+export { normalizeArguments } from "./options/normalize-arguments.js"
+export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
+export { createProgram, prepareCommand, runProgram } from "./options/program.js"

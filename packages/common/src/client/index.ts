@@ -1,1 +1,1 @@
-export {}
+export { MqttClient } from "mqtt"

@@ -1,1 +1,7 @@
-export {}
+export { startBroker, type BrokerOptions, type TestBroker } from "./broker.js"
+export { cleanUp, onCleanUp } from "./clean-up.js"
+export { cliPath, runCli, runProcess, spawnCli, type CliName, type RunOptions, type RunResult } from "./cli.js"
+export { canConnect, freePort, hasMosquitto, startMosquitto, type Mosquitto } from "./mosquitto.js"
+export { RunningProcess, type ProcessEnd, type ProcessOptions } from "./running-process.js"
+export { randomId, temporaryFolder } from "./temporary.js"
+export { waitFor, type WaitOptions } from "./wait-for.js"

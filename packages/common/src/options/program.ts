@@ -1,0 +1,38 @@
+import { Command, CommanderError } from "commander"
+import { usageError } from "../errors.js"
+import { applyOptions } from "./apply-options.js"
+import { helpText, type CommandHelp } from "./help.js"
+import type { OptionTable } from "./option-spec.js"
+
+/** A commander program whose `--help` comes from `help` and `table`, and which throws instead of printing errors or ending the process. */
+export function createProgram(help: CommandHelp, table: OptionTable, version: string): Command {
+  const program = prepareCommand(new Command(help.name))
+  program.version(version, "--version", "print the version")
+  program.configureHelp({ formatHelp: () => helpText(help, table) })
+  return applyOptions(program, table)
+}
+
+/** Makes a command throw instead of ending the process; commands made with `.command()` inherit it. */
+export function prepareCommand(command: Command): Command {
+  return command
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .helpOption("--help", "print this help")
+    .showSuggestionAfterError(true)
+}
+
+/**
+ * Parses `args` (without node and script) and runs the action that matches. Help and version print to stdout and count as done.
+ * Throws a usage error (exit code 2) for a command line that commander cannot understand.
+ */
+export async function runProgram(program: Command, args: readonly string[]): Promise<void> {
+  try {
+    await program.parseAsync([...args], { from: "user" })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return
+    const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
+    const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
+    throw usageError(first, suggestion === "" ? `see ${program.name()} --help` : suggestion)
+  }
+}
