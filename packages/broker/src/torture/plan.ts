@@ -1,0 +1,53 @@
+import { Random } from "./random.js"
+
+const FEWEST_ACKNOWLEDGEMENTS = 50
+const LONGEST_WAIT_MS = 5
+const MOVES_PER_ROUND = 6
+
+/** Something that one client does once `afterAcknowledgements` of the round have come. */
+export interface Move {
+  afterAcknowledgements: number
+  kind: "leave" | "cut" | "come" | "takeOver" | "cutPublisher"
+  /** Index of the subscriber, or of the publisher for `cutPublisher`. */
+  client: number
+}
+
+/** What happens until the broker gets the next signal. */
+export interface Round {
+  /** Acknowledgements until the signal, and how long it waits after the last of them. */
+  acknowledgements: number
+  waitMs: number
+  /** In the order in which they are due. */
+  moves: Move[]
+}
+
+export interface PlanOptions {
+  seed: number
+  rounds: number
+  publishers: number
+  /** 0 for a plan in which the subscribers stay as they are. */
+  subscribers: number
+  /** Acknowledgements of the longest round. */
+  mostAcknowledgements: number
+}
+
+/** The moves of a torture. The same options give the same plan. */
+export function planRounds(options: PlanOptions): Round[] {
+  const random = new Random(options.seed)
+  return Array.from({ length: options.rounds }, () => planRound(random, options))
+}
+
+function planRound(random: Random, options: PlanOptions): Round {
+  const acknowledgements = random.scaled(FEWEST_ACKNOWLEDGEMENTS, options.mostAcknowledgements)
+  const waitMs = random.chance(0.5) ? 0 : random.next() * LONGEST_WAIT_MS
+  const count = options.subscribers > 0 ? random.integer(1, MOVES_PER_ROUND) : 0
+  const moves = Array.from({ length: count }, () => planMove(random, options, acknowledgements))
+  return { acknowledgements, waitMs, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }
+}
+
+function planMove(random: Random, options: PlanOptions, acknowledgements: number): Move {
+  const afterAcknowledgements = random.integer(0, acknowledgements)
+  if (random.chance(0.15)) return { afterAcknowledgements, kind: "cutPublisher", client: random.integer(0, options.publishers - 1) }
+  const kind = random.pick(["leave", "cut", "come", "come", "come", "takeOver"] as const)
+  return { afterAcknowledgements, kind, client: random.integer(0, options.subscribers - 1) }
+}

@@ -1,0 +1,113 @@
+import type { GrantedFilter } from "./checked-session.js"
+import type { Checker } from "./checker.js"
+import { acknowledgementPacket, PACKET, pingreqPacket, readPayload, subscribePacket } from "./packets.js"
+import type { RawPacket } from "./packet-splitter.js"
+import { PersistentClient } from "./persistent-client.js"
+import type { Address, RawConnection } from "./raw-connection.js"
+
+const SLOW_PAUSE_MS = 15
+const NO_STREAM = 0xffff_ffff
+
+export interface SubscriberOptions {
+  address: Address
+  clientId: string
+  filters: readonly GrantedFilter[]
+  checker: Checker
+  /** Rests after every read. */
+  slow: boolean
+  /** Never acknowledges the first QoS 1 message of a connection. */
+  withholds: boolean
+}
+
+/** A persistent session: tells the checker what comes and acknowledges it. */
+export class Subscriber extends PersistentClient {
+  private readonly options: SubscriberOptions
+  private readonly session: number
+  private slow: boolean
+  private withholds: boolean
+  private withheld = false
+  private suback: (() => void) | undefined
+  private pingresp: (() => void) | undefined
+
+  constructor(options: SubscriberOptions) {
+    super(options.address, options.clientId)
+    this.options = options
+    this.slow = options.slow
+    this.withholds = options.withholds
+    this.session = options.checker.addSession(options.clientId, options.filters)
+  }
+
+  /** Connects for the first time and resolves with the SUBACK. */
+  async subscribe(): Promise<void> {
+    const subscribed = new Promise<void>((resolve) => (this.suback = resolve))
+    await this.come()
+    await subscribed
+  }
+
+  /** From here on like a good client; a message whose acknowledgement was withheld comes again on a new connection. */
+  async behave(): Promise<void> {
+    this.slow = false
+    this.withholds = false
+    if (this.withheld) this.cut()
+    await this.come()
+  }
+
+  /** Resolves with a PINGRESP: everything that the broker had sent before has been read. */
+  async ping(): Promise<void> {
+    const answered = new Promise<void>((resolve) => (this.pingresp = resolve))
+    this.connection?.send(pingreqPacket())
+    await answered
+  }
+
+  protected override accepted(connection: RawConnection, sessionPresent: boolean): void {
+    this.withheld = false
+    this.options.checker.connected(this.session, sessionPresent || this.connections === 1)
+    if (!sessionPresent) connection.send(subscribePacket(1, this.options.filters))
+  }
+
+  protected override take({ head, body }: RawPacket): void {
+    if ((head & 0xf0) === PACKET.publish) this.receive(head, body)
+    else if (head === PACKET.pubrel) this.release(body.readUInt16BE(0))
+    else if (head === PACKET.suback) this.suback?.()
+    else if (head === PACKET.pingresp) this.pingresp?.()
+  }
+
+  protected override readDone(): void {
+    const { connection } = this
+    if (!this.slow || !connection) return
+    connection.pause()
+    setTimeout(() => connection.resume(), SLOW_PAUSE_MS)
+  }
+
+  private receive(head: number, body: Buffer): void {
+    const qos = (head >> 1) & 3
+    const topicEnd = 2 + body.readUInt16BE(0)
+    const packetId = qos > 0 ? body.readUInt16BE(topicEnd) : undefined
+    const content = readPayload(body.subarray(topicEnd + (qos > 0 ? 2 : 0)))
+    this.options.checker.delivered(this.session, {
+      stream: content?.stream ?? NO_STREAM,
+      n: content?.n ?? 0,
+      payloadIntact: content?.intact ?? false,
+      topic: body.toString("utf8", 2, topicEnd),
+      qos,
+      dup: (head & 8) !== 0,
+      packetId,
+    })
+    if (packetId !== undefined) this.acknowledge(qos, packetId)
+  }
+
+  private acknowledge(qos: number, packetId: number): void {
+    if (qos === 2) return this.connection?.send(acknowledgementPacket(PACKET.pubrec, packetId))
+    if (this.withholds && !this.withheld) {
+      this.withheld = true
+      return
+    }
+    this.options.checker.released(this.session, packetId)
+    this.connection?.send(acknowledgementPacket(PACKET.puback, packetId))
+  }
+
+  private release(packetId: number): void {
+    this.options.checker.released(this.session, packetId)
+    this.connection?.send(acknowledgementPacket(PACKET.pubcomp, packetId))
+  }
+}

@@ -1,0 +1,246 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
+import { AcknowledgementFile } from "./acknowledgement-file.js"
+import { inGroups, liveCast, sparseCast, subscribeAll, type Cast, type CastOptions } from "./cast.js"
+import { Checker, type Verdict } from "./checker.js"
+import { planRounds, type Move, type Round } from "./plan.js"
+import { progressUntil } from "./progress.js"
+import type { Budget } from "./publisher.js"
+import type { StoredQos } from "./stream.js"
+import type { Target, TortureSignal } from "./target.js"
+
+/** Shapes of a torture: `live` has subscribers that come and go, `sparse` many absent sessions with logs of their own. */
+export const TORTURE_SHAPES = ["live", "sparse", "all"] as const
+export type TortureShape = (typeof TORTURE_SHAPES)[number]
+
+export interface TortureOptions {
+  shape: TortureShape
+  rounds: number
+  publishers: number
+  subscribers: number
+  /** Absent sessions of the sparse shape. */
+  sessions: number
+  qos: StoredQos
+  signal: TortureSignal
+  seed: number
+  /** Ends the torture early. */
+  stop?: AbortSignal | undefined
+  /** Told what happens, a line at a time. */
+  progress?: (line: string) => void
+}
+
+/** What was done, and what it showed. */
+export interface TortureReport {
+  verdict: Verdict
+  /** Signals sent to the broker. */
+  signals: number
+  durationMs: number
+}
+
+/** Publishers may be ahead of the planned acknowledgements by this many messages while a signal is on its way. */
+const AHEAD = 3000
+const LONGEST_LIVE_ROUND = 10_000
+const LONGEST_SPARSE_ROUND = 5000
+const ACKNOWLEDGEMENT_STALL_MS = 20_000
+const DELIVERY_STALL_MS = 10_000
+
+/** Tortures the broker and gives the verdict. The target is started and, at the end, stopped. */
+export async function torture(target: Target, options: TortureOptions): Promise<TortureReport> {
+  const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-"))
+  const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
+  const startedAt = performance.now()
+  const run = new Run(target, options, acknowledgements)
+  try {
+    await target.start()
+    if (options.shape !== "sparse") await run.live()
+    if (options.shape !== "live") await run.sparse()
+    await run.leftOver()
+    return { verdict: run.checker.verdict(), signals: run.signals, durationMs: Math.round(performance.now() - startedAt) }
+  } finally {
+    run.goAway()
+    await target.end("SIGKILL")
+    acknowledgements.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+class Run {
+  readonly checker = new Checker()
+  signals = 0
+  private readonly target: Target
+  private readonly options: TortureOptions
+  private readonly acknowledgements: AcknowledgementFile
+  private readonly budget: Budget = { remaining: 0 }
+  private readonly prefix = `torture-${process.pid}-${Date.now().toString(36)}`
+  private readonly casts: Cast[] = []
+  private stalled = false
+
+  constructor(target: Target, options: TortureOptions, acknowledgements: AcknowledgementFile) {
+    this.target = target
+    this.options = options
+    this.acknowledgements = acknowledgements
+  }
+
+  async live(): Promise<void> {
+    const { seed, rounds, publishers, subscribers } = this.options
+    const cast = liveCast(this.castOptions())
+    this.casts.push(cast)
+    await subscribeAll(cast.subscribers)
+    const plan = planRounds({ seed, rounds, publishers, subscribers, mostAcknowledgements: LONGEST_LIVE_ROUND })
+    await this.rounds("live", cast, plan)
+    await this.finish(cast)
+    await this.drain("live", cast)
+  }
+
+  async sparse(): Promise<void> {
+    const { seed, rounds, publishers } = this.options
+    const cast = sparseCast(this.castOptions(), this.options.sessions)
+    this.casts.push(cast)
+    await subscribeAll(cast.subscribers)
+    await inGroups(cast.subscribers, (subscriber) => subscriber.leave())
+    const plan = planRounds({ seed: seed + 1, rounds, publishers, subscribers: 0, mostAcknowledgements: LONGEST_SPARSE_ROUND })
+    await this.rounds("sparse", cast, plan)
+    await this.finish(cast)
+    await this.drainUnderFire(cast)
+    await this.drain("sparse", cast)
+  }
+
+  /** Once all is delivered and acknowledged, no session may get anything again. */
+  async leftOver(): Promise<void> {
+    if (this.stalled || this.checker.outstanding > 0) return
+    const subscribers = this.casts.flatMap((cast) => cast.subscribers)
+    await inGroups(subscribers, async (subscriber) => {
+      await subscriber.ping()
+      await subscriber.leave()
+    })
+    this.checker.complete()
+    await inGroups(subscribers, async (subscriber) => {
+      await subscriber.come()
+      await subscriber.ping()
+      await subscriber.leave()
+    })
+  }
+
+  /** Lets all clients end, so that the process can. */
+  goAway(): void {
+    for (const client of this.casts.flatMap(({ publishers, subscribers }) => [...publishers, ...subscribers])) client.cut()
+  }
+
+  private async rounds(name: string, cast: Cast, plan: Round[]): Promise<void> {
+    await Promise.all(cast.publishers.map((publisher) => publisher.come()))
+    for (const [index, round] of plan.entries()) {
+      if (this.stalled) return
+      await this.round(cast, round)
+      await this.signal()
+      this.note(`${name}: round ${index + 1} of ${plan.length}, ${acknowledged(cast)} acknowledged, ${this.checker.outstanding} to deliver`)
+    }
+  }
+
+  private async round(cast: Cast, round: Round): Promise<void> {
+    const from = acknowledged(cast)
+    const moves = [...round.moves]
+    const pending: Promise<void>[] = []
+    this.budget.remaining = round.acknowledgements + AHEAD
+    const step = (): void => {
+      const done = acknowledged(cast) - from
+      while (moves[0] && moves[0].afterAcknowledgements <= done) pending.push(makeMove(cast, moves.shift()))
+      for (const publisher of cast.publishers) publisher.pump()
+    }
+    const reached = (): boolean => acknowledged(cast) - from >= round.acknowledgements
+    await this.progress(reached, () => acknowledged(cast), ACKNOWLEDGEMENT_STALL_MS, step)
+    await delay(round.waitMs)
+    // Moves that wait for the broker go on while it is down; a failure would be ours.
+    void Promise.all(pending)
+  }
+
+  private async signal(): Promise<void> {
+    const { signal } = this.options
+    if (signal === "none") return
+    this.signals++
+    await this.target.end(`SIG${signal}`)
+    this.checker.brokerEnded()
+    await this.target.start()
+  }
+
+  /** Publishes nothing more and waits for the last acknowledgements. */
+  private async finish(cast: Cast): Promise<void> {
+    this.budget.remaining = 0
+    for (const publisher of cast.publishers) if (!publisher.isOnline) await publisher.come()
+    const unfinished = (): number => cast.publishers.reduce((sum, publisher) => sum + publisher.unfinished, 0)
+    await this.progress(
+      () => unfinished() === 0,
+      () => acknowledged(cast) - unfinished(),
+      ACKNOWLEDGEMENT_STALL_MS,
+    )
+    await Promise.all(cast.publishers.map((publisher) => publisher.leave()))
+  }
+
+  /** All absent sessions come at once; in the middle of it the broker gets one more signal. */
+  private async drainUnderFire(cast: Cast): Promise<void> {
+    if (this.stalled) return
+    const half = Math.floor(this.checker.outstanding / 2)
+    const coming = Promise.all(cast.subscribers.map((subscriber) => subscriber.come()))
+    const { checker } = this
+    await this.progress(
+      () => checker.outstanding <= half,
+      () => checker.deliveryCount,
+      DELIVERY_STALL_MS,
+    )
+    await this.signal()
+    await coming
+  }
+
+  /** All subscribers come and read until nothing is missing, or until nothing has come for 10 s. */
+  private async drain(name: string, cast: Cast): Promise<void> {
+    const { checker } = this
+    await Promise.all(cast.subscribers.map((subscriber) => subscriber.behave()))
+    const { stop } = this.options
+    const done = (): boolean => checker.outstanding === 0
+    await progressUntil({ done, progress: () => checker.deliveryCount, stallMs: DELIVERY_STALL_MS, signal: stop })
+    this.note(`${name}: drained, ${checker.outstanding} missing`)
+  }
+
+  private async progress(done: () => boolean, progress: () => number, stallMs: number, step?: () => void): Promise<void> {
+    if (this.stalled) return
+    const { stop } = this.options
+    if (await progressUntil({ done, progress, stallMs, signal: stop, ...(step && { step }) })) return
+    this.stalled = true
+    this.checker.report("stalled", [`nothing happened for ${stallMs / 1000} s`, `the broker's stderr: ${this.target.stderr || "empty"}`])
+  }
+
+  private castOptions(): CastOptions {
+    const { publishers, subscribers, qos, seed } = this.options
+    const { checker, budget, acknowledgements, prefix } = this
+    return { address: this.target.address, prefix, publishers, subscribers, qos, seed, budget, checker, acknowledgements }
+  }
+
+  private note(line: string): void {
+    this.options.progress?.(line)
+  }
+}
+
+function acknowledged(cast: Cast): number {
+  return cast.publishers.reduce((sum, publisher) => sum + publisher.acknowledged, 0)
+}
+
+async function makeMove(cast: Cast, move: Move | undefined): Promise<void> {
+  if (move?.kind === "cutPublisher") {
+    const publisher = cast.publishers[move.client]
+    publisher?.cut()
+    return publisher?.come()
+  }
+  const subscriber = move && cast.subscribers[move.client]
+  if (!subscriber) return
+  switch (move.kind) {
+    case "leave":
+      return subscriber.leave()
+    case "cut":
+      return subscriber.cut()
+    case "come":
+      return subscriber.come()
+    case "takeOver":
+      return subscriber.takeOver()
+  }
+}
