@@ -54,6 +54,12 @@ export abstract class PersistentClient {
     old.discard()
   }
 
+  /** Removes the session from the broker: a connection with Clean Session 1, ended at once. */
+  async forget(): Promise<void> {
+    this.cut()
+    await RawConnection.open(this.address, this.clientId, LEAVE_AT_ONCE, true)
+  }
+
   /** A connection was accepted. */
   protected abstract accepted(connection: RawConnection, sessionPresent: boolean): void
   /** A packet after the CONNACK. */
@@ -102,3 +108,13 @@ export abstract class PersistentClient {
     }
   }
 }
+
+const LEAVE_AT_ONCE: ConnectionHandlers = {
+  connected: (connection) => void connection.leave(),
+  packet: ignore,
+  readDone: ignore,
+  ended: ignore,
+  drained: ignore,
+}
+
+function ignore(): void {}

@@ -42,14 +42,14 @@ export class RawConnection {
     this.socket.on("close", () => this.end(new Error("the connection was closed")))
   }
 
-  /** Connects as `clientId` with Clean Session 0; resolves after the CONNACK. Rejects when refused, closed, or silent for 20 s. */
-  static async open(address: Address, clientId: string, handlers: ConnectionHandlers): Promise<void> {
+  /** Connects as `clientId`, Clean Session 0 unless stated; resolves after the CONNACK. Rejects when refused, closed, or silent for 20 s. */
+  static async open(address: Address, clientId: string, handlers: ConnectionHandlers, cleanSession = false): Promise<void> {
     const connection = new RawConnection(address, handlers)
     const timer = setTimeout(() => connection.end(new Error("no CONNACK within 20 s")), CONNACK_LIMIT_MS)
     try {
       await new Promise<void>((resolve, reject) => {
         connection.answer = (error) => (error ? reject(error) : resolve())
-        connection.socket.write(connectPacket(clientId))
+        connection.socket.write(connectPacket(clientId, cleanSession))
       })
     } finally {
       clearTimeout(timer)

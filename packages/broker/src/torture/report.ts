@@ -14,8 +14,13 @@ const MEANINGS: Record<AnomalyKind, string> = {
   stalled: "stalled",
 }
 
+/** A report and the seed that repeats its moves. */
+export interface SeededReport extends TortureReport {
+  seed: number
+}
+
 /** The verdict as a table for people, followed by the first anomaly of each kind with its history. Ends with a newline. */
-export function renderReport(report: TortureReport): string {
+export function renderReport(report: SeededReport): string {
   const { verdict, signals, durationMs } = report
   const facts: [string, number][] = [
     ["published", verdict.published],
@@ -34,17 +39,17 @@ export function renderReport(report: TortureReport): string {
     `the first of "${MEANINGS[kind]}":`,
     ...history.map((text) => `  ${text}`),
   ])
-  const end = `${verdict.clean ? "clean" : "NOT CLEAN"}, ${(durationMs / 1000).toFixed(1)} s`
+  const end = `${verdict.clean ? "clean" : "NOT CLEAN"} (seed ${report.seed}, ${(durationMs / 1000).toFixed(1)} s)`
   return [...facts.map(line), "", ...faults.map(line), ...histories, "", end, ""].join("\n")
 }
 
 /** The verdict as one JSON object on one line, `anomalies` by kind with 0 for those not seen. Ends with a newline. */
-export function renderJson(report: TortureReport): string {
+export function renderJson(report: SeededReport): string {
   const { anomalies, ...counts } = report.verdict
   const byKind = Object.fromEntries(ANOMALY_KINDS.map((kind) => [kind, countOf(report, kind)]))
   const histories = Object.fromEntries(anomalies.map(({ kind, history }) => [kind, history]))
-  const { signals, durationMs } = report
-  return `${JSON.stringify({ event: "verdict", ...counts, signals, durationMs, anomalies: byKind, histories })}\n`
+  const { signals, durationMs, seed } = report
+  return `${JSON.stringify({ event: "verdict", ...counts, signals, durationMs, seed, anomalies: byKind, histories })}\n`
 }
 
 function countOf(report: TortureReport, kind: AnomalyKind): number {

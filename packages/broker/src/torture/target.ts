@@ -25,6 +25,11 @@ export class Target {
     this.command = command
   }
 
+  /** False for a broker that somebody else started. */
+  get isOurs(): boolean {
+    return this.command !== undefined
+  }
+
   /** What the broker wrote to stderr last. */
   get stderr(): string {
     return this.errors

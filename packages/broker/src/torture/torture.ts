@@ -59,7 +59,7 @@ export async function torture(target: Target, options: TortureOptions): Promise<
     await run.leftOver()
     return { verdict: run.checker.verdict(), signals: run.signals, durationMs: Math.round(performance.now() - startedAt) }
   } finally {
-    run.goAway()
+    await run.goAway()
     await target.end("SIGKILL")
     acknowledgements.close()
     rmSync(folder, { recursive: true, force: true })
@@ -123,9 +123,12 @@ class Run {
     })
   }
 
-  /** Lets all clients end, so that the process can. */
-  goAway(): void {
-    for (const client of this.casts.flatMap(({ publishers, subscribers }) => [...publishers, ...subscribers])) client.cut()
+  /** Ends all clients; a broker that somebody else started keeps no session of theirs. */
+  async goAway(): Promise<void> {
+    const clients = this.casts.flatMap(({ publishers, subscribers }) => [...publishers, ...subscribers])
+    for (const client of clients) client.cut()
+    // Best effort: a broker that is gone keeps nothing, and the verdict stands either way.
+    if (!this.target.isOurs) await inGroups(clients, (client) => client.forget().catch(() => {}))
   }
 
   private async rounds(name: string, cast: Cast, plan: Round[]): Promise<void> {

@@ -1,0 +1,192 @@
+import { createServer } from "node:net"
+import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import {
+  applyOptions,
+  flag,
+  helpText,
+  integer,
+  listenForStop,
+  oneOf,
+  parseTargetUrl,
+  resolveOptions,
+  usageError,
+  value,
+  type CommandHelp,
+  type OptionValues,
+  type TextSink,
+} from "@mqtt-trio/common"
+import type { Command } from "commander"
+import { renderJson, renderReport } from "../torture/report.js"
+import type { Address } from "../torture/raw-connection.js"
+import type { StoredQos } from "../torture/stream.js"
+import { Target, TORTURE_SIGNALS } from "../torture/target.js"
+import { torture, TORTURE_SHAPES, type TortureReport, type TortureShape } from "../torture/torture.js"
+
+const LAUNCHER = fileURLToPath(new URL("../../bin/mqtt-broker.js", import.meta.url))
+const WHAT = "What happens"
+const WHERE = "Which broker"
+const OUTPUT = "Output"
+
+const HELP: CommandHelp = {
+  name: "mqtt-broker torture",
+  summary: "Kills a broker again and again under load, and checks that nothing acknowledged was lost, doubled or reordered.",
+  usage: "[options]",
+  examples: [
+    ["mqtt-broker torture", "this broker, in a temporary folder"],
+    ["mqtt-broker torture --qos 1 --target mqtt://127.0.0.1:1883 --start 'mosquitto -c my.conf'", "another one"],
+  ],
+  footer: [
+    "Exit code 0: clean. 1: at least one anomaly; the first of each kind is shown with its history.",
+    "The same seed gives the same moves: who comes and goes, and after how many acknowledgements the broker gets its signal.",
+  ],
+}
+
+/** The options of `mqtt-broker torture`. */
+export const TORTURE_OPTIONS = {
+  rounds: value({ flags: "--rounds <n>", help: "signals per shape", group: WHAT, parse: integer("rounds", 0, 100_000), fallback: 10 }),
+  publishers: value({
+    flags: "--publishers <n>",
+    help: "windows 50, 1000 and 1 in turn",
+    group: WHAT,
+    parse: integer("publishers", 1, 1000),
+    fallback: 6,
+  }),
+  subscribers: value({
+    flags: "--subscribers <n>",
+    help: "persistent sessions that come and go",
+    group: WHAT,
+    parse: integer("subscribers", 1, 1000),
+    fallback: 10,
+  }),
+  sessions: value({
+    flags: "--sessions <n>",
+    help: "absent sessions of the sparse shape",
+    group: WHAT,
+    parse: integer("sessions", 1, 100_000),
+    fallback: 1000,
+  }),
+  shape: value<TortureShape>({
+    flags: "--shape <name>",
+    help: "live (clients that come and go), sparse (absent sessions) or all",
+    group: WHAT,
+    parse: oneOf("shape", TORTURE_SHAPES),
+    fallback: "all",
+  }),
+  qos: value<StoredQos>({ flags: "--qos <1|2>", help: "1, or 2 for a mix of both", group: WHAT, parse: parseStoredQos, fallback: 1 }),
+  signal: value({
+    flags: "--signal <name>",
+    help: "KILL, TERM or none",
+    group: WHAT,
+    parse: oneOf("signal", TORTURE_SIGNALS),
+    defaultText: "KILL",
+  }),
+  seed: value({
+    flags: "--seed <n>",
+    help: "repeats the moves of an earlier run",
+    group: WHAT,
+    parse: integer("seed", 0, 2 ** 32 - 1),
+    defaultText: "a random one, printed",
+  }),
+  target: value({
+    flags: "--target <url>",
+    help: "where the broker to torture listens: mqtt://HOST:PORT",
+    group: WHERE,
+    parse: parseAddress,
+  }),
+  start: value({
+    flags: "--start <command>",
+    help: "runs it in the foreground; without it the broker is left alone (--signal none)",
+    group: WHERE,
+    parse: String,
+  }),
+  json: flag({ flags: "--json", help: "the verdict as one JSON object", group: OUTPUT }),
+  quiet: flag({ flags: "--quiet", help: "no progress on stderr", group: OUTPUT }),
+}
+
+export type TortureCommandOptions = OptionValues<typeof TORTURE_OPTIONS>
+
+/** What the command writes to, and what ends it early. */
+export interface TortureIo {
+  out: TextSink
+  err: TextSink
+  stop: AbortSignal
+}
+
+/** Adds `torture` to the program; `done` gets the exit code. */
+export function registerTorture(program: Command, done: (exitCode: number) => void): void {
+  const command = program.command("torture").description(HELP.summary)
+  command.configureHelp({ formatHelp: () => helpText(HELP, TORTURE_OPTIONS) })
+  applyOptions(command, TORTURE_OPTIONS).action(async () => {
+    const { values } = resolveOptions(command, TORTURE_OPTIONS)
+    const stop = listenForStop()
+    try {
+      done(await runTorture(values, { out: process.stdout, err: process.stderr, stop: stop.signal }))
+    } catch (error) {
+      if (!stop.received) throw error
+      done(stop.exitCode)
+    } finally {
+      stop.dispose()
+    }
+  })
+}
+
+/** Runs the torture and prints the verdict: 0 when it is clean, 1 when not. Throws a usage error for options that contradict each other. */
+export async function runTorture(options: TortureCommandOptions, io: TortureIo): Promise<number> {
+  const signal = options.signal ?? (options.target && options.start === undefined ? "none" : "KILL")
+  if (options.start !== undefined && !options.target)
+    throw usageError("--start needs --target", "say where the command listens: --target mqtt://127.0.0.1:1883")
+  if (options.target && options.start === undefined && signal !== "none") {
+    throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
+  }
+  const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
+  const note = (line: string): void => void (options.quiet || io.err.write(`${line}\n`))
+  note(`seed ${seed}`)
+  const { rounds, publishers, subscribers, sessions, shape, qos } = options
+  const report = await withTarget(options, (target) =>
+    torture(target, { rounds, publishers, subscribers, sessions, shape, qos, signal, seed, stop: io.stop, progress: note }),
+  )
+  io.out.write(options.json ? renderJson({ ...report, seed }) : renderReport({ ...report, seed }))
+  return report.verdict.clean ? 0 : 1
+}
+
+async function withTarget(options: TortureCommandOptions, run: (target: Target) => Promise<TortureReport>): Promise<TortureReport> {
+  if (options.target) {
+    const { start } = options
+    return run(new Target(options.target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
+  }
+  const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-store-"))
+  try {
+    const port = await freePort()
+    const args = ["start", "--port", String(port), "--store", `file:${folder}`]
+    return await run(new Target({ host: "127.0.0.1", port }, [process.execPath, LAUNCHER, ...args]))
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function parseAddress(text: string): Address {
+  const { target, username } = parseTargetUrl(text)
+  if (target.kind !== "tcp" || target.tls || target.websocketPath !== undefined || username !== undefined) {
+    throw usageError(`torture speaks plain MQTT without a user, not "${text}"`, "for example --target mqtt://127.0.0.1:1883")
+  }
+  return { host: target.host, port: target.port }
+}
+
+function parseStoredQos(text: string): StoredQos {
+  if (text !== "1" && text !== "2") throw usageError(`QoS "${text}" is not 1 or 2`)
+  return text === "1" ? 1 : 2
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const address = server.address()
+  server.close()
+  await once(server, "close")
+  if (address === null || typeof address === "string") throw new Error("no free port")
+  return address.port
+}
