@@ -10,9 +10,9 @@ export type OptionSource = "flag" | "env" | "default"
 export interface ResolvedOptions<Table extends OptionTable> {
   readonly values: OptionValues<Table>
   /** Where the value of an option came from. */
-  source(key: keyof Table): OptionSource
+  readonly source: (key: keyof Table) => OptionSource
   /** True when a flag or the environment gave the option. */
-  given(key: keyof Table): boolean
+  readonly given: (key: keyof Table) => boolean
 }
 
 /** Declares the options of `table` on a commander command. Values are read afterwards with {@link resolveOptions}. */

@@ -1,0 +1,204 @@
+import type { ConnectionSettings } from "../connection/settings.js"
+import { describeTarget } from "../connection/target.js"
+import { CliError, messageOf } from "../errors.js"
+import type { Qos } from "../parsers.js"
+import type { Properties } from "../connection/properties.js"
+import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
+import type { IConnackPacket, MqttClient } from "./mqtt-library.js"
+import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
+
+/** What a connection tells its owner. */
+export interface ConnectionHandlers {
+  /** A message came. QoS 1 and 2 are acknowledged after `written` covers it. */
+  readonly message?: (message: ReceivedMessage) => void
+  /** Connected, for the first time or again; unacknowledged messages have been sent again and acknowledged. */
+  readonly connected?: (resumed: boolean) => void
+  /** The network connection is gone and will be tried again. */
+  readonly lost?: (why: string) => void
+  /** The connection is gone for good. */
+  readonly failed?: (error: CliError) => void
+}
+
+/** One filter of a SUBSCRIBE (MQTT 5.0, 3.8.3.1). */
+export interface Subscription {
+  readonly filter: string
+  readonly qos: Qos
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+}
+
+export interface PublishOptions {
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly properties?: Properties | undefined
+}
+
+const MALFORMED = "the other side sent something that is not MQTT"
+
+/** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
+export class Connection {
+  /** The CONNACK of the latest connection (MQTT 5.0, 3.2). */
+  connack: IConnackPacket
+  readonly settings: ConnectionSettings
+  readonly #client: MqttClient
+  readonly #handlers: ConnectionHandlers
+  readonly #inlet: MessageInlet
+  #attempts = 0
+  #lostReason: string | undefined
+  #ending = false
+
+  /** Takes over a client that has just received `connack`; {@link openConnection} does that. */
+  constructor(
+    client: MqttClient,
+    inlet: MessageInlet,
+    more: { connack: IConnackPacket; settings: ConnectionSettings; handlers: ConnectionHandlers },
+  ) {
+    this.#client = client
+    this.#inlet = inlet
+    this.#handlers = more.handlers
+    this.connack = more.connack
+    this.settings = more.settings
+    client.options.reconnectPeriod = more.settings.reconnectPeriodMs
+    client.options.reconnectOnConnackError = true
+    this.#listen()
+  }
+
+  get connected(): boolean {
+    return this.#client.connected
+  }
+
+  /** Sends a PUBLISH; `done` is called once: when it is acknowledged (QoS 0: handed to the system), or refused. */
+  publish(topic: string, payload: Buffer, options: PublishOptions, done: (error?: Error | null) => void): void {
+    const properties = options.properties === undefined ? {} : { properties: { ...mutable(options.properties) } }
+    this.#client.publish(topic, payload, { qos: options.qos, retain: options.retain, ...properties }, done)
+  }
+
+  /** Sends one SUBSCRIBE; resolves with the code for each filter: the granted QoS or a reason code from 0x80 on. Throws when the connection is lost meanwhile. */
+  subscribe(subscriptions: readonly Subscription[], properties?: Properties): Promise<number[]> {
+    const map = Object.fromEntries(
+      subscriptions.map((one) => [one.filter, { qos: one.qos, nl: one.noLocal, rap: one.retainAsPublished, rh: one.retainHandling }]),
+    )
+    const order = Object.keys(map)
+    return new Promise((resolve, reject) => {
+      this.#client.subscribe(
+        map,
+        { qos: 0, ...(properties === undefined ? {} : { properties: mutable(properties) }) },
+        (error, _granted, packet) => {
+          const codes = packet?.granted.map(Number)
+          if (codes === undefined) reject(error ?? new Error("the subscription was not answered"))
+          else resolve(subscriptions.map(({ filter }) => codes[order.indexOf(filter)] ?? 0x80))
+        },
+      )
+    })
+  }
+
+  /** Sends one UNSUBSCRIBE and resolves when it is acknowledged. */
+  async unsubscribe(filters: readonly string[], properties?: Properties): Promise<void> {
+    await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: mutable(properties) })
+  }
+
+  /** The first `count` messages of this process are written out: acknowledge them. */
+  written(count: number): void {
+    this.#inlet.written(count)
+  }
+
+  /** Takes no further messages until {@link resume}; the connection is kept alive meanwhile. */
+  pause(): void {
+    this.#inlet.pause()
+  }
+
+  resume(): void {
+    this.#inlet.resume()
+  }
+
+  /** Resolves when everything that was sent before, acknowledgements included, has been taken by the system; then disconnects (MQTT 5.0, 3.14). */
+  async end(properties = this.settings.disconnectProperties): Promise<void> {
+    this.#ending = true
+    this.#inlet.close()
+    const options = properties === undefined ? {} : { properties: mutable(properties) }
+    const graceful = this.#client.connected
+    await new Promise<void>((resolve) => {
+      this.#client.end(!graceful, options, () => resolve())
+    })
+  }
+
+  /** Drops the network connection without DISCONNECT; a Will is published by the broker. */
+  async abort(): Promise<void> {
+    this.#ending = true
+    this.#inlet.close()
+    await new Promise<void>((resolve) => {
+      this.#client.end(true, {}, () => resolve())
+    })
+  }
+
+  #listen(): void {
+    const client = this.#client
+    client.on("packetreceive", (packet) => {
+      if (packet.cmd === "connack" && (packet.reasonCode ?? packet.returnCode ?? 0) === 0) this.connack = packet
+    })
+    client.on("connect", () => {
+      this.#attempts = 0
+      this.#lostReason = undefined
+      this.#inlet.connected(this.connack.sessionPresent)
+      this.#handlers.connected?.(this.connack.sessionPresent)
+    })
+    client.on("disconnect", (packet) => this.#disconnectedBy(packet.reasonCode ?? 0))
+    client.on("close", () => this.#closed())
+    client.on("reconnect", () => {
+      this.#attempts += 1
+      if (this.#attempts > this.settings.maxReconnects) this.#fail(`no connection after ${this.settings.maxReconnects} attempts`)
+    })
+    client.on("error", (error) => this.#failedOnce(error))
+  }
+
+  #disconnectedBy(reason: number): void {
+    this.#lostReason = `the broker closed it: ${reasonText(reason)}`
+    if (reason === 0x8e) {
+      const hint = "two clients with one id push each other out: give each its own --client"
+      this.#fail(`another client connected with the id ${JSON.stringify(this.settings.clientId)}`, hint)
+    } else if (isRefusalForGood(reason)) this.#fail(this.#lostReason)
+  }
+
+  #closed(): void {
+    this.#inlet.disconnected()
+    if (this.#ending) return
+    const why = this.#lostReason ?? "connection closed"
+    if (this.settings.reconnectPeriodMs === 0) this.#fail(why)
+    else if (this.#attempts === 0) this.#handlers.lost?.(why)
+  }
+
+  #failedOnce(error: Error): void {
+    const code: unknown = "code" in error ? error.code : undefined
+    if (typeof code === "number") {
+      const reason = connackReason(code)
+      this.#lostReason = reasonText(reason)
+      if (isRefusalForGood(reason)) this.#fail(refusedConnection(reason, this.settings))
+      return
+    }
+    if (typeof code === "string") {
+      this.#lostReason ??= messageOf(error)
+      return
+    }
+    this.#lostReason = /Keepalive timeout|connack timeout/.test(error.message)
+      ? "no answer from the broker"
+      : `${MALFORMED} (${error.message})`
+    this.#client.stream.destroy()
+  }
+
+  #fail(why: string | CliError, hint?: string): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.#inlet.close()
+    this.#client.end(true)
+    const message = typeof why === "string" ? `connection to ${describeTarget(this.settings.target)} lost: ${why}` : why.message
+    const error = typeof why === "string" ? new CliError("connection-lost", message, { hint }) : why
+    this.#handlers.failed?.(error)
+  }
+}
+
+/** A copy that MQTT.js may change: it takes topic aliases out of what it stores. */
+function mutable(properties: Properties): Omit<Properties, "userProperties"> & { userProperties?: Record<string, string | string[]> } {
+  const { userProperties, ...rest } = properties
+  return userProperties === undefined ? { ...rest } : { ...rest, userProperties: { ...userProperties } }
+}

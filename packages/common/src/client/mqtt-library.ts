@@ -1,0 +1,6 @@
+/** The one door to MQTT.js: only its client class is loaded, not its connection builders. */
+import library from "mqtt/lib/client"
+
+export type { IClientOptions, IConnackPacket, IPublishPacket, IStream } from "mqtt"
+export const MqttClient = library.default
+export type MqttClient = InstanceType<typeof MqttClient>

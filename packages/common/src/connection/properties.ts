@@ -1,0 +1,141 @@
+import { usageError } from "../errors.js"
+import { parseInteger } from "../parsers.js"
+
+/** MQTT 5.0 properties (2.2.2.2) that a command line can set, named as MQTT.js names them. */
+export interface Properties {
+  readonly sessionExpiryInterval?: number
+  readonly receiveMaximum?: number
+  readonly maximumPacketSize?: number
+  readonly topicAliasMaximum?: number
+  readonly requestResponseInformation?: boolean
+  readonly requestProblemInformation?: boolean
+  readonly authenticationMethod?: string
+  readonly authenticationData?: Buffer
+  readonly payloadFormatIndicator?: boolean
+  readonly messageExpiryInterval?: number
+  readonly contentType?: string
+  readonly responseTopic?: string
+  readonly correlationData?: Buffer
+  readonly topicAlias?: number
+  readonly subscriptionIdentifier?: number
+  readonly willDelayInterval?: number
+  readonly reasonString?: string
+  readonly userProperties?: Readonly<Record<string, string | string[]>>
+}
+
+/** The packets that take properties from `-D`, as mosquitto names them. */
+export const PROPERTY_COMMANDS = ["connect", "publish", "subscribe", "unsubscribe", "disconnect", "auth", "will"] as const
+export type PropertyCommand = (typeof PROPERTY_COMMANDS)[number]
+
+/** One `-D COMMAND NAME VALUE [VALUE]`. */
+export interface PropertyArgument {
+  readonly command: PropertyCommand
+  readonly name: string
+  readonly value: string
+  readonly properties: Properties
+}
+
+type Reader = (text: string) => Properties
+interface KnownProperty {
+  readonly commands: readonly PropertyCommand[]
+  readonly read: Reader
+}
+
+const number = (text: string, name: string, max: number, min = 0): number => parseInteger(text, { min, max, what: name })
+const UINT32 = 0xffff_ffff
+const UINT16 = 0xffff
+
+const KNOWN: Readonly<Record<string, KnownProperty>> = {
+  "session-expiry-interval": {
+    commands: ["connect", "disconnect"],
+    read: (text) => ({ sessionExpiryInterval: number(text, "session-expiry-interval", UINT32) }),
+  },
+  "receive-maximum": { commands: ["connect"], read: (text) => ({ receiveMaximum: number(text, "receive-maximum", UINT16, 1) }) },
+  "maximum-packet-size": { commands: ["connect"], read: (text) => ({ maximumPacketSize: number(text, "maximum-packet-size", UINT32, 1) }) },
+  "topic-alias-maximum": { commands: ["connect"], read: (text) => ({ topicAliasMaximum: number(text, "topic-alias-maximum", UINT16) }) },
+  "request-response-information": {
+    commands: ["connect"],
+    read: (text) => ({ requestResponseInformation: number(text, "request-response-information", 1) === 1 }),
+  },
+  "request-problem-information": {
+    commands: ["connect"],
+    read: (text) => ({ requestProblemInformation: number(text, "request-problem-information", 1) === 1 }),
+  },
+  "authentication-method": { commands: ["connect", "auth"], read: (text) => ({ authenticationMethod: text }) },
+  "authentication-data": { commands: ["connect", "auth"], read: (text) => ({ authenticationData: Buffer.from(text) }) },
+  "payload-format-indicator": {
+    commands: ["publish", "will"],
+    read: (text) => ({ payloadFormatIndicator: number(text, "payload-format-indicator", 1) === 1 }),
+  },
+  "message-expiry-interval": {
+    commands: ["publish", "will"],
+    read: (text) => ({ messageExpiryInterval: number(text, "message-expiry-interval", UINT32) }),
+  },
+  "content-type": { commands: ["publish", "will"], read: (text) => ({ contentType: text }) },
+  "response-topic": { commands: ["publish", "will"], read: (text) => ({ responseTopic: text }) },
+  "correlation-data": { commands: ["publish", "will"], read: (text) => ({ correlationData: Buffer.from(text) }) },
+  "topic-alias": { commands: ["publish"], read: (text) => ({ topicAlias: number(text, "topic-alias", UINT16, 1) }) },
+  "subscription-identifier": {
+    commands: ["subscribe"],
+    read: (text) => ({ subscriptionIdentifier: number(text, "subscription-identifier", 268_435_455, 1) }),
+  },
+  "will-delay-interval": { commands: ["will"], read: (text) => ({ willDelayInterval: number(text, "will-delay-interval", UINT32) }) },
+  "reason-string": { commands: ["disconnect"], read: (text) => ({ reasonString: text }) },
+}
+
+/** How many arguments a `-D` takes: three, and four for a user property. */
+export function propertyWidth(following: readonly string[]): number {
+  return following[1] === "user-property" ? 4 : 3
+}
+
+/** Parses the JSON array that `normalizeArguments` made of one `-D`. */
+export function parsePropertyArgument(text: string): PropertyArgument {
+  const [commandName, name, first, second] = textsOf(text)
+  if (commandName === undefined || name === undefined || first === undefined) {
+    throw usageError(`${JSON.stringify(text)} is not COMMAND NAME VALUE`, "for example: -D publish content-type text/plain")
+  }
+  const command = PROPERTY_COMMANDS.find((known) => known === commandName)
+  if (command === undefined) throw usageError(`packet ${JSON.stringify(commandName)} is not one of ${PROPERTY_COMMANDS.join(", ")}`)
+  if (name === "user-property") {
+    if (second === undefined) throw usageError("a user-property needs a name and a value", `-D ${command} user-property NAME VALUE`)
+    return { command, name, value: `${first}=${second}`, properties: { userProperties: { [first]: second } } }
+  }
+  const known = KNOWN[name]
+  if (known === undefined)
+    throw usageError(`${JSON.stringify(name)} is not a property of MQTT 5`, `known: ${Object.keys(KNOWN).join(", ")}`)
+  if (!known.commands.includes(command))
+    throw usageError(`${name} does not belong to ${command}`, `it belongs to: ${known.commands.join(", ")}`)
+  return { command, name, value: first, properties: known.read(first) }
+}
+
+function textsOf(text: string): string[] {
+  const parsed: unknown = text.startsWith("[") ? JSON.parse(text) : text.split(" ")
+  return Array.isArray(parsed) ? parsed.map(String) : []
+}
+
+/** A user property from `--user-property name=value`. */
+export function parseUserProperty(text: string): Properties {
+  const equals = text.indexOf("=")
+  if (equals < 1) throw usageError(`${JSON.stringify(text)} is not NAME=VALUE`)
+  return { userProperties: { [text.slice(0, equals)]: text.slice(equals + 1) } }
+}
+
+/** Joins properties; later ones win, user properties add up. Undefined when there are none. */
+export function mergeProperties(parts: readonly Properties[]): Properties | undefined {
+  let merged: Properties = {}
+  const users: Record<string, string | string[]> = {}
+  for (const part of parts) {
+    merged = { ...merged, ...part }
+    for (const [name, added] of Object.entries(part.userProperties ?? {})) {
+      const before = users[name]
+      users[name] = before === undefined ? added : [before, added].flat()
+    }
+  }
+  if (Object.keys(users).length > 0) merged = { ...merged, userProperties: users }
+  return Object.keys(merged).length > 0 ? merged : undefined
+}
+
+/** The properties that `-D` gives to one kind of packet. */
+export function propertiesFor(command: PropertyCommand, given: readonly PropertyArgument[]): Properties[] {
+  return given.filter((argument) => argument.command === command).map((argument) => argument.properties)
+}

@@ -1,0 +1,95 @@
+import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_WEBSOCKET_PATH, REGISTERED_PORT, REGISTERED_TLS_PORT } from "../defaults.js"
+import { usageError } from "../errors.js"
+
+/** Where to connect to, and through what. */
+export type Target =
+  | { readonly kind: "unix"; readonly path: string }
+  | {
+      readonly kind: "tcp"
+      readonly host: string
+      readonly port: number
+      readonly tls: boolean
+      /** Path of the WebSocket; undefined for MQTT straight over TCP. */
+      readonly websocketPath: string | undefined
+    }
+
+/** What a URL says: the target, who connects, and the topic that mosquitto's `-L` has at its end. */
+export interface ParsedUrl {
+  readonly target: Target
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly topic: string | undefined
+}
+
+const SCHEMES: Readonly<Record<string, { tls: boolean; websocket: boolean; port: number }>> = {
+  "mqtt:": { tls: false, websocket: false, port: REGISTERED_PORT },
+  "tcp:": { tls: false, websocket: false, port: REGISTERED_PORT },
+  "mqtts:": { tls: true, websocket: false, port: REGISTERED_TLS_PORT },
+  "ssl:": { tls: true, websocket: false, port: REGISTERED_TLS_PORT },
+  "ws:": { tls: false, websocket: true, port: 80 },
+  "wss:": { tls: true, websocket: true, port: 443 },
+}
+
+/**
+ * Parses `scheme://[user[:password]@]host[:port][/topic]`; user, password and topic are percent-decoded, IPv6 stands in brackets.
+ * Without a port: the scheme's registered one, but our own default port on our own default host.
+ */
+export function parseTargetUrl(text: string): ParsedUrl {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === "mqtt+unix:") return unixUrl(url, text)
+  const scheme = url === undefined ? undefined : SCHEMES[url.protocol]
+  if (url === undefined || scheme === undefined || url.hostname === "") {
+    throw usageError(
+      `URL ${JSON.stringify(hidePassword(text))} is not understood`,
+      "for example mqtt://user@broker.example:1883/topic or wss://broker.example/mqtt",
+    )
+  }
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
+  const implied = host === DEFAULT_HOST && !scheme.tls && !scheme.websocket ? DEFAULT_PORT : scheme.port
+  const path = url.pathname === "/" || url.pathname === "" ? undefined : url.pathname
+  return {
+    target: {
+      kind: "tcp",
+      host: decode(host, text),
+      port: url.port === "" ? implied : Number(url.port),
+      tls: scheme.tls,
+      websocketPath: scheme.websocket ? (path ?? DEFAULT_WEBSOCKET_PATH) + url.search : undefined,
+    },
+    username: part(url.username, text),
+    password: part(url.password, text),
+    topic: scheme.websocket || path === undefined ? undefined : decode(path.slice(1), text) + decode(url.hash, text),
+  }
+}
+
+/** How messages name a target: a URL without user and password. */
+export function describeTarget(target: Target): string {
+  if (target.kind === "unix") return `mqtt+unix://${target.path}`
+  const host = target.host.includes(":") ? `[${target.host}]` : target.host
+  const plain = target.websocketPath === undefined ? "mqtt" : "ws"
+  return `${plain}${target.tls ? "s" : ""}://${host}:${target.port}${target.websocketPath ?? ""}`
+}
+
+function unixUrl(url: URL, text: string): ParsedUrl {
+  const path = decode(url.hostname + url.pathname, text)
+  if (path === "") throw usageError(`URL ${JSON.stringify(text)} has no path`, "for example mqtt+unix:///run/mqtt.sock")
+  return { target: { kind: "unix", path }, username: part(url.username, text), password: part(url.password, text), topic: undefined }
+}
+
+function part(encoded: string, text: string): string | undefined {
+  return encoded === "" ? undefined : decode(encoded, text)
+}
+
+function decode(encoded: string, text: string): string {
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    throw usageError(
+      `URL ${JSON.stringify(hidePassword(text))} has a % that is not followed by two hexadecimal digits`,
+      "write a % itself as %25",
+    )
+  }
+}
+
+function hidePassword(text: string): string {
+  return text.replace(/(:\/\/[^/]*?:)[^/]*@/, "$1***@")
+}
