@@ -2,12 +2,12 @@ import { Random } from "./random.js"
 
 const FEWEST_ACKNOWLEDGEMENTS = 50
 const LONGEST_WAIT_MS = 5
-const MOVES_PER_ROUND = 6
+const MOVES_PER_ROUND = 10
 
 /** Something that one client does once `afterAcknowledgements` of the round have come. */
 export interface Move {
   afterAcknowledgements: number
-  kind: "leave" | "cut" | "come" | "takeOver" | "cutPublisher"
+  kind: "leave" | "cut" | "drop" | "come" | "takeOver" | "cutPublisher"
   /** Index of the subscriber, or of the publisher for `cutPublisher`. */
   client: number
 }
@@ -48,6 +48,6 @@ function planRound(random: Random, options: PlanOptions): Round {
 function planMove(random: Random, options: PlanOptions, acknowledgements: number): Move {
   const afterAcknowledgements = random.integer(0, acknowledgements)
   if (random.chance(0.15)) return { afterAcknowledgements, kind: "cutPublisher", client: random.integer(0, options.publishers - 1) }
-  const kind = random.pick(["leave", "cut", "come", "come", "come", "takeOver"] as const)
+  const kind = random.pick(["leave", "cut", "drop", "drop", "come", "come", "come", "takeOver"] as const)
   return { afterAcknowledgements, kind, client: random.integer(0, options.subscribers - 1) }
 }

@@ -26,6 +26,9 @@ export class Subscriber extends PersistentClient {
   private slow: boolean
   private withholds: boolean
   private withheld = false
+  private dropping = false
+  private replies: Buffer[] = []
+  private releases: number[] = []
   private suback: (() => void) | undefined
   private pingresp: (() => void) | undefined
 
@@ -52,6 +55,11 @@ export class Subscriber extends PersistentClient {
     await this.come()
   }
 
+  /** Loses the connection at the next read, before what was read is acknowledged, and connects again. */
+  drop(): void {
+    this.dropping = this.isOnline
+  }
+
   /** Resolves with a PINGRESP: everything that the broker had sent before has been read. */
   async ping(): Promise<void> {
     const answered = new Promise<void>((resolve) => (this.pingresp = resolve))
@@ -61,6 +69,9 @@ export class Subscriber extends PersistentClient {
 
   protected override accepted(connection: RawConnection, sessionPresent: boolean): void {
     this.withheld = false
+    this.dropping = false
+    this.replies = []
+    this.releases = []
     this.options.checker.connected(this.session, sessionPresent || this.connections === 1)
     if (!sessionPresent) connection.send(subscribePacket(1, this.options.filters))
   }
@@ -73,8 +84,14 @@ export class Subscriber extends PersistentClient {
   }
 
   protected override readDone(): void {
-    const { connection } = this
-    if (!this.slow || !connection) return
+    const { connection, replies } = this
+    if (!connection) return
+    if (this.dropping && replies.length > 0) return connection.cut()
+    for (const packetId of this.releases) this.options.checker.released(this.session, packetId)
+    if (replies.length > 0) connection.send(Buffer.concat(replies))
+    this.replies = []
+    this.releases = []
+    if (!this.slow) return
     connection.pause()
     setTimeout(() => connection.resume(), SLOW_PAUSE_MS)
   }
@@ -97,17 +114,16 @@ export class Subscriber extends PersistentClient {
   }
 
   private acknowledge(qos: number, packetId: number): void {
-    if (qos === 2) return this.connection?.send(acknowledgementPacket(PACKET.pubrec, packetId))
-    if (this.withholds && !this.withheld) {
+    if (qos === 1 && this.withholds && !this.withheld) {
       this.withheld = true
       return
     }
-    this.options.checker.released(this.session, packetId)
-    this.connection?.send(acknowledgementPacket(PACKET.puback, packetId))
+    if (qos === 1) this.releases.push(packetId)
+    this.replies.push(acknowledgementPacket(qos === 1 ? PACKET.puback : PACKET.pubrec, packetId))
   }
 
   private release(packetId: number): void {
-    this.options.checker.released(this.session, packetId)
-    this.connection?.send(acknowledgementPacket(PACKET.pubcomp, packetId))
+    this.releases.push(packetId)
+    this.replies.push(acknowledgementPacket(PACKET.pubcomp, packetId))
   }
 }

@@ -241,6 +241,8 @@ async function makeMove(cast: Cast, move: Move | undefined): Promise<void> {
       return subscriber.leave()
     case "cut":
       return subscriber.cut()
+    case "drop":
+      return subscriber.drop()
     case "come":
       return subscriber.come()
     case "takeOver":
