@@ -1,1 +1,24 @@
-export {}
+import { createProgram, runMain, runProgram } from "@mqtt-trio/common"
+import { registerQueue } from "./commands/queue.js"
+import { registerStart } from "./commands/start.js"
+import { VERSION } from "./version.js"
+
+const HELP = {
+  name: "mqtt-broker",
+  summary: "An MQTT broker that keeps order and loses nothing that was acknowledged.",
+  usage: "<command> [options]",
+  examples: [
+    ["mqtt-broker start", "listen on port 5112 of this machine, keep queues on disk"],
+    ["mqtt-broker start --port 1883 --store memory:", "another port, nothing kept"],
+    ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
+  ],
+  footer: ["Commands: start, queue. mqtt-broker <command> --help lists a command's options."],
+} as const
+
+await runMain(async () => {
+  const program = createProgram(HELP, {}, VERSION)
+  registerStart(program)
+  registerQueue(program)
+  await runProgram(program, process.argv.slice(2))
+  return 0
+})

@@ -1,0 +1,64 @@
+import type { Delivery } from "../delivery/delivery.js"
+import { peek } from "../delivery/peek.js"
+import { PersistentSession } from "../delivery/persistent-session.js"
+import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
+
+/** Answers the requests of local tools. */
+export function* answer(delivery: Delivery, request: string): Generator<string> {
+  for (const reply of replies(delivery, parse(request))) yield JSON.stringify(reply)
+}
+
+function* replies(delivery: Delivery, request: AdminRequest | null): Generator<AdminReply> {
+  if (request) yield* queue(delivery, request)
+  else yield { type: "error", code: "bad-request", message: "the request is not understood; use the mqtt-broker of the same version" }
+}
+
+function parse(request: string): AdminRequest | null {
+  try {
+    const value: unknown = JSON.parse(request)
+    if (typeof value !== "object" || value === null || !("command" in value) || value.command !== "queue") return null
+    if (!("clientId" in value) || typeof value.clientId !== "string") return null
+    if (!("peek" in value) || typeof value.peek !== "number") return null
+    return { command: "queue", clientId: value.clientId, peek: value.peek }
+  } catch {
+    return null
+  }
+}
+
+function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminReply> {
+  const session = sessions.get(request.clientId)
+  if (!session) {
+    yield { type: "error", code: "no-session", message: `no session with client identifier ${JSON.stringify(request.clientId)}` }
+    return
+  }
+  const persistent = session instanceof PersistentSession ? session : null
+  const disconnected = persistent?.row.disconnectedAt ?? null
+  yield {
+    type: "session",
+    clientId: session.clientId,
+    connected: session.outlet !== null,
+    disconnectedAt: disconnected === null ? null : new Date(disconnected).toISOString(),
+    ...sessions.depth(session),
+  }
+  let left = persistent ? request.peek : 0
+  if (persistent && left > 0)
+    for (const message of peek(persistent)) {
+      const remaining = message.expirySeconds - Math.floor((Date.now() - message.acceptedAt) / 1000)
+      yield {
+        type: "record",
+        record: {
+          position: message.position,
+          topic: message.topic,
+          qos: message.qos,
+          accepted: new Date(message.acceptedAt).toISOString(),
+          inFlight: persistent.inFlight(message.position),
+          expiresInSeconds: remaining === Infinity ? null : Math.max(0, remaining),
+          payload: message.payload.toString(message.isText ? "utf8" : "base64"),
+          payloadEncoding: message.isText ? "utf8" : "base64",
+          payloadBytes: message.payload.length,
+        },
+      }
+      if (--left === 0) break
+    }
+  yield { type: "end" }
+}

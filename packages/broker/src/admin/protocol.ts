@@ -1,0 +1,32 @@
+/** What a tool asks: one JSON object, one line. */
+export interface QueueRequest {
+  command: "queue"
+  clientId: string
+  /** most records */
+  peek: number
+}
+
+export type AdminRequest = QueueRequest
+
+/** A record that waits for a Session, as `mqtt-broker queue` shows it. */
+export interface QueueRecord {
+  position: number
+  topic: string
+  qos: number
+  /** when the broker accepted it, ISO 8601 */
+  accepted: string
+  /** sent, not acknowledged yet */
+  inFlight: boolean
+  /** seconds until it expires, null: never */
+  expiresInSeconds: number | null
+  payload: string
+  payloadEncoding: "utf8" | "base64"
+  payloadBytes: number
+}
+
+/** Answers, one JSON object a line. `end` or `error` is the last. */
+export type AdminReply =
+  | { type: "session"; clientId: string; connected: boolean; disconnectedAt: string | null; messages: number; bytes: number }
+  | { type: "record"; record: QueueRecord }
+  | { type: "error"; code: "no-session" | "bad-request"; message: string }
+  | { type: "end" }

@@ -1,0 +1,66 @@
+import {
+  applyOptions,
+  escapeControls,
+  flag,
+  integer,
+  type OptionValues,
+  resolveOptions,
+  usageError,
+  value,
+  writeOut,
+} from "@mqtt-trio/common"
+import type { Command } from "commander"
+import type { AdminReply, QueueRecord } from "../admin/protocol.js"
+import { STORE_OPTION } from "./start.js"
+
+export const QUEUE_OPTIONS = {
+  peek: value({
+    flags: "--peek <n>",
+    help: "how many records to show, from the oldest on",
+    group: "Output",
+    parse: integer("the number of records", 0, 1_000_000),
+    fallback: 20,
+  }),
+  json: flag({ flags: "--json", help: "one JSON object a line", group: "Output" }),
+  store: STORE_OPTION,
+} as const
+
+export function registerQueue(program: Command): void {
+  const command = program.command("queue <client>").description("show what waits for a session")
+  applyOptions(command, QUEUE_OPTIONS)
+  command.action(async (client: string) => runQueue(client, resolveOptions(command, QUEUE_OPTIONS).values))
+}
+
+/** Prints what waits for a Session, a record a line, asked from the running broker. */
+export async function runQueue(clientId: string, options: OptionValues<typeof QUEUE_OPTIONS>): Promise<void> {
+  if (options.store.kind !== "file") throw usageError("a memory: store has no folder to find its broker in", "use --store file:DIR")
+  const { ask } = await import("../admin/client.js")
+  let shown = 0
+  let messages = 0
+  for await (const reply of ask(options.store.folder, { command: "queue", clientId, peek: options.peek })) {
+    if (reply.type === "record") shown++
+    if (reply.type === "session") messages = reply.messages
+    const line = options.json ? JSON.stringify(reply.type === "record" ? reply.record : reply) : text(reply)
+    const toData = options.json || reply.type === "record"
+    if (!toData) process.stderr.write(`${line}\n`)
+    else if (!(await writeOut(`${line}\n`))) return
+  }
+  if (!options.json && shown < messages && shown === options.peek) process.stderr.write(`… and more; --peek ${messages} shows all\n`)
+}
+
+function text(reply: AdminReply): string {
+  if (reply.type === "record") return recordLine(reply.record)
+  if (reply.type !== "session") return ""
+  const state = reply.connected ? "connected" : `away since ${reply.disconnectedAt ?? "the broker started"}`
+  return escapeControls(`${reply.clientId}: ${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`)
+}
+
+function recordLine(record: QueueRecord): string {
+  const payload = record.payloadEncoding === "utf8" ? record.payload : `base64:${record.payload}`
+  const flags = [
+    `qos ${record.qos}`,
+    ...(record.inFlight ? ["in flight"] : []),
+    ...(record.expiresInSeconds === null ? [] : [`expires in ${record.expiresInSeconds} s`]),
+  ]
+  return escapeControls(`${record.accepted}  ${record.topic}  ${flags.join(", ")}  ${payload}`).replaceAll("\n", "\\n")
+}

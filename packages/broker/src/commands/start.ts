@@ -1,0 +1,139 @@
+import {
+  applyOptions,
+  DEFAULT_HOST,
+  DEFAULT_PORT,
+  flag,
+  integer,
+  listenForStop,
+  oneOf,
+  type OptionValues,
+  parseByteSize,
+  parsePort,
+  resolveOptions,
+  usageError,
+  value,
+  writeOut,
+} from "@mqtt-trio/common"
+import type { Command } from "commander"
+import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+
+/** The option that says where the queues are; shared by the tools that look at a running broker. */
+export const STORE_OPTION = value({
+  flags: "--store <url>",
+  help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
+  group: "Store",
+  env: "MQTT_BROKER_STORE",
+  parse: parseStoreUrl,
+  fallback: parseStoreUrl(defaultStoreUrl()),
+  defaultText: "file: in this user's data folder",
+})
+
+export const START_OPTIONS = {
+  port: value({
+    flags: "-p, --port <port>",
+    help: "TCP port, 0 for any free one",
+    group: "Network",
+    env: "MQTT_BROKER_PORT",
+    parse: (text) => parsePort(text, true),
+    fallback: DEFAULT_PORT,
+  }),
+  host: value({
+    flags: "--host <address>",
+    help: "address to listen on",
+    group: "Network",
+    env: "MQTT_BROKER_HOST",
+    parse: String,
+    fallback: DEFAULT_HOST,
+  }),
+  anonymous: flag({
+    flags: "--anonymous",
+    help: "let everybody in who reaches an address that is not loopback",
+    group: "Network",
+    env: "MQTT_BROKER_ANONYMOUS",
+  }),
+  store: STORE_OPTION,
+  maxPacket: value({
+    flags: "--max-packet <size>",
+    help: "largest packet that is accepted",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_PACKET",
+    parse: packetSize,
+    fallback: 1_048_576,
+    defaultText: "1MB",
+  }),
+  maxInflight: value({
+    flags: "--max-inflight <n>",
+    help: "unacknowledged messages per client of MQTT 3.1 and 3.1.1",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_INFLIGHT",
+    parse: integer("the number of messages in flight", 1, 4096),
+    fallback: 100,
+  }),
+  logLevel: value({
+    flags: "--log-level <level>",
+    help: "error, warn, info, debug or silent",
+    group: "Output",
+    env: "MQTT_BROKER_LOG_LEVEL",
+    parse: oneOf("log level", ["error", "warn", "info", "debug", "silent"]),
+    fallback: "info" as const,
+  }),
+  json: flag({ flags: "--json", help: "the ready line and the log as JSON", group: "Output", env: "MQTT_BROKER_JSON" }),
+} as const
+
+export function registerStart(program: Command): void {
+  const command = program.command("start").description("start the broker")
+  applyOptions(command, START_OPTIONS)
+  command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
+}
+
+/** Runs the broker until SIGINT or SIGTERM. One line on stdout says that it is ready. */
+export async function runStart(options: OptionValues<typeof START_OPTIONS>): Promise<void> {
+  const stop = listenForStop()
+  const [{ Broker }, { Log }, { isLoopback }] = await Promise.all([
+    import("../server/broker.js"),
+    import("../server/log.js"),
+    import("../server/loopback.js"),
+  ])
+  if (!isLoopback(options.host) && !options.anonymous)
+    throw usageError(
+      `--host ${JSON.stringify(options.host)} opens the broker to other machines`,
+      "add --anonymous if everybody who reaches it may connect",
+    )
+  const log = new Log(options.logLevel, options.json)
+  const broker = await Broker.start(
+    {
+      host: options.host,
+      port: options.port,
+      store: options.store,
+      limits: {
+        packetBytes: options.maxPacket,
+        firstPacketBytes: Math.min(65_536, options.maxPacket),
+        connectTimeoutMs: 10_000,
+        inflight: options.maxInflight,
+      },
+    },
+    log,
+  )
+  const { url, port, storeUrl, access } = broker
+  await writeOut(
+    options.json
+      ? `${JSON.stringify({ event: "ready", url, host: options.host, port, store: storeUrl, access, pid: process.pid })}\n`
+      : `mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}\n`,
+  )
+  await aborted(stop.signal)
+  await broker.stop()
+  stop.dispose()
+}
+
+function packetSize(text: string): number {
+  const bytes = parseByteSize(text)
+  if (bytes < 1024 || bytes > 268_435_460) throw usageError(`packet size ${JSON.stringify(text)} is not between 1KB and 256MB`)
+  return bytes
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener("abort", () => resolve(), { once: true })
+  })
+}

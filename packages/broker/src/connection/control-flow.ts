@@ -1,0 +1,185 @@
+import { randomUUID } from "node:crypto"
+import type { IConnectPacket } from "mqtt-packet"
+import type { SubscriptionOptions } from "../delivery/session.js"
+import type { SessionRequest } from "../delivery/sessions.js"
+import type { ControlChannel } from "../engine/aedes.js"
+import { PacketError, Reason } from "../wire/reason-codes.js"
+import type { ProtocolVersion } from "../wire/packet-types.js"
+import { connackCode, readConnect, readDisconnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
+import type { Connection } from "./connection.js"
+import type { Context } from "./context.js"
+
+/** Session Expiry Interval that means never (MQTT 5.0 section 3.1.2.11.2). */
+const NEVER = 0xffff_ffff
+
+/**
+ * The control packets of one connection, one at a time: each goes through aedes, and what it answers is carried out
+ * on Sessions and router before the answer leaves. All bytes passed the strict checks.
+ */
+export class ControlFlow {
+  private channel: ControlChannel | null = null
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly context: Context,
+  ) {}
+
+  /** CONNECT: aedes accepts or refuses, the Session is opened, CONNACK leaves when it is stored (section 3.1). */
+  async connect(bytes: Buffer): Promise<void> {
+    const { connection, context } = this
+    const packet = readConnect(bytes)
+    const assigned = packet.clientId ? undefined : `auto-${randomUUID()}`
+    const clientId = assigned ?? packet.clientId
+    const { version } = connection
+    this.channel = context.engine.open()
+    this.channel.clientId = clientId
+    const reply = await this.ask(write(forEngine(packet, this.channel.engineId), version))
+    if (!reply) return
+    if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)
+    this.requirements(packet, version)
+    const request = sessionRequest(packet, clientId, version)
+    if (request.expirySeconds !== 0 && context.delivery.commits.failing)
+      throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    context.clients.get(clientId)?.takenOver()
+    const { session, present, stored } = context.delivery.sessions.open(request)
+    connection.open(session, {
+      maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
+      keepAliveSeconds: packet.keepalive ?? 0,
+    })
+    const waiting = present ? context.delivery.sessions.depth(session).messages : 0
+    const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
+    await new Promise<void>((resolve) => {
+      connection.replies.then(() => {
+        if (!connection.closed) {
+          connection.push(this.connack({ version, present, assigned, waiting }))
+          session.attach(connection, receiveMaximum)
+        }
+        resolve()
+      }, stored)
+    })
+  }
+
+  /** What CONNACK says the broker does not do must not be asked for in CONNECT [MQTT-3.2.2-12, -13]. */
+  private requirements({ will }: IConnectPacket, version: ProtocolVersion): void {
+    if (!will) return
+    if (version === 5 && will.qos === 2) throw new PacketError(Reason.QOS_NOT_SUPPORTED, "Will QoS 2: Maximum QoS is 1")
+    if (version === 5 && will.retain)
+      throw new PacketError(Reason.RETAIN_NOT_SUPPORTED, "Will Retain 1: retained messages are not supported")
+    this.context.log.notice(this.connection, "its Will will not be sent: this version has no wills")
+  }
+
+  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: number }): Buffer {
+    const { version, present, assigned, waiting } = to
+    if (version < 5) return Buffer.from([0x20, 2, present && version === 4 ? 1 : 0, 0])
+    const properties = {
+      maximumQoS: 1,
+      retainAvailable: false,
+      sharedSubscriptionAvailable: false,
+      maximumPacketSize: this.context.limits.packetBytes,
+      ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
+      ...(present ? { userProperties: { "messages-waiting": String(waiting) } } : {}),
+    }
+    return write({ cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present, properties }, version)
+  }
+
+  /** SUBSCRIBE: one Topic Filter at a time; what counts is the packet that went in and the code that came out (section 3.8). */
+  async subscribe(bytes: Buffer): Promise<void> {
+    const { connection, context } = this
+    const { version } = connection
+    const packet = readSubscribe(bytes, version)
+    const identifier = subscriptionIdentifier(packet.properties?.subscriptionIdentifier)
+    const codes: number[] = []
+    for (const { topic, qos, nl, rap } of packet.subscriptions) {
+      const granted = qos === 0 ? 0 : 1
+      // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
+      const code = await this.askOne(topic, granted)
+      if (code === null) return
+      codes.push(code)
+      if (code >= 0x80 || !connection.session) continue
+      const options: SubscriptionOptions = { qos: granted, noLocal: nl ?? false, retainAsPublished: rap ?? false, identifier }
+      context.delivery.sessions.subscribe(connection.session, topic, options)
+    }
+    const messageId = packet.messageId ?? 0
+    connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), connection.session?.persistent ?? false)
+  }
+
+  /** The code of one Topic Filter; null: the connection is gone. */
+  private async askOne(topic: string, qos: 0 | 1): Promise<number | null> {
+    const { version } = this.connection
+    if (topic.startsWith("$share/")) return version === 5 ? Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED : 0x80
+    const one = write({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos }] }, version)
+    const reply = await this.ask(one)
+    return reply && (subackCodes(reply, version)[0] ?? Reason.UNSPECIFIED_ERROR)
+  }
+
+  /** UNSUBSCRIBE (section 3.10). */
+  async unsubscribe(bytes: Buffer): Promise<void> {
+    const { connection, context } = this
+    const { version } = connection
+    const { messageId = 0, unsubscriptions } = readUnsubscribe(bytes, version)
+    if (!(await this.ask(bytes))) return
+    const { session } = connection
+    if (!session) return
+    const granted = unsubscriptions.map((filter) =>
+      context.delivery.sessions.unsubscribe(session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED,
+    )
+    connection.replies.send(write({ cmd: "unsuback", messageId, granted }, version), session.persistent)
+  }
+
+  /** PINGREQ (section 3.12). */
+  async ping(bytes: Buffer): Promise<void> {
+    const reply = await this.ask(bytes)
+    if (reply) this.connection.push(reply)
+  }
+
+  /** DISCONNECT (section 3.14): the Session Expiry Interval may change, undefined: it does not. */
+  disconnect(bytes: Buffer): number | null | undefined {
+    const { version, session } = this.connection
+    const seconds = version === 5 ? readDisconnect(bytes, version).properties?.sessionExpiryInterval : undefined
+    if (seconds === undefined) return undefined
+    if (seconds > 0 && !session?.persistent)
+      throw new PacketError(Reason.PROTOCOL_ERROR, "DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
+    return seconds === NEVER ? null : seconds
+  }
+
+  close(): void {
+    this.channel?.destroy()
+  }
+
+  /** The answer of aedes; null when it closed the connection, or the connection is gone meanwhile. */
+  private async ask(bytes: Buffer): Promise<Buffer | null> {
+    const { channel, connection } = this
+    const reply = await new Promise<Buffer | null>((resolve) => {
+      if (channel) channel.ask(bytes, resolve)
+      else resolve(null)
+    })
+    if (connection.closed) return null
+    if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
+    return reply
+  }
+}
+
+/** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */
+function forEngine(packet: IConnectPacket, engineId: string): IConnectPacket {
+  const { will: _will, properties, ...rest } = packet
+  const method = properties?.authenticationMethod
+  return {
+    ...rest,
+    clientId: engineId,
+    clean: true,
+    keepalive: 0,
+    ...(method === undefined ? {} : { properties: { authenticationMethod: method } }),
+  }
+}
+
+/** Persistent is what has a Session Expiry Interval above 0, or in older versions Clean Session 0. */
+function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): SessionRequest {
+  const cleanStart = packet.clean ?? true
+  if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
+  const seconds = packet.properties?.sessionExpiryInterval ?? 0
+  return { clientId, cleanStart, expirySeconds: seconds === NEVER ? null : seconds }
+}
+
+function subscriptionIdentifier(value: number | number[] | undefined): number {
+  return (Array.isArray(value) ? value[0] : value) ?? 0
+}

@@ -1,0 +1,69 @@
+import {
+  generate,
+  type IConnectPacket,
+  type IDisconnectPacket,
+  type ISubscribePacket,
+  type IUnsubscribePacket,
+  type Packet,
+  parser,
+} from "mqtt-packet"
+import type { ProtocolVersion } from "../wire/packet-types.js"
+import { malformed } from "../wire/reason-codes.js"
+
+/*
+ * Control packets are rare: mqtt-packet reads and writes them. What is read here passed the strict checks before.
+ */
+
+/** The packet in `bytes`: exactly one. Throws a PacketError when the library refuses what the checks let through. */
+function read(bytes: Buffer, protocolVersion: ProtocolVersion): Packet {
+  let packet: Packet | null = null
+  let failure: Error | null = null
+  const reader = parser({ protocolVersion })
+  reader.on("packet", (one: Packet) => {
+    packet ??= one
+  })
+  reader.on("error", (error: Error) => {
+    failure ??= error
+  })
+  reader.parse(bytes)
+  if (failure !== null || packet === null) throw malformed(String(failure ?? "an incomplete packet"))
+  return packet
+}
+
+export function readConnect(bytes: Buffer): IConnectPacket {
+  const packet = read(bytes, 4)
+  if (packet.cmd !== "connect") throw malformed("not a CONNECT")
+  return packet
+}
+export function readSubscribe(bytes: Buffer, version: ProtocolVersion): ISubscribePacket {
+  const packet = read(bytes, version)
+  if (packet.cmd !== "subscribe") throw malformed("not a SUBSCRIBE")
+  return packet
+}
+export function readUnsubscribe(bytes: Buffer, version: ProtocolVersion): IUnsubscribePacket {
+  const packet = read(bytes, version)
+  if (packet.cmd !== "unsubscribe") throw malformed("not an UNSUBSCRIBE")
+  return packet
+}
+export function readDisconnect(bytes: Buffer, version: ProtocolVersion): IDisconnectPacket {
+  const packet = read(bytes, version)
+  if (packet.cmd !== "disconnect") throw malformed("not a DISCONNECT")
+  return packet
+}
+
+/** The return code of a CONNACK: 0 is accepted. */
+export function connackCode(bytes: Buffer, version: ProtocolVersion): number {
+  const packet = read(bytes, version)
+  if (packet.cmd !== "connack") throw malformed("not a CONNACK")
+  return (version === 5 ? packet.reasonCode : packet.returnCode) ?? 0
+}
+/** The codes of a SUBACK. */
+export function subackCodes(bytes: Buffer, version: ProtocolVersion): number[] {
+  const packet = read(bytes, version)
+  if (packet.cmd !== "suback") throw malformed("not a SUBACK")
+  return packet.granted.map(Number)
+}
+
+export function write(packet: Packet, protocolVersion: ProtocolVersion): Buffer {
+  return generate(packet, { protocolVersion })
+}

@@ -1,0 +1,119 @@
+const SMALL = 1024
+const BLOCK = 65_536
+const SPARE_BLOCKS = 64
+/** From this size on, bytes are sent where they lie instead of copied. */
+const BY_REFERENCE = 8192
+
+const spare: Buffer[] = []
+const dirty: Output[] = []
+let scheduled = false
+
+/** What takes bytes: a TCP or TLS socket, or a WebSocket's stream. */
+export interface ByteSink {
+  readonly writable: boolean
+  readonly writableLength: number
+  write(bytes: Uint8Array): boolean
+  cork(): void
+  uncork(): void
+}
+
+/**
+ * What one connection sends. Everything of one turn of the event loop leaves in one write: messages are copied
+ * straight into a block, large pieces travel as they are.
+ */
+export class Output {
+  /** where the last claim() lies */
+  block: Buffer = EMPTY
+  private used = 0
+  private pieces: Buffer[] = []
+  private piecesBytes = 0
+  private queued = false
+
+  constructor(private readonly sink: ByteSink) {}
+
+  /** Bytes that the operating system has not taken yet. */
+  get unsent(): number {
+    return this.used + this.piecesBytes + this.sink.writableLength
+  }
+
+  /** Room for `size` bytes in `block`, to be written at the returned offset before anything else happens. */
+  claim(size: number): number {
+    if (this.used + size > this.block.length) this.grow(size)
+    if (!this.queued) this.enqueue()
+    const at = this.used
+    this.used += size
+    return at
+  }
+
+  /** Bytes that must not change any more. */
+  push(bytes: Buffer): void {
+    if (bytes.length < BY_REFERENCE) {
+      const at = this.claim(bytes.length)
+      bytes.copy(this.block, at)
+      return
+    }
+    this.seal()
+    this.pieces.push(bytes)
+    this.piecesBytes += bytes.length
+    if (!this.queued) this.enqueue()
+  }
+
+  /** Sends now what would leave at the end of this turn. */
+  flush(): void {
+    this.queued = false
+    const { sink, block, used, pieces } = this
+    this.used = 0
+    this.block = EMPTY
+    if (!sink.writable) {
+      this.pieces = []
+      this.piecesBytes = 0
+      return
+    }
+    if (pieces.length) {
+      this.pieces = []
+      this.piecesBytes = 0
+      sink.cork()
+      for (const piece of pieces) sink.write(piece)
+      if (used) sink.write(block.subarray(0, used))
+      sink.uncork()
+    } else if (used) sink.write(block.subarray(0, used))
+    // nothing is left in the stream: the block was copied by the operating system and can be used again
+    if (block.length === BLOCK && sink.writableLength === 0 && spare.length < SPARE_BLOCKS) spare.push(block)
+  }
+
+  private grow(size: number): void {
+    const need = this.used + size
+    if (need <= BLOCK) {
+      const block = need <= SMALL ? Buffer.allocUnsafe(SMALL) : (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK))
+      this.block.copy(block, 0, 0, this.used)
+      this.block = block
+      return
+    }
+    this.seal()
+    this.block = size <= BLOCK ? (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK)) : Buffer.allocUnsafeSlow(size)
+  }
+
+  private seal(): void {
+    if (this.used) {
+      this.pieces.push(this.block.subarray(0, this.used))
+      this.piecesBytes += this.used
+    }
+    this.block = EMPTY
+    this.used = 0
+  }
+
+  private enqueue(): void {
+    this.queued = true
+    dirty.push(this)
+    if (scheduled) return
+    scheduled = true
+    setImmediate(flushAll)
+  }
+}
+
+function flushAll(): void {
+  scheduled = false
+  for (const output of dirty.splice(0)) output.flush()
+}
+
+const EMPTY = Buffer.alloc(0)

@@ -1,0 +1,99 @@
+import type { Match, Router } from "../delivery/router.js"
+import { Frames, Trait } from "../wire/frames.js"
+import { DUP, type QoS, RETAIN } from "../wire/packet-types.js"
+import { checkProperties } from "../wire/properties.js"
+import { malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
+import { readVarint } from "../wire/varint.js"
+
+/** Longest run: PUBLISH packets that are accepted together. */
+const LONGEST = 16_384
+
+/** Takes a run that ended. */
+export type RunTaker = (run: Frames, qos: QoS, match: Match) => void
+
+/**
+ * Gathers consecutive PUBLISH packets of one connection that have the same topic, QoS, RETAIN and version into runs.
+ * The packets stay where they lie in the socket's buffer. One instance serves all connections of a version in turn: a
+ * run never outlives the read that brought it.
+ */
+export class PublishReader {
+  private readonly run = new Frames(Buffer.alloc(0), LONGEST)
+  private header = 0
+  private topicAt = 0
+  private topicEnd = 0
+  private match: Match | null = null
+  private taker: RunTaker = () => {}
+
+  constructor(private readonly router: Router) {}
+
+  /** A connection's buffer is about to be read. */
+  begin(buf: Buffer, taker: RunTaker): void {
+    this.run.restart(buf, 0)
+    this.taker = taker
+  }
+
+  /** The PUBLISH at `start` whose body lies between `body` and `end`. Throws a PacketError. */
+  add(start: number, body: number, end: number, v5: boolean): void {
+    const { run } = this
+    const { buf } = run
+    let header = buf[start] ?? 0
+    const qos = (header >> 1) & 3
+    if (header & DUP) {
+      if (!qos) throw malformed("DUP 1 at QoS 0 [MQTT-3.3.1-2]")
+      buf[start] = header &= ~DUP // it is about this one hop [MQTT-3.3.1-3]
+    }
+    if (qos === 3) throw malformed("PUBLISH with QoS 3 [MQTT-3.3.1-4]")
+    const topicAt = body + 2
+    const topicEnd = body + 2 <= end ? topicAt + (((buf[body] ?? 0) << 8) | (buf[body + 1] ?? 0)) : Infinity
+    const behind = topicEnd + (qos ? 2 : 0)
+    if (behind > end) throw malformed("the Topic Name of a PUBLISH reaches past its end")
+    if (qos && !buf[topicEnd] && !buf[topicEnd + 1]) throw malformed("PUBLISH with Packet Identifier 0 [MQTT-2.2.1-2]")
+    const expires = v5 && buf[behind] !== 0 ? this.checkProperties(behind, end, topicEnd > topicAt) : false
+    if (v5 && behind >= end) throw malformed("PUBLISH without a property length")
+    if (!run.n || header !== this.header || run.n === LONGEST || !this.sameTopic(topicAt, topicEnd)) this.turn(start, topicAt, topicEnd)
+    this.header = header
+    this.topicAt = topicAt
+    this.topicEnd = topicEnd
+    run.add(topicEnd, end, v5)
+    run.traits |= (v5 ? Trait.V5 : Trait.V3) | (expires ? Trait.EXPIRY : 0) | (header & RETAIN ? Trait.RETAIN : 0)
+  }
+
+  /** Ends the run at hand: before another packet is treated, and at the end of the buffer. */
+  flush(): void {
+    const { run, match } = this
+    if (!run.n || !match) return
+    this.taker(run, toQoS((this.header >> 1) & 3), match)
+    run.restart(run.buf, 0)
+  }
+
+  private turn(start: number, topicAt: number, topicEnd: number): void {
+    const { run } = this
+    this.flush()
+    run.restart(run.buf, start)
+    this.match = this.router.lookup(run.buf, topicAt, topicEnd)
+  }
+
+  private sameTopic(from: number, to: number): boolean {
+    const shift = from - this.topicAt
+    if (to - this.topicEnd !== shift || this.match?.stale) return false
+    const { buf } = this.run
+    for (let i = from; i < to; i++) if (buf[i] !== buf[i - shift]) return false
+    return true
+  }
+
+  /** True when the message expires. */
+  private checkProperties(at: number, end: number, named: boolean): boolean {
+    const { buf } = this.run
+    const read = readVarint(buf, at, end)
+    const from = at + (read & 7)
+    if (read < 0 || from + (read >>> 3) > end) throw malformed("the property length of a PUBLISH does not add up")
+    const facts = checkProperties(buf, from, from + (read >>> 3), "PUBLISH")
+    if (facts.topicAlias !== undefined) throw new PacketError(Reason.TOPIC_ALIAS_INVALID, "Topic Alias Maximum is 0")
+    if (!named) throw protocolError("an empty Topic Name needs a Topic Alias")
+    return facts.messageExpirySeconds !== undefined
+  }
+}
+
+function toQoS(bits: number): QoS {
+  return bits === 1 ? 1 : bits === 2 ? 2 : 0
+}

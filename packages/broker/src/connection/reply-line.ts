@@ -1,0 +1,88 @@
+import type { Batch, GroupCommit, Waiter } from "../delivery/group-commit.js"
+import type { Frames } from "../wire/frames.js"
+import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
+import { Reason, type ReasonCode } from "../wire/reason-codes.js"
+import type { Output } from "./output.js"
+
+interface Entry {
+  readonly batch: Batch
+  bytes: Buffer
+  used: number
+  /** called behind the bytes */
+  then: (() => void) | null
+}
+
+/**
+ * The answers of one connection, in the order of its packets: what must be durable first waits for its commit, and
+ * what comes behind it waits too.
+ */
+export class ReplyLine implements Waiter {
+  /** at most two: the commit under way, and the one that gathers */
+  private readonly entries: Entry[] = []
+
+  constructor(
+    private readonly commits: GroupCommit,
+    private readonly output: Output,
+  ) {}
+
+  /** Acknowledges a run. `durable`: not before the gathering commit. Other reasons than success are for MQTT 5.0 only. */
+  acknowledge(header: number, run: Frames, reason: ReasonCode, durable: boolean): void {
+    const entry = this.entry(durable)
+    if (reason !== Reason.SUCCESS) {
+      for (let k = 0; k < run.n; k++) this.put(entry, ackWithReason(header, run.identifierOf(k), reason))
+      return
+    }
+    const size = run.n * ACK_SIZE
+    let at = entry ? room(entry, size) : this.output.claim(size)
+    const buf = entry ? entry.bytes : this.output.block
+    for (let k = 0; k < run.n; k++) at = writeAck(buf, at, header, run.identifierOf(k))
+  }
+
+  /** An answer of whatever kind. */
+  send(bytes: Buffer, durable: boolean): void {
+    this.put(this.entry(durable), bytes)
+  }
+
+  /** Calls back in place of an answer. Nothing may be sent behind it until it was called. */
+  then(callback: () => void, durable: boolean): void {
+    const entry = this.entry(durable)
+    if (entry) entry.then = callback
+    else callback()
+  }
+
+  released(): void {
+    const entry = this.entries.shift()
+    if (!entry) return
+    if (entry.used) this.output.push(entry.bytes.subarray(0, entry.used))
+    entry.then?.()
+  }
+
+  private put(entry: Entry | null, bytes: Buffer): void {
+    if (!entry) return this.output.push(bytes)
+    const at = room(entry, bytes.length)
+    bytes.copy(entry.bytes, at)
+  }
+
+  /** Where an answer waits; null: it leaves now. */
+  private entry(durable: boolean): Entry | null {
+    const last = this.entries.at(-1)
+    if (!durable || last?.batch === this.commits.gathering) return last ?? null
+    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, then: null }
+    this.entries.push(entry)
+    entry.batch.waiters.push(this)
+    return entry
+  }
+}
+
+function room(entry: Entry, size: number): number {
+  const at = entry.used
+  entry.used += size
+  if (entry.used > entry.bytes.length) {
+    const wider = Buffer.allocUnsafe(Math.max(entry.used, entry.bytes.length * 2, 64))
+    entry.bytes.copy(wider, 0, 0, at)
+    entry.bytes = wider
+  }
+  return at
+}
+
+const EMPTY = Buffer.alloc(0)

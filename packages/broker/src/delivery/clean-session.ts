@@ -1,0 +1,101 @@
+import { Frames } from "../wire/frames.js"
+import { Reason } from "../wire/reason-codes.js"
+import { Hold, type Outlet } from "./outlet.js"
+import { Session, UNSENT } from "./session.js"
+
+/** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 must not be dropped. */
+const MOST_QUEUED = 64 << 20
+/** From here on its publishers wait for it, for at most HOLD_MS at a time. */
+const SLOW = 1 << 20
+const HOLD_MS = 100
+const CHUNK = 65_536
+
+/** A Session that ends with its network connection: all of it is in memory. */
+export class CleanSession extends Session {
+  readonly persistent = false
+  private readonly queue: Frames[] = []
+  private sent = 0 // messages of queue[0]
+  private queued = 0 // bytes
+  private readonly publishers = new Set<Outlet>()
+  private timer: NodeJS.Timeout | null = null
+  private stalled = false
+
+  /** Takes messages `i` up to `n` of a QoS 1 run: sends what the window has room for, queues the rest. */
+  offer(run: Frames, publisher: Outlet | null): void {
+    const outlet = this.outlet
+    let k = 0
+    if (outlet && !this.queue.length && outlet.unsent < UNSENT) {
+      k = Math.min(run.n, Math.max(0, this.window.room))
+      if (k) this.sendRun(run, 0, k, PLAIN)
+    }
+    if (k < run.n) this.keep(run, k)
+    if (this.queued > SLOW && publisher && publisher !== outlet) this.slow(publisher)
+  }
+
+  private keep(run: Frames, k: number): void {
+    const size = run.endOf(run.n - 1) - run.startOf(k)
+    this.queued += size
+    if (this.queued > MOST_QUEUED) {
+      this.outlet?.refuse(Reason.QUOTA_EXCEEDED, `more than ${MOST_QUEUED >> 20} MB wait for a Clean Session`)
+      return
+    }
+    let chunk = this.queue.at(-1)
+    if (!chunk || chunk.bytes + size > CHUNK) {
+      chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK : 4096)), 8)
+      chunk.createdAt = Date.now()
+      this.queue.push(chunk)
+    }
+    chunk.append(run, k, run.n, 0)
+  }
+
+  pump(): void {
+    for (let chunk = this.queue[0]; chunk && this.outlet && this.outlet.unsent < UNSENT; chunk = this.queue[0]) {
+      const k = Math.min(this.window.room, chunk.n - this.sent)
+      if (k <= 0) return
+      this.sendRun(chunk, this.sent, this.sent + k, PLAIN)
+      this.sent += k
+      if (this.sent < chunk.n) continue
+      this.queue.shift()
+      this.sent = 0
+      this.queued -= chunk.bytes
+      if (this.queued < SLOW / 2) this.caughtUp()
+    }
+  }
+
+  protected advanced(): void {}
+
+  override detach(): void {
+    super.detach()
+    this.queue.length = 0
+    this.queued = 0
+    this.releasePublishers()
+  }
+
+  /**
+   * A publisher that is faster than a reading receiver waits until half of it is read, or 100 ms: a frozen receiver,
+   * or two that wait for each other, stop nobody for good.
+   */
+  private slow(publisher: Outlet): void {
+    if (this.stalled) return
+    publisher.hold(Hold.RECEIVER)
+    this.publishers.add(publisher)
+    this.timer ??= setTimeout(() => {
+      this.stalled = true
+      this.releasePublishers()
+    }, HOLD_MS)
+  }
+
+  private caughtUp(): void {
+    this.stalled = false
+    if (this.publishers.size) this.releasePublishers()
+  }
+
+  private releasePublishers(): void {
+    if (this.timer) clearTimeout(this.timer)
+    this.timer = null
+    for (const publisher of this.publishers) publisher.release(Hold.RECEIVER)
+    this.publishers.clear()
+  }
+}
+
+const PLAIN = { qos: 1, dupBelow: 0 } as const

@@ -1,0 +1,216 @@
+import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow } from "../stores/store.js"
+
+/** A log as a commit sees it. */
+export interface Appendable {
+  /** Closes what gathered; it travels with the commit under way. */
+  seal(into: Commit["appends"]): void
+  /** What was sealed is durable. */
+  committed(): void
+  /** Tells the sessions that are connected; after every log of the commit is in place. */
+  wake(): void
+}
+
+/** Somebody whose answer waits for a commit. */
+export interface Waiter {
+  released(): void
+}
+
+/** What rides along when a commit happens anyway: cursors and cuts. */
+export interface Housekeeping {
+  collect(commit: Commit): void
+}
+
+class Batch {
+  readonly logs: Appendable[] = []
+  readonly waiters: Waiter[] = []
+  readonly sessions = new Map<number, SessionRow | null>()
+  readonly subscriptions = new Map<string, Commit["subscriptions"][number]>()
+  readonly cursors = new Map<number, Cursor>()
+  bytes = 0
+  dirty = false
+}
+export type { Batch }
+
+/** Bytes that may wait for an fsync before publishers are paused. */
+const BACKLOG = 8 << 20
+/** Positions and numbers are reserved in blocks, so that the counter is no page of every commit. */
+const BLOCK = 1_000_000
+/** Cursors and cuts are written at most this often; nothing waits for them. */
+const HOUSEKEEPING_MS = 10
+const RETRY_MS = 250
+
+export interface CommitEvents {
+  /** The store began to refuse commits. They are tried again until one succeeds. */
+  failing(error: unknown): void
+  /** It takes them again. */
+  recovered(): void
+}
+
+/**
+ * The one line to the store: commits follow each other without a gap or a timer. While one is under way, the next
+ * gathers. It gives out positions and numbers, and knows which position is durable: nobody reads beyond it.
+ */
+export class GroupCommit {
+  /** the position after this one's: never used again */
+  next: number
+  /** the last position whose commit is durable */
+  durable: number
+  gathering = new Batch()
+  flying: Batch | null = null
+  housekeeping: Housekeeping | null = null
+  /** commits done */
+  commits = 0
+  /** the store refuses commits; what needs it waits */
+  failing = false
+
+  private nextNumber: number
+  private reserved: Reserved = { position: 0, number: 0 }
+  private scheduled = false
+  private keep = false
+  private timer: NodeJS.Timeout | null = null
+  private readonly afterBacklog: (() => void)[] = []
+  private idle: (() => void)[] = []
+
+  constructor(
+    private readonly store: Store,
+    next: Reserved,
+    private readonly events: CommitEvents,
+  ) {
+    this.next = next.position
+    this.durable = next.position - 1
+    this.nextNumber = next.number
+  }
+
+  /** A number for a session or a log, never used again. */
+  number(): number {
+    return this.nextNumber++
+  }
+
+  /** Positions for `count` messages; returns the first. */
+  take(count: number): number {
+    const first = this.next
+    this.next += count
+    return first
+  }
+
+  touch(): void {
+    this.gathering.dirty = true
+    if (this.flying || this.scheduled) return
+    this.scheduled = true
+    setImmediate(() => {
+      this.scheduled = false
+      if (!this.flying) void this.run() // it never rejects: a failed commit is tried again
+    })
+  }
+
+  append(log: Appendable): void {
+    this.gathering.logs.push(log)
+    this.touch()
+  }
+
+  writeSession(number: number, row: SessionRow | null): void {
+    this.gathering.sessions.set(number, row)
+    this.touch()
+  }
+
+  writeSubscription(session: number, slot: number, row: SubscriptionRow | null): void {
+    this.gathering.subscriptions.set(`${session}/${slot}`, { session, slot, row })
+    this.touch()
+  }
+
+  writeCursor(session: number, cursor: Cursor): void {
+    this.gathering.cursors.set(session, cursor)
+    this.touch()
+  }
+
+  /** The housekeeping has something; it rides on a commit soon. */
+  later(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null
+      this.keep = true
+      this.touch()
+    }, HOUSEKEEPING_MS)
+  }
+
+  /** Whether `batch` is not durable yet. */
+  pending(batch: Batch | null): boolean {
+    return batch !== null && (batch === this.gathering || batch === this.flying)
+  }
+
+  get full(): boolean {
+    return this.gathering.bytes > BACKLOG
+  }
+
+  /** Calls back once the backlog is below its bound. */
+  whenDrained(callback: () => void): void {
+    this.afterBacklog.push(callback)
+  }
+
+  /** Resolves when everything gathered so far, housekeeping included, is durable. */
+  flush(): Promise<void> {
+    this.keep = true
+    this.touch()
+    return new Promise((resolve) => {
+      this.idle.push(resolve)
+    })
+  }
+
+  private async run(): Promise<void> {
+    do {
+      const batch = this.gathering
+      this.flying = batch
+      this.gathering = new Batch()
+      const last = this.next - 1
+      const commit = this.collect(batch)
+      // oxlint-disable-next-line no-await-in-loop -- commits follow each other
+      await this.write(commit)
+      this.commits++
+      this.durable = last
+      for (const log of batch.logs) log.committed()
+      this.flying = null
+      for (const waiter of batch.waiters) waiter.released()
+      for (const log of batch.logs) log.wake()
+      if (!this.full) for (const callback of this.afterBacklog.splice(0)) callback()
+    } while (this.gathering.dirty)
+    for (const resolve of this.idle.splice(0)) resolve()
+  }
+
+  private collect(batch: Batch): Commit {
+    const commit: Commit = {
+      appends: [],
+      removes: [],
+      sessions: [...batch.sessions].map(([number, row]) => ({ number, row })),
+      subscriptions: [...batch.subscriptions.values()],
+      cursors: [],
+      reserved: null,
+    }
+    for (const log of batch.logs) log.seal(commit.appends)
+    if (this.keep) {
+      this.keep = false
+      this.housekeeping?.collect(commit)
+    }
+    for (const [session, cursor] of batch.cursors) commit.cursors.push({ session, cursor })
+    if (this.next > this.reserved.position || this.nextNumber > this.reserved.number) {
+      this.reserved = { position: this.next + BLOCK, number: this.nextNumber + BLOCK }
+      commit.reserved = this.reserved
+    }
+    return commit
+  }
+
+  private async write(commit: Commit): Promise<void> {
+    for (;;) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- tried again until it succeeds
+        await this.store.commit(commit)
+        if (this.failing) this.events.recovered()
+        this.failing = false
+        return
+      } catch (error) {
+        if (!this.failing) this.events.failing(error)
+        this.failing = true
+        // oxlint-disable-next-line no-await-in-loop
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+      }
+    }
+  }
+}

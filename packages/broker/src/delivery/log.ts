@@ -1,0 +1,206 @@
+import type { Commit, Store } from "../stores/store.js"
+import { Frames } from "../wire/frames.js"
+import type { Appendable, GroupCommit } from "./group-commit.js"
+import type { Reader } from "./reader.js"
+import type { Tail, TailEntry } from "./tail.js"
+
+/** Soft limit of one packed value in bytes. */
+const CHUNK = 65_536
+/** A chunk that one message opens, when its log is not busy. */
+const SMALL_CHUNK = 128
+
+/** Above every position. */
+const END = Number.MAX_SAFE_INTEGER
+
+interface Parts {
+  commits: GroupCommit
+  store: Store
+  tail: Tail
+  /** the last holder left: nothing must be appended any more */
+  orphaned: (log: Log) => void
+}
+
+/**
+ * The messages of one Topic Filter that persistent Sessions hold, in the order of their positions: packed chunks in
+ * the store, the newest of them in memory too. Each Session that holds it reads it at its own place.
+ */
+export class Log implements Appendable {
+  /** Sessions' places, connected or not: below the slowest nothing is needed */
+  readonly holders = new Set<Reader>()
+  /** those of connected Sessions */
+  readonly online = new Set<Reader>()
+  /** position of the last message, appended or not yet durable */
+  last: number
+  /** messages and bytes ever appended */
+  total = 0
+  totalBytes = 0
+
+  private open: Frames[] = []
+  private flying: Frames[] = []
+  /** durable chunks in memory, ascending, without a hole from memoryFrom on */
+  private memory: TailEntry[] = []
+  private memoryFrom: number
+  /** nothing is stored below */
+  private low: number
+  private slowest: Reader | null = null
+  private cutBelow = -1
+  private busy = false
+
+  /** @param stored whether the store has chunks of this log from an earlier run */
+  constructor(
+    readonly number: number,
+    private readonly parts: Parts,
+    stored: boolean,
+  ) {
+    const next = parts.commits.next
+    this.memoryFrom = next
+    this.last = next - 1
+    this.low = stored ? 0 : next
+    const chunk = stored ? this.parts.store.chunkAt(number, END) : null
+    if (chunk) {
+      const frames = Frames.unseal(chunk.first, chunk.value)
+      this.last = frames.last
+      this.total = frames.before + frames.n
+      this.totalBytes = frames.beforeBytes + frames.bytes
+    }
+  }
+
+  /** Appends a run at consecutive positions from `position` on. Durable after the gathering commit. */
+  append(run: Frames, position: number): void {
+    const size = run.bytes
+    let chunk = this.open.at(-1)
+    if (!chunk) this.parts.commits.append(this)
+    if (!chunk || chunk.bytes + size > CHUNK) {
+      const room = Math.max(size, chunk || this.busy ? CHUNK : SMALL_CHUNK)
+      chunk = this.parts.tail.chunk(room)
+      chunk.first = position
+      chunk.createdAt = Date.now()
+      chunk.before = this.total
+      chunk.beforeBytes = this.totalBytes
+      this.open.push(chunk)
+    }
+    chunk.append(run, 0, run.n, position)
+    this.last = chunk.last
+    this.total += run.n
+    this.totalBytes += size
+    this.parts.commits.gathering.bytes += size
+  }
+
+  seal(into: Commit["appends"]): void {
+    this.flying = this.open
+    this.open = []
+    this.busy = (this.flying[0]?.bytes ?? 0) > 8192
+    for (const chunk of this.flying) {
+      const gathered = chunk.buf
+      into.push({ log: this.number, first: chunk.first, value: chunk.seal() })
+      this.parts.tail.giveBack(gathered)
+    }
+  }
+
+  committed(): void {
+    for (const chunk of this.flying) this.memory.push(this.parts.tail.add(this, chunk))
+    this.flying = []
+    if (!this.holders.size) this.parts.tail.noteLog(this)
+    this.parts.tail.evict()
+  }
+
+  wake(): void {
+    for (const reader of this.online) reader.wake()
+  }
+
+  /** A Session does not need this log any more. */
+  release(reader: Reader): void {
+    this.holders.delete(reader)
+    this.online.delete(reader)
+    if (!this.holders.size) this.parts.orphaned(this)
+    this.parts.tail.noteLog(this)
+  }
+
+  /** The tail lets go of this log's oldest chunk in memory. */
+  forget(): void {
+    const entry = this.memory.shift()
+    if (entry) this.memoryFrom = entry.chunk.last + 1
+  }
+
+  /**
+   * The chunk with the first durable message at or after `position`, null when there is none.
+   * @param inside whether the place may lie within a chunk; right behind a chunk it does not
+   */
+  find(position: number, inside: boolean): Frames | null {
+    if (position >= this.memoryFrom) return this.fromMemory(position)
+    const { store, commits } = this.parts
+    const before = inside ? store.chunkAt(this.number, position) : null
+    if (before) {
+      const chunk = Frames.unseal(before.first, before.value)
+      if (chunk.last >= position) return chunk.first <= commits.durable ? chunk : null
+    }
+    const after = store.chunkFrom(this.number, position)
+    // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
+    return after && after.first <= commits.durable ? Frames.unseal(after.first, after.value) : null
+  }
+
+  private fromMemory(position: number): Frames | null {
+    let lo = 0
+    let hi = this.memory.length
+    while (lo < hi) {
+      const mid = (lo + hi) >> 1
+      if ((this.memory[mid]?.chunk.last ?? END) < position) lo = mid + 1
+      else hi = mid
+    }
+    return this.memory[lo]?.chunk ?? null
+  }
+
+  /** What went into this log below `position`, counted since it began. */
+  countBelow(position: number): { messages: number; bytes: number } {
+    const chunk = position > this.last ? null : this.find(position, true)
+    if (!chunk) return { messages: this.total, bytes: this.totalBytes }
+    const k = chunk.find(position)
+    return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k) }
+  }
+
+  /**
+   * Removes chunks that no holder needs, at most `limit`. Returns how many; `limit` of them: there may be more.
+   */
+  cut(commit: Commit, limit: number): number {
+    if (this.slowest && this.holders.has(this.slowest) && this.slowest.need <= this.cutBelow) return 0
+    let below = END
+    this.slowest = null
+    for (const reader of this.holders)
+      if (reader.need < below) {
+        below = reader.need
+        this.slowest = reader
+      }
+    let removed = 0
+    if (this.low < this.memoryFrom) {
+      removed = this.cutStored(commit, below, limit)
+      if (removed === limit) return removed
+    }
+    if (this.low >= this.memoryFrom) removed += this.cutMemory(commit, below, limit - removed)
+    if (removed < limit) this.cutBelow = below
+    return removed
+  }
+
+  /** The part that is no longer in memory. */
+  private cutStored(commit: Commit, below: number, limit: number): number {
+    const end = Math.min(below, this.memoryFrom)
+    const firsts = this.parts.store.firsts(this.number, { from: this.low, below: end, limit: limit + 1 })
+    const all = firsts.length <= limit && below >= this.memoryFrom
+    const gone = all ? firsts : firsts.slice(0, -1) // the last one may reach above
+    for (const first of gone) commit.removes.push({ log: this.number, first })
+    this.low = all ? this.memoryFrom : Math.max(this.low, firsts.at(-1) ?? 0)
+    return gone.length
+  }
+
+  private cutMemory(commit: Commit, below: number, limit: number): number {
+    let n = 0
+    for (const entry of this.memory) {
+      if (n === limit || entry.chunk.last >= below) break
+      commit.removes.push({ log: this.number, first: entry.chunk.first })
+      this.parts.tail.drop(entry)
+      this.memoryFrom = this.low = entry.chunk.last + 1
+      n++
+    }
+    if (n) this.memory.splice(0, n)
+    return n
+  }
+}

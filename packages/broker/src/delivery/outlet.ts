@@ -1,0 +1,30 @@
+import type { ReasonCode } from "../wire/reason-codes.js"
+
+/** Why reading from a connection stands still. Bits: reading goes on when none is left. */
+export const Hold = {
+  /** a control packet waits for its answer */
+  CONTROL: 1,
+  /** the store's backlog is full */
+  STORE: 2,
+  /** a receiver is slower than this publisher */
+  RECEIVER: 4,
+} as const
+
+/** What a Session needs of the network connection it is attached to; the connection implements it. */
+export interface Outlet {
+  readonly v5: boolean
+  /** the client's Maximum Packet Size in bytes, Infinity without one (MQTT 5.0 section 3.1.2.11.4) */
+  readonly maximumPacketSize: number
+  /** bytes that were taken but not handed to the operating system yet */
+  readonly unsent: number
+  /** the buffer that the last claim() lies in */
+  readonly block: Buffer
+  /** Makes room for `size` bytes in `block` and returns the offset where the caller writes them at once. */
+  claim(size: number): number
+  /** Sends bytes, which must not change any more. */
+  push(bytes: Buffer): void
+  hold(reason: number): void
+  release(reason: number): void
+  /** Ends the connection; MQTT 5.0 clients get a DISCONNECT with the reason first. */
+  refuse(reason: ReasonCode, message: string): void
+}

@@ -1,0 +1,237 @@
+import type { Cursor, SessionRow } from "../stores/store.js"
+import type { Frames } from "../wire/frames.js"
+import type { Log } from "./log.js"
+import type { Outlet } from "./outlet.js"
+import { Reader } from "./reader.js"
+import { Session, UNSENT } from "./session.js"
+import type { Tail } from "./tail.js"
+
+/**
+ * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps
+ * itself is one cursor. One reader serves a Session that is up to date and one that is behind.
+ */
+export class PersistentSession extends Session {
+  readonly persistent = true
+  readonly readers: Reader[] = []
+  /** below this position all is done */
+  cursor: number
+  row: SessionRow
+  /** by Topic Filter: the Subscription's slot in the store, and its hold on a log at QoS 1 and 2 */
+  readonly held = new Map<string, { slot: number; reader: Reader | null }>()
+  nextSlot = 1
+
+  /** position of the last message that was sent or skipped */
+  private passed: number
+  /** messages below this position may have been sent by a broker that died */
+  private dupBelow: number
+  private active: Reader[] = []
+  /** entries of the window that are looked at again after a reconnect, and how many are left */
+  private again = 0
+  private resend = 0
+
+  constructor(
+    identity: { clientId: string; number: number; row: SessionRow },
+    cursor: Cursor,
+    private readonly tail: Tail,
+  ) {
+    super(identity.clientId, identity.number)
+    this.row = identity.row
+    this.cursor = cursor.cursor
+    this.passed = cursor.cursor - 1
+    this.dupBelow = cursor.sentBelow
+  }
+
+  /** Whether the message at `position` was sent; asked only about messages that are not done. */
+  inFlight(position: number): boolean {
+    return this.window.length > 0 && position <= this.passed
+  }
+
+  storedCursor(): Cursor {
+    return { cursor: this.cursor, sentBelow: this.outlet ? Infinity : Math.max(this.passed + 1, this.dupBelow) }
+  }
+
+  /** After load(): nothing at or above `next` was sent by the broker that died. */
+  limitRedelivery(next: number): void {
+    this.dupBelow = Math.min(this.dupBelow, next)
+  }
+
+  /** Holds a log from position `since` on. */
+  hold(log: Log, since: number, qos: 0 | 1 | 2): Reader {
+    const reader = new Reader(this, log, since, qos)
+    this.readers.push(reader)
+    log.holders.add(reader)
+    if (this.outlet) {
+      log.online.add(reader)
+      this.activate(reader)
+    }
+    return reader
+  }
+
+  /** Ends a hold: what is in flight completes, what only waits is dropped. `until`: what waits below it is still delivered. */
+  letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): void {
+    reader.until = until
+    if (reader.until <= this.cursor) this.drop(reader)
+  }
+
+  private drop(reader: Reader): void {
+    this.readers.splice(this.readers.indexOf(reader), 1)
+    if (reader.active) this.active.splice(this.active.indexOf(reader), 1)
+    reader.active = false
+    reader.log.release(reader)
+  }
+
+  dropAll(): void {
+    for (const reader of [...this.readers]) this.drop(reader)
+  }
+
+  override attach(outlet: Outlet, receiveMaximum: number): void {
+    super.attach(outlet, receiveMaximum)
+    this.active = []
+    this.again = 0
+    this.resend = this.window.length
+    for (const reader of this.readers) {
+      reader.rewind()
+      reader.active = false
+      reader.log.online.add(reader)
+      this.activate(reader)
+    }
+    this.pump()
+  }
+
+  override detach(): void {
+    super.detach()
+    for (const reader of this.readers) reader.log.online.delete(reader)
+    this.tail.note(this)
+  }
+
+  private activate(reader: Reader): void {
+    if (reader.active) return
+    reader.active = true
+    this.active.push(reader)
+  }
+
+  wake(reader: Reader): void {
+    this.activate(reader)
+    this.pump()
+  }
+
+  protected advanced(): void {
+    const cursor = this.window.length ? this.window.oldest : this.passed + 1
+    if (cursor === this.cursor) return
+    this.cursor = cursor
+    this.tail.note(this)
+    for (const reader of this.readers) if (reader.until <= cursor) return this.dropFinished()
+  }
+
+  private dropFinished(): void {
+    for (const reader of [...this.readers]) if (reader.until <= this.cursor) this.drop(reader)
+  }
+
+  pump(): void {
+    while (this.outlet && this.outlet.unsent < UNSENT && (this.resend || this.window.room > 0)) {
+      if (!this.step()) break
+    }
+    if (!this.window.length) this.advanced()
+  }
+
+  /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */
+  private step(): boolean {
+    let best: Reader | null = null
+    let position = Infinity
+    let limit = Infinity // position of the next message of another log
+    let qos: 0 | 1 | 2 = 0
+    for (let r = 0; r < this.active.length; r++) {
+      const reader = this.active[r]
+      if (!reader) break
+      const p = reader.peek()
+      if (p < 0) {
+        reader.active = false
+        this.active[r--] = this.active.at(-1) ?? reader
+        this.active.pop()
+      } else if (p < position) {
+        limit = position
+        position = p
+        best = reader
+        qos = reader.qos
+      } else {
+        if (p < limit) limit = p
+        if (p === position && reader.qos > qos) qos = reader.qos
+      }
+    }
+    if (!best?.chunk) {
+      this.giveUpLost(Infinity)
+      return false
+    }
+    if (this.resend) {
+      if (this.giveUpLost(position)) return true
+      this.redeliver(best.chunk, best.i, qos)
+      this.skip(position)
+    } else {
+      const end = this.stretch(best, limit)
+      this.passed = Math.max(this.passed, best.chunk.positionOf(end - 1))
+      this.sendRun(best.chunk, best.i, end, { qos: qos === 2 ? 1 : qos, dupBelow: this.dupBelow })
+      best.i = end
+      if (limit === position) this.skip(position)
+    }
+    return true
+  }
+
+  /** How far one chunk can be sent: up to the next message of another log, the end of the hold, or the window's room. */
+  private stretch(reader: Reader, limit: number): number {
+    const chunk = reader.chunk
+    if (!chunk) return reader.i
+    let stop = Math.min(chunk.n, reader.i + this.window.room)
+    const below = Math.min(limit, reader.until)
+    if (chunk.positionOf(stop - 1) >= below) stop = Math.max(reader.i + 1, Math.min(stop, chunk.find(below)))
+    return stop
+  }
+
+  /** The same message in several logs is one delivery: every reader goes past `position`. */
+  private skip(position: number): void {
+    for (const reader of this.active) {
+      const chunk = reader.chunk
+      if (chunk && reader.i < chunk.n && chunk.positionOf(reader.i) === position) reader.i++
+    }
+  }
+
+  /** Sends what was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
+  private redeliver(chunk: Frames, i: number, qos: 0 | 1 | 2): void {
+    const entry = this.again
+    if (this.window.positionAt(entry) !== chunk.positionOf(i)) return // given up before it was sent
+    this.again++
+    this.resend--
+    if (this.window.acknowledged(entry)) return
+    const bytes = this.encode(chunk, i, { qos: qos === 2 ? 1 : qos, dup: true })
+    if (!bytes) {
+      this.settle(() => this.window.finish(entry))
+      return
+    }
+    this.patchIdentifier(bytes, this.window.identifierAt(entry))
+    this.outlet?.push(bytes)
+  }
+
+  /** Entries below `position` whose message no log has any more count as done. True: nothing is left to send again. */
+  private giveUpLost(position: number): boolean {
+    while (this.resend && this.window.positionAt(this.again) < position) {
+      const entry = this.again++
+      this.resend--
+      this.settle(() => this.window.finish(entry))
+    }
+    return !this.resend
+  }
+
+  override acknowledge(identifier: number): void {
+    if (this.resend) this.settle(() => this.window.acknowledge(identifier))
+    else super.acknowledge(identifier)
+  }
+
+  /** Changes the window while it is being sent again: the place in it is counted from its head, which may move. */
+  private settle(change: () => boolean): void {
+    const before = this.window.length
+    if (!change()) return
+    const place = this.again - (before - this.window.length)
+    this.again = Math.max(0, place)
+    if (place < 0) this.resend = Math.max(0, this.resend + place)
+    this.advanced()
+  }
+}

@@ -1,0 +1,219 @@
+import type { QoS } from "../wire/packet-types.js"
+import { malformed, PacketError, Reason } from "../wire/reason-codes.js"
+import { MAX_LEVELS, tooDeep, validTopicName, validUtf8 } from "../wire/utf8.js"
+import { CleanSession } from "./clean-session.js"
+import type { Log } from "./log.js"
+import type { Session, SubscriptionOptions } from "./session.js"
+
+/** Topics whose receivers are remembered. */
+const CACHE = 20_000
+
+/** Topics that are found by their bytes, and how long they may be: bounds what is kept. */
+const QUICK = 4096
+const LONGEST_QUICK = 256
+
+interface Quick {
+  readonly topic: Buffer
+  readonly match: Match
+}
+
+/** What one Session gets of a topic: the highest granted QoS of all its Subscriptions that match. */
+export interface Target {
+  session: Session
+  qos: QoS
+  /** the same without Subscriptions that ask for No Local; null: nothing (MQTT 5.0 section 3.8.3.1) */
+  qosOfOwn: QoS | null
+}
+
+/** Who receives what is published to one Topic Name; shared by all that publish to it. */
+export class Match {
+  /** Clean Sessions at QoS 1 or 2 */
+  readonly clean: Target[] = []
+  /** persistent Sessions at QoS 1 or 2: served by the logs, QoS 0 messages go to them at once */
+  readonly queued: Target[] = []
+  /** Sessions at QoS 0 */
+  readonly atOnce: Target[] = []
+  readonly logs: RoutedLog[] = []
+  /** subscriptions changed: look the topic up again */
+  stale = false
+
+  get empty(): boolean {
+    return !this.clean.length && !this.queued.length && !this.atOnce.length
+  }
+}
+
+/** A log, and the Session whose own messages do not go into it: it asked for No Local. */
+export interface RoutedLog {
+  log: Log
+  except: Session | null
+}
+
+class Entry {
+  readonly subscribers = new Map<Session, SubscriptionOptions>()
+  /** shared by all Sessions that hold the Topic Filter; No Local has one per Session */
+  log: Log | null = null
+  readonly ownLogs = new Map<Session, Log>()
+}
+
+class Node {
+  readonly children = new Map<string, Node>()
+  entry: Entry | null = null
+}
+
+/** Which Sessions subscribe to a topic: a tree of topic levels for the Topic Filters (MQTT 5.0 section 4.7). */
+export class Router {
+  private readonly root = new Node()
+  private readonly cache = new Map<string, Match>()
+  /** by a hash of the topic's bytes: finds a Match without making a string; another topic may take the place */
+  private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK })
+
+  subscribe(session: Session, filter: string, options: SubscriptionOptions): void {
+    this.entry(filter).subscribers.set(session, options)
+    this.changed(filter)
+  }
+
+  unsubscribe(session: Session, filter: string): void {
+    const path = this.path(filter)
+    const entry = path.at(-1)?.entry
+    if (!entry?.subscribers.delete(session)) return
+    this.changed(filter)
+    this.prune(filter, path)
+  }
+
+  /** The log of a Topic Filter; `make` is called when there is none yet. `owner`: a log for this Session alone. */
+  log(filter: string, owner: Session | null, make: () => Log): Log {
+    const entry = this.entry(filter)
+    const log = (owner ? entry.ownLogs.get(owner) : entry.log) ?? make()
+    if (owner) entry.ownLogs.set(owner, log)
+    else entry.log = log
+    this.changed(filter)
+    return log
+  }
+
+  /** A log that nobody holds any more receives nothing. */
+  removeLog(filter: string, log: Log): void {
+    const path = this.path(filter)
+    const entry = path.at(-1)?.entry
+    if (!entry) return
+    if (entry.log === log) entry.log = null
+    for (const [session, own] of entry.ownLogs) if (own === log) entry.ownLogs.delete(session)
+    this.changed(filter)
+    this.prune(filter, path)
+  }
+
+  /** The Match of the Topic Name in bytes `from` to `end`. Throws a PacketError when it is none (section 3.3.2.1). */
+  lookup(buf: Buffer, from: number, end: number): Match {
+    let hash = end - from
+    for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (buf[i] ?? 0)) | 0
+    const slot = (hash ^ (hash >>> 16)) & (QUICK - 1)
+    const quick = this.quick[slot]
+    if (quick && !quick.match.stale && sameBytes(quick.topic, buf, from, end)) return quick.match
+    if (!validUtf8(buf, from, end)) throw malformed("a Topic Name is not well-formed UTF-8 or holds U+0000")
+    if (!validTopicName(buf, from, end))
+      throw new PacketError(Reason.TOPIC_NAME_INVALID, "a Topic Name is empty or holds a wildcard [MQTT-3.3.2-2]")
+    const topic = buf.toString("utf8", from, end)
+    if (tooDeep(topic)) throw new PacketError(Reason.TOPIC_NAME_INVALID, `a Topic Name has more than ${MAX_LEVELS} levels`)
+    const match = this.match(topic)
+    if (end - from <= LONGEST_QUICK) this.quick[slot] = { topic: Buffer.from(buf.subarray(from, end)), match }
+    return match
+  }
+
+  match(topic: string): Match {
+    const known = this.cache.get(topic)
+    if (known) return known
+    const match = new Match()
+    const targets = new Map<Session, Target>()
+    const levels = topic.split("/")
+    // topics that begin with $ are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1]
+    this.collect(this.root, levels, topic.startsWith("$") ? -1 : 0, (entry) => gather(entry, targets, match))
+    for (const target of targets.values())
+      (target.qos === 0 ? match.atOnce : target.session instanceof CleanSession ? match.clean : match.queued).push(target)
+    if (this.cache.size >= CACHE) this.forgetAll()
+    if (topic.length <= LONGEST_QUICK) this.cache.set(topic, match)
+    return match
+  }
+
+  private collect(node: Node, levels: string[], depth: number, found: (entry: Entry) => void): void {
+    const first = depth < 0
+    const at = first ? 0 : depth
+    if (!first) {
+      const all = node.children.get("#")
+      if (all?.entry) found(all.entry)
+    }
+    const level = levels[at]
+    if (level === undefined) {
+      if (node.entry) found(node.entry)
+      return
+    }
+    const exact = node.children.get(level)
+    if (exact) this.collect(exact, levels, at + 1, found)
+    const any = first ? undefined : node.children.get("+")
+    if (any) this.collect(any, levels, at + 1, found)
+  }
+
+  private entry(filter: string): Entry {
+    let node = this.root
+    for (const level of filter.split("/")) {
+      let child = node.children.get(level)
+      if (!child) node.children.set(level, (child = new Node()))
+      node = child
+    }
+    return (node.entry ??= new Entry())
+  }
+
+  /** The nodes from the root to the filter's, shorter when it does not exist. */
+  private path(filter: string): Node[] {
+    const path = [this.root]
+    for (const level of filter.split("/")) {
+      const child = path.at(-1)?.children.get(level)
+      if (!child) return []
+      path.push(child)
+    }
+    return path
+  }
+
+  private prune(filter: string, path: Node[]): void {
+    const levels = filter.split("/")
+    const leaf = path.at(-1)
+    if (leaf?.entry && !leaf.entry.subscribers.size && !leaf.entry.log && !leaf.entry.ownLogs.size) leaf.entry = null
+    for (let depth = path.length - 1; depth > 0; depth--) {
+      const node = path[depth]
+      const level = levels[depth - 1]
+      if (!node || level === undefined || node.entry || node.children.size) return
+      path[depth - 1]?.children.delete(level)
+    }
+  }
+
+  private changed(filter: string): void {
+    if (/[+#]/.test(filter)) return this.forgetAll()
+    const match = this.cache.get(filter)
+    if (!match) return
+    match.stale = true
+    this.cache.delete(filter)
+  }
+
+  private forgetAll(): void {
+    for (const match of this.cache.values()) match.stale = true
+    this.cache.clear()
+  }
+}
+
+function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boolean {
+  if (topic.length !== end - from) return false
+  for (let i = 0; i < topic.length; i++) if (topic[i] !== buf[from + i]) return false
+  return true
+}
+
+function gather(entry: Entry, targets: Map<Session, Target>, match: Match): void {
+  for (const [session, options] of entry.subscribers) {
+    const own = options.noLocal ? null : options.qos
+    const target = targets.get(session)
+    if (!target) targets.set(session, { session, qos: options.qos, qosOfOwn: own })
+    else {
+      if (options.qos > target.qos) target.qos = options.qos
+      if (own !== null && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
+    }
+  }
+  if (entry.log) match.logs.push({ log: entry.log, except: null })
+  for (const [session, log] of entry.ownLogs) match.logs.push({ log, except: session })
+}

@@ -1,0 +1,229 @@
+import type { Cursor, SessionRow, Store, StoredState, SubscriptionRow } from "../stores/store.js"
+import { CleanSession } from "./clean-session.js"
+import type { GroupCommit } from "./group-commit.js"
+import { Log } from "./log.js"
+import { PersistentSession } from "./persistent-session.js"
+import type { Reader } from "./reader.js"
+import type { Router } from "./router.js"
+import type { Session, SubscriptionOptions } from "./session.js"
+import type { Tail } from "./tail.js"
+
+/** What a CONNECT says about the Session. */
+export interface SessionRequest {
+  clientId: string
+  /** Clean Start, in older versions Clean Session: discard what was there (MQTT 5.0 section 3.1.2.4) */
+  cleanStart: boolean
+  /** Session Expiry Interval in seconds; 0: ends with the connection, null: never expires */
+  expirySeconds: number | null
+}
+
+export interface Opened {
+  session: Session
+  /** Session Present of CONNACK */
+  present: boolean
+  /** the gathering commit holds what CONNACK says */
+  stored: boolean
+}
+
+interface Parts {
+  store: Store
+  commits: GroupCommit
+  router: Router
+  tail: Tail
+}
+
+/** What is waiting for a Session. */
+export interface Depth {
+  messages: number
+  bytes: number
+}
+
+/** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to router, logs and store. */
+export class Sessions {
+  private readonly byId = new Map<string, Session>()
+  /** away, with a Session Expiry Interval that runs */
+  private readonly expiring = new Set<PersistentSession>()
+  /** Sessions that ended because their Session Expiry Interval ran out */
+  expired = 0
+
+  constructor(private readonly parts: Parts) {}
+
+  get(clientId: string): Session | undefined {
+    return this.byId.get(clientId)
+  }
+  get count(): number {
+    return this.byId.size
+  }
+
+  /**
+   * The Session that a CONNECT asks for: resumed or new; what must go is discarded. Its former connection must be
+   * detached before. In the store with the gathering commit.
+   */
+  open({ clientId, cleanStart, expirySeconds }: SessionRequest): Opened {
+    const { commits, tail } = this.parts
+    const old = this.byId.get(clientId)
+    const row: SessionRow = { clientId, expirySeconds, disconnectedAt: null }
+    if (old instanceof PersistentSession && !cleanStart) {
+      this.expiring.delete(old)
+      old.row = row
+      this.write(old)
+      return { session: old, present: true, stored: true }
+    }
+    if (old) this.discard(old)
+    if (expirySeconds === 0) {
+      const session = new CleanSession(clientId, commits.number())
+      this.byId.set(clientId, session)
+      return { session, present: false, stored: old instanceof PersistentSession }
+    }
+    const start: Cursor = { cursor: commits.next, sentBelow: 0 }
+    const session = new PersistentSession({ clientId, number: commits.number(), row }, start, tail)
+    this.byId.set(clientId, session)
+    this.write(session)
+    return { session, present: false, stored: true }
+  }
+
+  /** Its row, and that from now on anything may be sent to it. */
+  private write(session: PersistentSession): void {
+    this.parts.commits.writeSession(session.number, session.row)
+    this.parts.commits.writeCursor(session.number, { cursor: session.cursor, sentBelow: Infinity })
+  }
+
+  /**
+   * Its network connection ended. `expirySeconds`: as DISCONNECT changed it (MQTT 5.0 section 3.14.2.2.2), undefined: as
+   * before. A Session that ends with its connection is discarded.
+   */
+  close(session: Session, expirySeconds?: number | null): void {
+    session.detach()
+    if (session.gone) return
+    if (!(session instanceof PersistentSession)) return this.discard(session)
+    const expiry = expirySeconds === undefined ? session.row.expirySeconds : expirySeconds
+    if (expiry === 0) return this.discard(session)
+    session.row = { clientId: session.clientId, expirySeconds: expiry, disconnectedAt: Date.now() }
+    this.parts.commits.writeSession(session.number, session.row)
+    if (expiry !== null) this.expiring.add(session)
+  }
+
+  /** Ends Sessions whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
+  expire(now: number): void {
+    for (const session of this.expiring) {
+      const { disconnectedAt, expirySeconds } = session.row
+      if (expirySeconds === null || disconnectedAt === null || now < disconnectedAt + expirySeconds * 1000) continue
+      this.expired++
+      this.discard(session)
+    }
+  }
+
+  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). */
+  discard(session: Session): void {
+    const { commits, router } = this.parts
+    session.gone = true
+    session.detach()
+    this.byId.delete(session.clientId)
+    for (const filter of session.subscriptions.keys()) router.unsubscribe(session, filter)
+    if (!(session instanceof PersistentSession)) return
+    this.expiring.delete(session)
+    session.dropAll()
+    for (const { slot } of session.held.values()) commits.writeSubscription(session.number, slot, null)
+    commits.writeSession(session.number, null)
+  }
+
+  /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
+  subscribe(session: Session, filter: string, options: SubscriptionOptions): void {
+    session.subscribe(filter, options)
+    this.parts.router.subscribe(session, filter, options)
+    if (session instanceof PersistentSession) this.queueFor(session, filter, options)
+  }
+
+  private queueFor(session: PersistentSession, filter: string, options: SubscriptionOptions): void {
+    const { commits, router } = this.parts
+    const held = session.held.get(filter) ?? { slot: session.nextSlot++, reader: null }
+    session.held.set(filter, held)
+    const current = held.reader?.until === Infinity ? held.reader : null
+    const owner = options.noLocal ? session : null
+    const log = options.qos ? router.log(filter, owner, () => this.makeLog(filter, commits.number(), false)) : null
+    if (current && current.log === log) current.qos = options.qos
+    else {
+      // what waits under the old grant is still delivered [MQTT-3.8.4-4]
+      if (current) session.letGo(current, commits.next)
+      if (log) held.reader = session.hold(log, commits.next, options.qos)
+    }
+    commits.writeSubscription(session.number, held.slot, rowOf(filter, options, held.reader))
+  }
+
+  /** Ends a Subscription; false: there was none. What waits only under it is dropped, what is in flight completes. */
+  unsubscribe(session: Session, filter: string): boolean {
+    if (!session.subscriptions.has(filter)) return false
+    session.unsubscribe(filter)
+    this.parts.router.unsubscribe(session, filter)
+    if (session instanceof PersistentSession) {
+      const held = session.held.get(filter)
+      session.held.delete(filter)
+      if (held?.reader && session.readers.includes(held.reader)) session.letGo(held.reader)
+      if (held) this.parts.commits.writeSubscription(session.number, held.slot, null)
+    }
+    return true
+  }
+
+  /** Messages that wait for the Session or are in flight to it. One that matches several Topic Filters counts once for each. */
+  depth(session: Session): Depth {
+    const depth = { messages: 0, bytes: 0 }
+    if (!(session instanceof PersistentSession)) return depth
+    for (const reader of session.readers) {
+      const below = reader.log.countBelow(reader.need)
+      depth.messages += reader.log.total - below.messages
+      depth.bytes += reader.log.totalBytes - below.bytes
+    }
+    return depth
+  }
+
+  /** Takes over what the store kept. Queues stay there. */
+  load(state: StoredState): void {
+    const { commits, router, tail } = this.parts
+    const logs = new Map<number, Log>()
+    for (const { number, row, cursor, subscriptions } of state.sessions) {
+      const session = new PersistentSession({ clientId: row.clientId, number, row }, cursor, tail)
+      session.limitRedelivery(commits.next)
+      this.byId.set(row.clientId, session)
+      for (const [slot, stored] of subscriptions) {
+        const { filter, qos, noLocal, retainAsPublished, identifier } = stored
+        session.nextSlot = Math.max(session.nextSlot, slot + 1)
+        const options = { qos, noLocal, retainAsPublished, identifier }
+        session.subscribe(filter, options)
+        router.subscribe(session, filter, options)
+        session.held.set(filter, { slot, reader: this.restoreHold(session, stored, logs) })
+      }
+      if (row.expirySeconds === 0) this.discard(session)
+      else if (row.disconnectedAt === null) this.close(session)
+      else if (row.expirySeconds !== null) this.expiring.add(session)
+    }
+    for (const number of state.logs) if (!logs.has(number)) tail.noteLog(this.makeLog("", number, true))
+  }
+
+  private restoreHold(session: PersistentSession, row: SubscriptionRow, logs: Map<number, Log>): Reader | null {
+    if (!row.log) return null
+    const make = (): Log => {
+      const log = logs.get(row.log) ?? this.makeLog(row.filter, row.log, true)
+      logs.set(row.log, log)
+      return log
+    }
+    const log = row.until === null ? this.parts.router.log(row.filter, row.noLocal ? session : null, make) : make()
+    const reader = session.hold(log, row.since, row.qos || 1)
+    if (row.until !== null) session.letGo(reader, row.until)
+    return reader
+  }
+
+  private makeLog(filter: string, number: number, stored: boolean): Log {
+    const { commits, store, tail, router } = this.parts
+    return new Log(number, { commits, store, tail, orphaned: (log) => filter && router.removeLog(filter, log) }, stored)
+  }
+}
+
+function rowOf(filter: string, options: SubscriptionOptions, reader: Reader | null): SubscriptionRow {
+  return {
+    filter,
+    ...options,
+    log: reader?.log.number ?? 0,
+    since: reader?.since ?? 0,
+    until: reader && reader.until !== Infinity ? reader.until : null,
+  }
+}

@@ -1,0 +1,166 @@
+import { Duplex, Readable } from "node:stream"
+import { Aedes, type AuthenticateError, type Client, type Connection as AedesConnection, type Subscription } from "aedes"
+import { readVarint } from "../wire/varint.js"
+
+/** Decides who may do what. Both are asked with the real Client Identifier; `null` and `true` mean yes. */
+export interface Gatekeeper {
+  /** Resolves with a CONNACK return code of MQTT 3.1.1 (4: bad user name or password, 5: not authorized), 0: come in. */
+  authenticate(clientId: string, username: string | undefined, password: Buffer | undefined): Promise<number>
+  authorizeSubscribe(clientId: string, filter: string): boolean
+}
+
+type Answer = (reply: Buffer | null) => void
+
+/**
+ * The only door to aedes. It parses, validates and answers control packets; messages, Sessions and wills never reach
+ * it. Each network connection is a client of its own to aedes, under an identifier that nobody else has, with a clean
+ * session: what it remembers cannot meet what it remembers of another connection. Its message bus is not connected.
+ */
+export class Engine {
+  private opened = 0
+
+  private constructor(private readonly aedes: Aedes) {}
+
+  static async start(gatekeeper: Gatekeeper, failed: (error: Error) => void): Promise<Engine> {
+    const aedes = await Aedes.createBroker({
+      mq: {
+        on: done,
+        removeListener: done,
+        emit: (_packet: unknown, callback?: () => void) => callback?.(),
+        close: (callback?: () => void) => callback?.(),
+      },
+      persistence,
+      heartbeatInterval: 2 ** 28, // four of them must fit a timer
+      connectTimeout: 2 ** 30,
+      drainTimeout: 0,
+      maxClientsIdLength: 65_535,
+      authenticate(client, username, password, callback) {
+        const { clientId } = channelOf(client)
+        void gatekeeper.authenticate(clientId, username, password).then((code) => {
+          if (code === 0) return callback(null, true)
+          const refusal: AuthenticateError = Object.assign(new Error("refused"), { returnCode: code })
+          return callback(refusal, false)
+        })
+      },
+      authorizeSubscribe(client, subscription, callback) {
+        const { clientId } = channelOf(client)
+        callback(null, gatekeeper.authorizeSubscribe(clientId, subscription.topic) ? subscription : null)
+      },
+    })
+    // a client identifier or topic filter such as __proto__ is an ordinary key
+    Object.assign(aedes, { clients: Object.create(null), brokers: Object.create(null) })
+    aedes.on("clientError", (_client, error) => failed(error))
+    aedes.on("connectionError", (_client, error) => failed(error))
+    return new Engine(aedes)
+  }
+
+  /** A channel for one network connection. */
+  open(): ControlChannel {
+    return new ControlChannel(`c${++this.opened}`, (channel) => {
+      const client = this.aedes.handle(channel)
+      Object.assign(client, { subscriptions: Object.create(null) })
+    })
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.aedes.close(() => resolve())
+    })
+  }
+}
+
+/** Carries control packets of one connection to aedes, one at a time, and its answers back. */
+export class ControlChannel extends Duplex {
+  /** the Client Identifier as the client sent it, for the gatekeeper */
+  clientId = ""
+  private answer: Answer | null = null
+  private rest: Buffer | null = null
+
+  /** @param engineId the identifier under which aedes knows this connection */
+  constructor(
+    readonly engineId: string,
+    attach: (channel: ControlChannel) => void,
+  ) {
+    super({ allowHalfOpen: false })
+    attach(this)
+  }
+
+  /** Passes one packet on; `answer` gets the reply, or null when aedes closed the connection instead. */
+  ask(packet: Buffer, answer: Answer): void {
+    if (this.destroyed) return answer(null)
+    this.answer = answer
+    this.push(packet)
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
+    this.collect(chunk)
+    callback()
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+    this.collect(Buffer.concat(chunks.map(({ chunk }) => chunk)))
+    callback()
+  }
+
+  override _destroy(_error: Error | null, callback: () => void): void {
+    callback()
+    this.reply(null)
+  }
+
+  /** aedes writes one packet in several chunks: wait for the whole. */
+  private collect(chunk: Buffer): void {
+    const bytes = this.rest ? Buffer.concat([this.rest, chunk]) : chunk
+    const read = bytes.length < 2 ? -1 : readVarint(bytes, 1, bytes.length)
+    const size = read < 0 ? Infinity : 1 + (read & 7) + (read >>> 3)
+    this.rest = bytes.length > size ? bytes.subarray(size) : null
+    if (bytes.length < size) this.rest = bytes
+    else this.reply(bytes.subarray(0, size))
+  }
+
+  private reply(packet: Buffer | null): void {
+    const { answer } = this
+    this.answer = null
+    answer?.(packet)
+  }
+}
+
+function channelOf(client: Client): ControlChannel {
+  const connection: AedesConnection | undefined = client.conn
+  if (connection instanceof ControlChannel) return connection
+  throw new Error("aedes has a client that did not come through the channel")
+}
+
+const done = (_topic: string, _listener: unknown, callback?: () => void): void => callback?.()
+const nothing = async (): Promise<void> => {}
+const none = (): Readable => Readable.from([])
+const noSubscriptions = async (): Promise<Subscription[]> => []
+
+/** What aedes calls a persistence. There is nothing for it to keep: Sessions, retained messages and wills are ours. */
+const persistence = {
+  setup: nothing,
+  destroy: nothing,
+  storeRetained: nothing,
+  createRetainedStream: none,
+  createRetainedStreamCombi: none,
+  addSubscriptions: nothing,
+  removeSubscriptions: nothing,
+  cleanSubscriptions: nothing,
+  subscriptionsByClient: noSubscriptions,
+  subscriptionsByTopic: noSubscriptions,
+  countOffline: async (): Promise<object> => ({ subsCount: 0, clientsCount: 0 }),
+  outgoingEnqueue: nothing,
+  outgoingEnqueueCombi: nothing,
+  outgoingUpdate: nothing,
+  outgoingClearMessageId: nothing,
+  outgoingStream: none,
+  incomingStorePacket: nothing,
+  incomingGetPacket: nothing,
+  incomingDelPacket: nothing,
+  putWill: nothing,
+  getWill: nothing,
+  delWill: nothing,
+  streamWill: none,
+  getClientList: none,
+}

@@ -1,0 +1,142 @@
+import { isLoopback } from "./loopback.js"
+import { AdminServer } from "../admin/server.js"
+import { answer } from "../admin/answer.js"
+import { Connection } from "../connection/connection.js"
+import type { Context, Limits } from "../connection/context.js"
+import { Clock } from "../connection/keep-alive.js"
+import { PublishReader } from "../connection/publish-reader.js"
+import { type Delivery, openDelivery } from "../delivery/delivery.js"
+import { Engine } from "../engine/aedes.js"
+import { BrokerError } from "../errors.js"
+import { openStore } from "../stores/open-store.js"
+import type { Store } from "../stores/store.js"
+import type { StoreLocation } from "../stores/store-url.js"
+import { Reason } from "../wire/reason-codes.js"
+import { connectionLog } from "./connection-log.js"
+import { Listener } from "./listener.js"
+import type { Log } from "./log.js"
+
+export interface BrokerOptions {
+  host: string
+  port: number
+  store: StoreLocation
+  limits: Limits
+}
+
+/** How long clients may take to go when the broker stops, in ms. */
+const STOP_MS = 3000
+const EXPIRY_SWEEP_MS = 1000
+
+/**
+ * The broker, put together in the order in which its parts need each other: the folder's lock, store, delivery, aedes,
+ * then the door.
+ */
+export class Broker {
+  private constructor(
+    private readonly parts: {
+      admin: AdminServer | null
+      store: Store
+      delivery: Delivery
+      context: Context
+      listener: Listener
+      sweep: NodeJS.Timeout
+    },
+  ) {}
+
+  /** Resolves when clients can connect. Throws a BrokerError. */
+  static async start(options: BrokerOptions, log: Log): Promise<Broker> {
+    const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
+    try {
+      const store = await openStore(options.store)
+      const delivery = await openDelivery(store, {
+        failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${String(error)}`),
+        recovered: () => log.info("the store takes commits again"),
+      })
+      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
+      const context: Context = {
+        delivery,
+        engine,
+        limits: options.limits,
+        clock: new Clock(),
+        reader: new PublishReader(delivery.router),
+        log: connectionLog(log),
+        clients: new Map(),
+        open: new Set(),
+      }
+      if (admin && !admin.owned)
+        throw new BrokerError("store-in-use", "another broker took the store's folder at the same moment", {
+          hint: "start one of them again",
+        })
+      const listener = await Listener.open(options.host, options.port, (socket) => void new Connection(socket, context))
+      admin?.start((request) => answer(delivery, request))
+      const sweep = setInterval(() => delivery.sessions.expire(Date.now()), EXPIRY_SWEEP_MS)
+      return new Broker({ admin, store, delivery, context, listener, sweep })
+    } catch (error) {
+      await admin?.close()
+      throw error
+    }
+  }
+
+  get url(): string {
+    return this.parts.listener.url
+  }
+  get port(): number {
+    return this.parts.listener.port
+  }
+  get storeUrl(): string {
+    return this.parts.store.url
+  }
+  /** Who may connect, in words. */
+  get access(): string {
+    return isLoopback(this.parts.listener.host)
+      ? "this machine, without a password"
+      : "everybody who reaches this address, without a password"
+  }
+
+  /** Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept. */
+  async stop(): Promise<void> {
+    const { admin, store, delivery, context, listener, sweep } = this.parts
+    listener.close()
+    clearInterval(sweep)
+    for (const connection of context.open) connection.stopReading()
+    const stored = delivery.commits.flush()
+    await Promise.race([stored, after(STOP_MS)])
+    for (const connection of context.open) connection.refuse(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
+    await Promise.race([delivery.commits.flush(), after(STOP_MS)])
+    await Promise.race([everyoneLeft(context), after(STOP_MS)])
+    for (const connection of context.open) connection.destroy()
+    context.clock.stop()
+    await context.engine.close()
+    await admin?.close()
+    await store.close()
+  }
+}
+
+const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
+
+async function claim(folder: string): Promise<AdminServer> {
+  const { mkdirSync } = await import("node:fs")
+  const { storeError } = await import("../stores/errors.js")
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw storeError(folder, error)
+  }
+  return AdminServer.claim(folder)
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })
+}
+
+function everyoneLeft({ open }: Context): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (open.size) setTimeout(look, 10)
+      else resolve()
+    }
+    look()
+  })
+}

@@ -1,0 +1,34 @@
+import type { Connection } from "../connection/connection.js"
+import type { ConnectionLog } from "../connection/context.js"
+import { Reason, type ReasonCode } from "../wire/reason-codes.js"
+import type { Log } from "./log.js"
+
+const NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
+
+/** What the log says about connections; each kind of line has its own limit. */
+export function connectionLog(log: Log): ConnectionLog {
+  return {
+    connected: (connection) =>
+      log.limited(
+        "info",
+        "connected",
+        `${name(connection)} connected, MQTT ${VERSIONS[connection.version]}${connection.session?.persistent ? ", persistent" : ""}`,
+      ),
+    closed: (connection, reason, message) => {
+      if (reason === null && !connection.session) return // it never said CONNECT
+      if (reason === null) log.limited("info", "left", `${name(connection)} left: ${message}`)
+      else log.limited(level(reason), `closed ${reason}`, `${name(connection)} was closed, ${NAMES.get(reason) ?? reason}: ${message}`)
+    },
+    notice: (connection, message) => log.limited("warn", "notice", `${name(connection)}: ${message}`),
+  }
+}
+
+const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
+
+function name(connection: Connection): string {
+  return connection.clientId ? `${connection.clientId} (${connection.remote})` : connection.remote
+}
+
+function level(reason: ReasonCode): "warn" | "info" {
+  return reason === Reason.SERVER_SHUTTING_DOWN || reason === Reason.KEEP_ALIVE_TIMEOUT ? "info" : "warn"
+}

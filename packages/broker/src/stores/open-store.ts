@@ -1,0 +1,8 @@
+import type { Store } from "./store.js"
+import type { StoreLocation } from "./store-url.js"
+
+/** Opens the store; LMDB is loaded only when it is needed. Throws a BrokerError. */
+export async function openStore(location: StoreLocation): Promise<Store> {
+  if (location.kind === "file") return new (await import("./file.js")).FileStore(location.folder)
+  return new (await import("./memory.js")).MemoryStore()
+}

@@ -1,0 +1,87 @@
+/** A Session as the store keeps it; its number is the key. Times are wall-clock ms. */
+export interface SessionRow {
+  clientId: string
+  /** Session Expiry Interval in seconds (MQTT 5.0 section 3.1.2.11.2); null: never expires */
+  expirySeconds: number | null
+  /** when its last Network Connection ended; null while it is connected */
+  disconnectedAt: number | null
+}
+
+/** A Subscription of a Session; the Session's number and a slot of the Session's own are the key. */
+export interface SubscriptionRow {
+  filter: string
+  qos: 0 | 1 | 2
+  noLocal: boolean
+  retainAsPublished: boolean
+  /** Subscription Identifier, 0: none */
+  identifier: number
+  /** the log that holds its messages, 0: none, because nothing is queued at QoS 0 */
+  log: number
+  /** position since which it holds */
+  since: number
+  /** position from which it does not hold any more, null: it holds. Set while what was queued under an older grant drains */
+  until: number | null
+}
+
+/** How far a Session has come. */
+export interface Cursor {
+  /** below this position all is done */
+  cursor: number
+  /** below this position anything may have been sent before: redelivered with DUP 1. Infinity while the Session is connected */
+  sentBelow: number
+}
+
+/** Everything but the messages, as load() gives it back. */
+export interface StoredState {
+  sessions: { number: number; row: SessionRow; cursor: Cursor; subscriptions: Map<number, SubscriptionRow> }[]
+  /** every log that has chunks */
+  logs: number[]
+  /** the first position, and the first number for a session or log, that were never given out */
+  next: Reserved
+}
+
+export interface Reserved {
+  position: number
+  number: number
+}
+
+/** One atomic write. Arrays may be empty. The buffers must not change any more. */
+export interface Commit {
+  appends: { log: number; first: number; value: Buffer }[]
+  removes: { log: number; first: number }[]
+  sessions: { number: number; row: SessionRow | null }[]
+  subscriptions: { session: number; slot: number; row: SubscriptionRow | null }[]
+  cursors: { session: number; cursor: Cursor }[]
+  /** positions and numbers below are taken; null: unchanged */
+  reserved: Reserved | null
+}
+
+export interface StoredChunk {
+  first: number
+  value: Buffer
+}
+
+/**
+ * Where persistent Sessions and their queues live. One broker process owns a store. All numbers are integers below 2^53.
+ */
+export interface Store {
+  /** the URL in its full form, as shown to people */
+  readonly url: string
+  /** where local tools find the running broker's socket; null: the store has no folder */
+  readonly folder: string | null
+  /** Called once, before anything else. Refuses data of a newer format. */
+  load(): Promise<StoredState>
+  /**
+   * Commits take effect in the order of the calls; the promise resolves when this one and all before it are durable.
+   * A rejected commit left nothing behind and may be called again; removing what is not there is no error.
+   */
+  commit(commit: Commit): Promise<void>
+  /** The chunk with the greatest first position at or below `position`, if there is one. */
+  chunkAt(log: number, position: number): StoredChunk | null
+  /** The chunk with the smallest first position at or above `position`, if there is one. */
+  chunkFrom(log: number, position: number): StoredChunk | null
+  /** First positions, ascending, of the chunks from `from` to below `below`; at most `limit`. */
+  firsts(log: number, range: { from: number; below: number; limit: number }): number[]
+  /** Ends after what commit() has taken is durable. */
+  close(): Promise<void>
+}

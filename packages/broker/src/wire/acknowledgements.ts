@@ -1,0 +1,38 @@
+import { malformed, type ReasonCode } from "./reason-codes.js"
+import { checkProperties } from "./properties.js"
+import { readVarint } from "./varint.js"
+
+/** Size of a PUBACK that says success: fixed header and Packet Identifier (MQTT 5.0 section 3.4). */
+export const ACK_SIZE = 4
+
+/** Writes a PUBACK, PUBREC, PUBREL or PUBCOMP without reason code and properties; the same bytes in every version. */
+export function writeAck(buf: Buffer, at: number, header: number, identifier: number): number {
+  buf[at] = header
+  buf[at + 1] = 2
+  buf[at + 2] = identifier >> 8
+  buf[at + 3] = identifier & 255
+  return at + ACK_SIZE
+}
+
+/** One acknowledgement with a reason code: MQTT 5.0 only. */
+export function ackWithReason(header: number, identifier: number, reason: ReasonCode): Buffer {
+  return Buffer.from([header, 3, identifier >> 8, identifier & 255, reason])
+}
+
+/**
+ * Reads the Packet Identifier of an acknowledgement whose body lies between `at` and `end`, and checks its form.
+ * Throws a PacketError.
+ */
+export function readAck(buf: Buffer, at: number, end: number, v5: boolean): number {
+  const length = end - at
+  if (length < 2 || (length > 2 && !v5)) throw malformed("an acknowledgement has the wrong length")
+  const identifier = (buf[at]! << 8) | buf[at + 1]!
+  if (identifier === 0) throw malformed("Packet Identifier 0 in an acknowledgement")
+  if (length > 3) {
+    const read = readVarint(buf, at + 3, end)
+    const from = at + 3 + (read & 7)
+    if (read < 0 || from + (read >>> 3) !== end) throw malformed("the properties of an acknowledgement do not add up")
+    checkProperties(buf, from, end, "ACK")
+  }
+  return identifier
+}

@@ -1,0 +1,196 @@
+/**
+ * What is true of at least one frame of a block: whoever sends a block looks here once, and copies it whole when
+ * nothing in it needs individual care.
+ */
+export const Trait = {
+  /** encoded for MQTT 3.1 and 3.1.1: no properties */
+  V3: 1,
+  /** encoded for MQTT 5.0 */
+  V5: 2,
+  /** carries a Message Expiry Interval */
+  EXPIRY: 4,
+  /** was published with RETAIN 1 */
+  RETAIN: 8,
+} as const
+
+const WORDS = 3
+const V5_FLAG = 1
+const TRAILER = 48
+const FORMAT = 1
+
+/**
+ * A block of complete PUBLISH packets, back to back, with an index. The same shape serves a run of packets as it was
+ * read from a socket, the queue of a Clean Session, and a chunk of a log in memory or in the store: a message is
+ * copied, never taken apart.
+ *
+ * Per message the index holds three words: distance of its position from `first` times two plus a flag for MQTT 5.0,
+ * the offset of its Packet Identifier (in a QoS 0 packet: where it would be), and the offset behind it.
+ */
+export class Frames {
+  buf: Buffer
+  index: Int32Array
+  /** offset of the first frame; not 0 only in a run that lies in a socket's buffer */
+  start = 0
+  /** offset behind the last frame */
+  end = 0
+  /** number of messages */
+  n = 0
+  /** position of the first message (logs only) */
+  first = 0
+  /** position of the last message (logs only) */
+  last = 0
+  /** OR of Trait over all messages */
+  traits = 0
+  /** the largest frame in bytes */
+  largest = 0
+  /** wall-clock time in ms at which the block was opened; a block gathers for one commit at most */
+  createdAt = 0
+  /** messages and bytes that went into the same log before this block */
+  before = 0
+  beforeBytes = 0
+
+  constructor(buf: Buffer, messages: number) {
+    this.buf = buf
+    this.index = new Int32Array(messages * WORDS)
+  }
+
+  get bytes(): number {
+    return this.end - this.start
+  }
+  startOf(k: number): number {
+    return k === 0 ? this.start : this.index[k * WORDS - 1]!
+  }
+  endOf(k: number): number {
+    return this.index[k * WORDS + 2]!
+  }
+  identifierAt(k: number): number {
+    return this.index[k * WORDS + 1]!
+  }
+  /** The Packet Identifier; only at QoS 1 and 2. */
+  identifierOf(k: number): number {
+    const at = this.identifierAt(k)
+    return (this.buf[at]! << 8) | this.buf[at + 1]!
+  }
+  positionOf(k: number): number {
+    return this.first + (this.index[k * WORDS]! >>> 1)
+  }
+  isV5(k: number): boolean {
+    return (this.index[k * WORDS]! & V5_FLAG) !== 0
+  }
+  headerOf(k: number): number {
+    return this.buf[this.startOf(k)]!
+  }
+
+  /** The first message at or after `position`, `n` when there is none. */
+  find(position: number): number {
+    let lo = 0
+    let hi = this.n
+    while (lo < hi) {
+      const mid = (lo + hi) >> 1
+      if (this.positionOf(mid) < position) lo = mid + 1
+      else hi = mid
+    }
+    return lo
+  }
+
+  /** Adds a frame that already lies in `buf`, directly behind the last one. */
+  add(identifierAt: number, end: number, v5: boolean): void {
+    const w = this.n++ * WORDS
+    this.index[w] = v5 ? V5_FLAG : 0
+    this.index[w + 1] = identifierAt
+    this.index[w + 2] = end
+    if (end - this.end > this.largest) this.largest = end - this.end
+    this.end = end
+  }
+
+  /** Copies messages `i` up to `j` of another block; they get consecutive positions from `position` on. */
+  append(src: Frames, i: number, j: number, position: number): void {
+    const from = src.startOf(i)
+    const size = src.endOf(j - 1) - from
+    this.room(size, j - i)
+    copyBytes(src.buf, this.buf, this.end, from, from + size)
+    const shift = this.end - from
+    let w = this.n * WORDS
+    let delta = (position - this.first) * 2
+    for (let k = i * WORDS; k < j * WORDS; k += WORDS) {
+      this.index[w] = delta | (src.index[k]! & V5_FLAG)
+      this.index[w + 1] = src.index[k + 1]! + shift
+      this.index[w + 2] = src.index[k + 2]! + shift
+      delta += 2
+      w += WORDS
+    }
+    this.n += j - i
+    this.end += size
+    this.last = position + (j - i) - 1
+    this.traits |= src.traits
+    if (src.largest > this.largest) this.largest = src.largest
+  }
+
+  private room(bytes: number, messages: number): void {
+    if (this.end + bytes > this.buf.length) {
+      const wider = Buffer.allocUnsafe(Math.max(this.end + bytes, this.buf.length * 2))
+      this.buf.copy(wider, 0, 0, this.end)
+      this.buf = wider
+    }
+    if ((this.n + messages) * WORDS > this.index.length) {
+      const wider = new Int32Array(Math.max(this.index.length * 2, (this.n + messages) * WORDS))
+      wider.set(this.index.subarray(0, this.n * WORDS))
+      this.index = wider
+    }
+  }
+
+  /** Empties a run so that its index can be used for the next one. */
+  restart(buf: Buffer, start: number): void {
+    this.buf = buf
+    this.start = this.end = start
+    this.n = this.largest = this.traits = 0
+  }
+
+  /**
+   * The value that a store keeps: frames, index, trailer. The block goes on with the value as its buffer, which must
+   * not change any more: a store may read it from another thread.
+   */
+  seal(): Buffer {
+    const words = this.n * WORDS
+    const value = Buffer.allocUnsafe(this.end + words * 4 + TRAILER)
+    this.buf.copy(value, 0, 0, this.end)
+    Buffer.from(this.index.buffer, this.index.byteOffset, words * 4).copy(value, this.end)
+    let at = value.length - TRAILER
+    at = value.writeDoubleLE(this.createdAt, at)
+    at = value.writeDoubleLE(this.before, at)
+    at = value.writeDoubleLE(this.beforeBytes, at)
+    at = value.writeUInt32LE(this.traits, at)
+    at = value.writeUInt32LE(this.largest, at)
+    at = value.writeUInt32LE(0, at)
+    at = value.writeUInt32LE(0, at)
+    at = value.writeUInt32LE(FORMAT, at)
+    value.writeUInt32LE(this.n, at)
+    this.buf = value
+    if (this.index.length > words) this.index = this.index.slice(0, words)
+    return value
+  }
+
+  /** The block whose seal() a store gives back. `first` is the position in its key. */
+  static unseal(first: number, value: Buffer): Frames {
+    const n = value.readUInt32LE(value.length - 4)
+    const frames = new Frames(value, n)
+    const trailer = value.length - TRAILER
+    frames.n = n
+    frames.end = trailer - n * WORDS * 4
+    value.copy(Buffer.from(frames.index.buffer), 0, frames.end, trailer)
+    frames.first = first
+    frames.createdAt = value.readDoubleLE(trailer)
+    frames.before = value.readDoubleLE(trailer + 8)
+    frames.beforeBytes = value.readDoubleLE(trailer + 16)
+    frames.traits = value.readUInt32LE(trailer + 24)
+    frames.largest = value.readUInt32LE(trailer + 28)
+    frames.last = frames.positionOf(n - 1)
+    return frames
+  }
+}
+
+/** Copies bytes; a loop beats the native copy for the few dozen bytes of a small message. */
+export function copyBytes(src: Buffer, dst: Buffer, at: number, from: number, to: number): void {
+  if (to - from > 96) src.copy(dst, at, from, to)
+  else for (let i = from; i < to; i++) dst[at++] = src[i]!
+}

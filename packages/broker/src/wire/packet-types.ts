@@ -1,0 +1,27 @@
+/** MQTT Control Packet types: the high four bits of a packet's first byte (MQTT 5.0 section 2.1.2). */
+export const PacketType = {
+  CONNECT: 1,
+  CONNACK: 2,
+  PUBLISH: 3,
+  PUBACK: 4,
+  PUBREC: 5,
+  PUBREL: 6,
+  PUBCOMP: 7,
+  SUBSCRIBE: 8,
+  SUBACK: 9,
+  UNSUBSCRIBE: 10,
+  UNSUBACK: 11,
+  PINGREQ: 12,
+  PINGRESP: 13,
+  DISCONNECT: 14,
+  AUTH: 15,
+} as const
+
+/** Flags in the low four bits of a PUBLISH's first byte (section 3.3.1). */
+export const DUP = 8
+export const RETAIN = 1
+
+/** MQTT protocol levels that the broker speaks: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0. */
+export type ProtocolVersion = 3 | 4 | 5
+
+export type QoS = 0 | 1 | 2

@@ -1,0 +1,129 @@
+import { copyBytes, Frames, Trait } from "./frames.js"
+import { DUP, type QoS, RETAIN } from "./packet-types.js"
+import { Property } from "./properties.js"
+import { readVarint, varintLength, writeVarint } from "./varint.js"
+
+/** How one receiver gets a message (MQTT 5.0 section 3.3). */
+export interface Delivery {
+  v5: boolean
+  qos: QoS
+  /** 0 at QoS 0 */
+  identifier: number
+  dup: boolean
+  retain: boolean
+  /** how long the message waited, in whole seconds: taken off its Message Expiry Interval [MQTT-3.3.2-6] */
+  waitedSeconds: number
+  /** of all matching Subscriptions [MQTT-3.3.4-4]; null: none */
+  subscriptionIdentifiers: readonly number[] | null
+}
+
+/** Where the parts of a PUBLISH lie in its block: offsets. */
+interface Parts {
+  topicAt: number
+  topicEnd: number
+  propertiesAt: number
+  propertiesEnd: number
+  payloadAt: number
+  end: number
+}
+
+function partsOf(src: Frames, k: number): Parts {
+  const start = src.startOf(k)
+  const end = src.endOf(k)
+  const topicEnd = src.identifierAt(k)
+  const topicAt = start + 1 + (readVarint(src.buf, start + 1, end) & 7) + 2
+  let propertiesAt = topicEnd + (src.buf[start]! & 6 ? 2 : 0)
+  let propertiesEnd = propertiesAt
+  if (src.isV5(k)) {
+    const read = readVarint(src.buf, propertiesAt, end)
+    propertiesAt += read & 7
+    propertiesEnd = propertiesAt + (read >>> 3)
+  }
+  return { topicAt, topicEnd, propertiesAt, propertiesEnd, payloadAt: propertiesEnd, end }
+}
+
+/** The message's Topic Name. */
+export function topicOf(src: Frames, k: number): string {
+  const { topicAt, topicEnd } = partsOf(src, k)
+  return src.buf.toString("utf8", topicAt, topicEnd)
+}
+
+/** The message's payload: a view of the block. */
+export function payloadOf(src: Frames, k: number): Buffer {
+  const { payloadAt, end } = partsOf(src, k)
+  return src.buf.subarray(payloadAt, end)
+}
+
+/** The Message Expiry Interval in seconds as it was published, Infinity without one (section 3.3.2.3.3). */
+export function expirySecondsOf(src: Frames, k: number): number {
+  if (!(src.traits & Trait.EXPIRY) || !src.isV5(k)) return Infinity
+  const { propertiesAt, propertiesEnd } = partsOf(src, k)
+  const at = findExpiry(src.buf, propertiesAt, propertiesEnd)
+  return at < 0 ? Infinity : src.buf.readUInt32BE(at)
+}
+
+/** One PUBLISH packet made anew for a receiver whose version, QoS or properties differ from what was published. */
+export function encodeFor(src: Frames, k: number, to: Delivery): Buffer {
+  const from = partsOf(src, k)
+  const kept = to.v5 ? from.propertiesEnd - from.propertiesAt : 0
+  let properties = kept
+  for (const id of to.subscriptionIdentifiers ?? []) properties += 1 + varintLength(id)
+  const topic = from.topicEnd - from.topicAt
+  const length = 2 + topic + (to.qos ? 2 : 0) + (to.v5 ? varintLength(properties) + properties : 0) + (from.end - from.payloadAt)
+  const out = Buffer.allocUnsafe(1 + varintLength(length) + length)
+  out[0] = 0x30 | (to.qos << 1) | (to.dup ? DUP : 0) | (to.retain ? RETAIN : 0)
+  let at = writeVarint(out, 1, length)
+  copyBytes(src.buf, out, at, from.topicAt - 2, from.topicEnd)
+  at += 2 + topic
+  if (to.qos) at = out.writeUInt16BE(to.identifier, at)
+  if (to.v5) {
+    at = writeVarint(out, at, properties)
+    copyBytes(src.buf, out, at, from.propertiesAt, from.propertiesAt + kept)
+    if (kept) countDown(out, at, at + kept, to.waitedSeconds)
+    at += kept
+    for (const id of to.subscriptionIdentifiers ?? []) {
+      out[at++] = Property.SUBSCRIPTION_IDENTIFIER
+      at = writeVarint(out, at, id)
+    }
+  }
+  copyBytes(src.buf, out, at, from.payloadAt, from.end)
+  return out
+}
+
+/** The whole block in another encoding: made once, shared by all receivers that want it. */
+export function convert(src: Frames, v5: boolean, qos: QoS): Frames {
+  const parts: Buffer[] = []
+  const out = new Frames(src.buf, src.n)
+  for (let k = 0; k < src.n; k++) {
+    const retain = (src.headerOf(k) & RETAIN) === RETAIN
+    const part = encodeFor(src, k, { v5, qos, identifier: 0, dup: false, retain, waitedSeconds: 0, subscriptionIdentifiers: null })
+    const from = partsOf(src, k)
+    const topicEnd = out.end + 1 + (readVarint(part, 1, part.length) & 7) + 2 + (from.topicEnd - from.topicAt)
+    parts.push(part)
+    out.add(topicEnd, out.end + part.length, v5)
+  }
+  out.buf = Buffer.concat(parts)
+  out.traits = v5 ? Trait.V5 | (src.traits & (Trait.EXPIRY | Trait.RETAIN)) : Trait.V3 | (src.traits & Trait.RETAIN)
+  return out
+}
+
+function countDown(buf: Buffer, at: number, end: number, seconds: number): void {
+  const expiryAt = seconds > 0 ? findExpiry(buf, at, end) : -1
+  if (expiryAt >= 0) buf.writeUInt32BE(Math.max(0, buf.readUInt32BE(expiryAt) - seconds), expiryAt)
+}
+
+/** Offset of the value of the Message Expiry Interval among a PUBLISH's checked properties, -1 without one. */
+function findExpiry(buf: Buffer, at: number, end: number): number {
+  while (at < end) {
+    const id = buf[at++]!
+    if (id === Property.MESSAGE_EXPIRY_INTERVAL) return at
+    if (id === 1) at += 1
+    else if (id === Property.TOPIC_ALIAS) at += 2
+    else if (id === Property.SUBSCRIPTION_IDENTIFIER) at += readVarint(buf, at, end) & 7
+    else {
+      at += 2 + buf.readUInt16BE(at)
+      if (id === 38) at += 2 + buf.readUInt16BE(at)
+    }
+  }
+  return -1
+}

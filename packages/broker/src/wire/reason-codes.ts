@@ -1,0 +1,48 @@
+/** Reason codes of MQTT 5.0 that the broker sends or looks at (section 2.4). */
+export const Reason = {
+  SUCCESS: 0x00,
+  DISCONNECT_WITH_WILL: 0x04,
+  NO_MATCHING_SUBSCRIBERS: 0x10,
+  NO_SUBSCRIPTION_EXISTED: 0x11,
+  UNSPECIFIED_ERROR: 0x80,
+  MALFORMED_PACKET: 0x81,
+  PROTOCOL_ERROR: 0x82,
+  IMPLEMENTATION_SPECIFIC_ERROR: 0x83,
+  UNSUPPORTED_PROTOCOL_VERSION: 0x84,
+  CLIENT_IDENTIFIER_NOT_VALID: 0x85,
+  NOT_AUTHORIZED: 0x87,
+  SERVER_UNAVAILABLE: 0x88,
+  SERVER_SHUTTING_DOWN: 0x8b,
+  BAD_AUTHENTICATION_METHOD: 0x8c,
+  KEEP_ALIVE_TIMEOUT: 0x8d,
+  SESSION_TAKEN_OVER: 0x8e,
+  TOPIC_FILTER_INVALID: 0x8f,
+  TOPIC_NAME_INVALID: 0x90,
+  PACKET_IDENTIFIER_NOT_FOUND: 0x92,
+  RECEIVE_MAXIMUM_EXCEEDED: 0x93,
+  TOPIC_ALIAS_INVALID: 0x94,
+  PACKET_TOO_LARGE: 0x95,
+  QUOTA_EXCEEDED: 0x97,
+  RETAIN_NOT_SUPPORTED: 0x9a,
+  QOS_NOT_SUPPORTED: 0x9b,
+  SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: 0x9e,
+} as const
+
+export type ReasonCode = (typeof Reason)[keyof typeof Reason]
+
+/**
+ * A packet that the standard forbids, or a refusal: the connection ends with this reason.
+ * In MQTT 5.0 the code travels in CONNACK or DISCONNECT; older versions only see the connection close (3.1.1 section 4.8).
+ */
+export class PacketError extends Error {
+  override readonly name = "PacketError"
+  constructor(
+    readonly reason: ReasonCode,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+export const malformed = (message: string): PacketError => new PacketError(Reason.MALFORMED_PACKET, message)
+export const protocolError = (message: string): PacketError => new PacketError(Reason.PROTOCOL_ERROR, message)
