@@ -6,6 +6,7 @@ import {
   type IUnsubscribePacket,
   type Packet,
   parser,
+  writeToStream,
 } from "mqtt-packet"
 import type { ProtocolVersion } from "../wire/packet-types.js"
 import { malformed } from "../wire/reason-codes.js"
@@ -13,6 +14,9 @@ import { malformed } from "../wire/reason-codes.js"
 /*
  * Control packets are rare: mqtt-packet reads and writes them. What is read here passed the strict checks before.
  */
+
+// else the library keeps 65,536 buffers, one for each number: 6 MB
+writeToStream.cacheNumbers = false
 
 /** The packet in `bytes`: exactly one. Throws a PacketError when the library refuses what the checks let through. */
 function read(bytes: Buffer, protocolVersion: ProtocolVersion): Packet {

@@ -9,6 +9,10 @@ const CHUNK = 65_536
 /** A chunk that one message opens, when its log is not busy. */
 const SMALL_CHUNK = 128
 
+/** What a Session that is behind takes from the store in one step. */
+const READ_CHUNKS = 64
+const READ_BYTES = 65_536
+
 /** Above every position. */
 const END = Number.MAX_SAFE_INTEGER
 
@@ -122,21 +126,28 @@ export class Log implements Appendable {
     if (entry) this.memoryFrom = entry.chunk.last + 1
   }
 
-  /**
-   * The chunk with the first durable message at or after `position`, null when there is none.
-   * @param inside whether the place may lie within a chunk; right behind a chunk it does not
-   */
-  find(position: number, inside: boolean): Frames | null {
+  /** The chunk with the first durable message at or after `position`, null when there is none. The place may lie within a chunk. */
+  find(position: number): Frames | null {
     if (position >= this.memoryFrom) return this.fromMemory(position)
-    const { store, commits } = this.parts
-    const before = inside ? store.chunkAt(this.number, position) : null
-    if (before) {
-      const chunk = Frames.unseal(before.first, before.value)
-      if (chunk.last >= position) return chunk.first <= commits.durable ? chunk : null
+    const stored = this.parts.store.chunkAt(this.number, position)
+    const chunk = stored && Frames.unseal(stored.first, stored.value)
+    if (chunk && chunk.last >= position) return chunk.first <= this.parts.commits.durable ? chunk : null
+    return this.read(position, 1)[0] ?? null
+  }
+
+  /**
+   * The next durable chunks at or after `position`, which must not lie within a chunk; those that are not in memory in
+   * one step, at most `chunks`.
+   */
+  read(position: number, chunks = READ_CHUNKS): Frames[] {
+    if (position >= this.memoryFrom) {
+      const chunk = this.fromMemory(position)
+      return chunk ? [chunk] : []
     }
-    const after = store.chunkFrom(this.number, position)
+    const { store, commits } = this.parts
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
-    return after && after.first <= commits.durable ? Frames.unseal(after.first, after.value) : null
+    const durable = store.read(this.number, position, { chunks, bytes: READ_BYTES }).filter(({ first }) => first <= commits.durable)
+    return durable.map(({ first, value }) => Frames.unseal(first, value))
   }
 
   private fromMemory(position: number): Frames | null {
@@ -152,7 +163,7 @@ export class Log implements Appendable {
 
   /** What went into this log below `position`, counted since it began. */
   countBelow(position: number): { messages: number; bytes: number } {
-    const chunk = position > this.last ? null : this.find(position, true)
+    const chunk = position > this.last ? null : this.find(position)
     if (!chunk) return { messages: this.total, bytes: this.totalBytes }
     const k = chunk.find(position)
     return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k) }

@@ -54,7 +54,7 @@ export function* peek(session: PersistentSession): Generator<Peeked> {
 
 function positionAt(place: Place): number {
   const { chunk } = place
-  if (!chunk || place.at > chunk.last) place.chunk = place.log.find(place.at, true)
+  if (!chunk || place.at > chunk.last) place.chunk = place.log.find(place.at)
   if (!place.chunk) return Infinity
   place.i = place.chunk.find(place.at)
   const position = place.chunk.positionOf(place.i)

@@ -12,6 +12,8 @@ export class Reader {
   /** position from which it does not hold any more: what was sent or queued before is still completed */
   until = Infinity
   private at: number
+  /** chunks that were read from the store together, the next one last */
+  private ahead: Frames[] = []
 
   /**
    * @param since first position that the Subscription covers
@@ -34,6 +36,7 @@ export class Reader {
   /** Goes back to the first message that is not done. */
   rewind(): void {
     this.chunk = null
+    this.ahead = []
     this.at = this.need
   }
 
@@ -45,15 +48,17 @@ export class Reader {
   peek(): number {
     const chunk = this.chunk
     if (chunk && this.i < chunk.n) return this.bounded(chunk.positionOf(this.i))
-    if (chunk) {
-      this.at = chunk.last + 1
-      this.chunk = null
-    }
-    const next = this.log.find(this.at, chunk === null)
-    if (!next) return -1
+    const next = chunk ? this.behind(chunk) : this.log.find(this.at)
     this.chunk = next
+    if (!next) return -1
     this.i = next.find(this.at)
     return this.bounded(next.positionOf(this.i))
+  }
+
+  private behind(chunk: Frames): Frames | null {
+    this.at = chunk.last + 1
+    if (!this.ahead.length) this.ahead = this.log.read(this.at).reverse()
+    return this.ahead.pop() ?? null
   }
 
   private bounded(position: number): number {

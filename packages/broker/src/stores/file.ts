@@ -113,11 +113,20 @@ export class FileStore implements Store {
   }
 
   chunkAt(log: number, position: number): StoredChunk | null {
-    return this.chunk({ start: logKey(log, position), end: logKey(log, 0), reverse: true })
+    const range = { start: logKey(log, position), end: logKey(log, 0), reverse: true, inclusiveEnd: true, limit: 1 }
+    for (const { key, value } of this.logs.getRange(range)) return { first: readUint64(key, 4), value }
+    return null
   }
 
-  chunkFrom(log: number, position: number): StoredChunk | null {
-    return this.chunk({ start: logKey(log, position), end: logKey(log + 1, 0) })
+  read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
+    const found: StoredChunk[] = []
+    let { bytes } = most
+    for (const { key, value } of this.logs.getRange({ start: logKey(log, position), end: logKey(log + 1, 0), limit: most.chunks })) {
+      found.push({ first: readUint64(key, 4), value })
+      bytes -= value.length
+      if (bytes <= 0) break
+    }
+    return found
   }
 
   firsts(log: number, { from, below, limit }: { from: number; below: number; limit: number }): number[] {
@@ -128,11 +137,6 @@ export class FileStore implements Store {
   async close(): Promise<void> {
     await this.root.flushed
     await this.root.close()
-  }
-
-  private chunk(range: { start: Buffer; end: Buffer; reverse?: boolean }): StoredChunk | null {
-    for (const { key, value } of this.logs.getRange({ ...range, limit: 1 })) return { first: readUint64(key, 4), value }
-    return null
   }
 }
 

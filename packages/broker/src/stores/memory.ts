@@ -34,8 +34,16 @@ export class MemoryStore implements Store {
     return this.chunk(log, this.at(log, position + 1) - 1)
   }
 
-  chunkFrom(log: number, position: number): StoredChunk | null {
-    return this.chunk(log, this.at(log, position))
+  read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
+    const found: StoredChunk[] = []
+    let { bytes } = most
+    for (let i = this.at(log, position); found.length < most.chunks && bytes > 0; i++) {
+      const chunk = this.chunk(log, i)
+      if (!chunk) break
+      found.push(chunk)
+      bytes -= chunk.value.length
+    }
+    return found
   }
 
   firsts(log: number, { from, below, limit }: { from: number; below: number; limit: number }): number[] {

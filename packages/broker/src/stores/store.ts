@@ -78,8 +78,11 @@ export interface Store {
   commit(commit: Commit): Promise<void>
   /** The chunk with the greatest first position at or below `position`, if there is one. */
   chunkAt(log: number, position: number): StoredChunk | null
-  /** The chunk with the smallest first position at or above `position`, if there is one. */
-  chunkFrom(log: number, position: number): StoredChunk | null
+  /**
+   * The chunks from the smallest first position at or above `position` on, ascending: at most `limit`, and no more than
+   * the first that passes `bytes`.
+   */
+  read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[]
   /** First positions, ascending, of the chunks from `from` to below `below`; at most `limit`. */
   firsts(log: number, range: { from: number; below: number; limit: number }): number[]
   /** Ends after what commit() has taken is durable. */
