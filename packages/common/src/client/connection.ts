@@ -61,6 +61,7 @@ export class Connection {
     this.settings = more.settings
     client.options.reconnectPeriod = more.settings.reconnectPeriodMs
     client.options.reconnectOnConnackError = true
+    if (more.settings.transientSession) client.options.clean = false
     this.#listen()
   }
 
@@ -116,7 +117,8 @@ export class Connection {
   async end(properties = this.settings.disconnectProperties): Promise<void> {
     this.#ending = true
     this.#inlet.close()
-    const options = properties === undefined ? {} : { properties: mutable(properties) }
+    const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
+    const options = all === undefined ? {} : { properties: mutable(all) }
     const graceful = this.#client.connected
     await new Promise<void>((resolve) => {
       this.#client.end(!graceful, options, () => resolve())

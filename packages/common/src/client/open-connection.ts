@@ -28,7 +28,13 @@ export async function openConnection(options: OpenOptions): Promise<Connection> 
     return await attempt(build, options)
   } catch (error) {
     if (settings.versionFixed || settings.version !== 5 || !mayBeOldBroker(error)) throw await explained(error, settings)
-    const older = { ...settings, version: 4, connectProperties: undefined, disconnectProperties: undefined } as const
+    const older = {
+      ...settings,
+      version: 4,
+      transientSession: false,
+      connectProperties: undefined,
+      disconnectProperties: undefined,
+    } as const
     const connection = await attempt(build, { ...options, settings: older }).catch(async () => {
       throw await explained(error, settings)
     })

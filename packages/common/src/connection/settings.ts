@@ -48,6 +48,8 @@ export interface ConnectionSettings {
   readonly clientId: string
   /** Clean Start (5.0) or Clean Session (3.x). */
   readonly clean: boolean
+  /** The session outlives the network connection, but not this process: resumed when connecting again, ended by DISCONNECT. */
+  readonly transientSession: boolean
   readonly keepaliveSeconds: number
   readonly username: string | undefined
   readonly password: string | undefined
@@ -87,6 +89,7 @@ export async function connectionSettings(
       values.client ??
       (values.idPrefix === undefined ? `${more.name}-${randomBytes(4).toString("hex")}` : `${values.idPrefix}${process.pid}`),
     clean: !values.persistent,
+    transientSession: false,
     keepaliveSeconds: values.keepalive,
     username: values.username ?? url?.username,
     password: (await passwordOf(values)) ?? url?.password,

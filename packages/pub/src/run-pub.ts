@@ -1,0 +1,221 @@
+import { setTimeout as delay } from "node:timers/promises"
+import {
+  CliError,
+  connectionSettings,
+  mergeProperties,
+  propertiesFor,
+  writeOut,
+  type ConnectionSettings,
+  type Diagnostics,
+  type Properties,
+  type Stop,
+} from "@mqtt-trio/common"
+import { openConnection, refusedRequest, type Connection } from "@mqtt-trio/common/client"
+import { splitLines } from "./lines.js"
+import { prepareMessages, type MessageMaker } from "./payloads.js"
+import { showProgress } from "./progress.js"
+import { Publisher } from "./publisher.js"
+import { checkTopic, type PubPlan } from "./rules.js"
+import { Sequence } from "./sequence.js"
+
+/** How long a stopped run waits for acknowledgements that are on their way. */
+const GRACE_MS = 5000
+
+/** How long the session of a QoS 2 stream outlives its network connection: without it a reconnect would send messages twice. */
+const TRANSIENT_SESSION_SECONDS = 300
+
+const LARGE_FILE_BYTES = 1_000_000
+
+export interface PubIo {
+  readonly diagnostics: Diagnostics
+  readonly stop: Stop
+}
+
+interface Run extends PubIo {
+  readonly plan: PubPlan
+  readonly messages: MessageMaker
+  readonly publisher: Publisher
+  readonly connection: Connection
+  readonly sequence: Sequence | undefined
+  /** Aborted when nothing more shall be sent: a signal, a lost connection, a closed output. */
+  readonly halt: AbortController
+}
+
+/** Publishes what the plan says. Returns the exit code; throws what the user has to know. */
+export async function runPub(plan: PubPlan, io: PubIo): Promise<number> {
+  const messages = await prepareMessages(plan)
+  const publisher = new Publisher(plan.values.maxInflight)
+  const halt = new AbortController()
+  io.stop.signal.addEventListener("abort", () => halt.abort())
+  const settings = await pubSettings(plan, io.diagnostics)
+  let connection: Connection
+  try {
+    connection = await openConnection({
+      settings,
+      diagnostics: io.diagnostics,
+      signal: io.stop.signal,
+      handlers: handlers(publisher, halt, io),
+    })
+  } catch (error) {
+    if (io.stop.received !== undefined) return io.stop.exitCode
+    throw error
+  }
+  const sequence = plan.values.seq ? new Sequence(connection.settings.version) : undefined
+  const run: Run = { ...io, plan, messages, publisher, connection, sequence, halt }
+  const endProgress = showProgress(publisher, isLong(plan, messages) && !plan.values.quiet)
+  try {
+    checkAbilities(run)
+    publisher.attach(connection)
+    const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
+    await publisher.whenDrained(complete ? halt.signal : AbortSignal.timeout(GRACE_MS))
+    if (halt.signal.aborted) await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
+    return result(run, complete)
+  } finally {
+    endProgress()
+    await connection.end()
+  }
+}
+
+/** True when people may have to wait long enough to want to see progress. */
+function isLong({ source, numbered }: PubPlan, messages: MessageMaker): boolean {
+  if (numbered) return false
+  return source.kind === "lines" || (source.kind !== "text" && messages.payload(1).length > LARGE_FILE_BYTES)
+}
+
+async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<ConnectionSettings> {
+  const settings = await connectionSettings(plan.values, {
+    name: "mqtt-pub",
+    diagnostics,
+    versionFixed: plan.versionFixed,
+    useUrl: plan.useUrl,
+  })
+  const transient =
+    plan.values.qos === 2 && settings.version === 5 && settings.clean && settings.connectProperties?.sessionExpiryInterval === undefined
+  if (!transient) return settings
+  return {
+    ...settings,
+    transientSession: true,
+    connectProperties: { ...settings.connectProperties, sessionExpiryInterval: TRANSIENT_SESSION_SECONDS },
+  }
+}
+
+function handlers(publisher: Publisher, halt: AbortController, { diagnostics }: PubIo): Parameters<typeof openConnection>[0]["handlers"] {
+  return {
+    connected: () => {
+      diagnostics.note("connected again")
+      publisher.connected()
+    },
+    lost: (why) => {
+      publisher.lost()
+      diagnostics.warn(`connection lost (${why}), ${publisher.inFlight} messages unacknowledged; connecting again`)
+    },
+    failed: (error) => {
+      publisher.failed(error)
+      halt.abort()
+    },
+  }
+}
+
+/** What the broker said in CONNACK that it does not do (MQTT 5.0, 3.2.2.3). */
+function checkAbilities({ connection, plan }: Run): void {
+  const { maximumQoS, retainAvailable } = connection.connack.properties ?? {}
+  if (maximumQoS !== undefined && plan.values.qos > maximumQoS)
+    throw refusedRequest(`QoS ${plan.values.qos}: it offers at most -q ${maximumQoS}`, 0x9b)
+  if (plan.values.retain && retainAvailable === false) throw refusedRequest("--retain", 0x9a)
+}
+
+async function sendRepeated(run: Run): Promise<boolean> {
+  const { plan, publisher, halt } = run
+  let due = performance.now()
+  for (let n = 1; n <= plan.count; n += 1) {
+    if (plan.periodMs !== undefined && n > 1) {
+      due = Math.max(due + plan.periodMs, performance.now())
+      await pause(due - performance.now(), halt.signal)
+    }
+    await publisher.whenReady(halt.signal)
+    if (halt.signal.aborted) return false
+    send(run, n)
+  }
+  return true
+}
+
+async function sendLines(run: Run): Promise<boolean> {
+  const { plan, publisher, halt } = run
+  halt.signal.addEventListener("abort", () => process.stdin.destroy())
+  let n = 0
+  try {
+    for await (const lines of splitLines(process.stdin)) {
+      for (const line of lines) {
+        n += 1
+        if (plan.periodMs !== undefined && n > 1) await pause(plan.periodMs, halt.signal)
+        if (!publisher.ready) await publisher.whenReady(halt.signal)
+        if (halt.signal.aborted) return false
+        send(run, n, line)
+      }
+    }
+  } catch (error) {
+    if (!halt.signal.aborted) throw error
+  }
+  return !halt.signal.aborted
+}
+
+function send(run: Run, n: number, line?: Buffer): void {
+  const { plan, publisher, sequence } = run
+  const topic = run.messages.topic(n, line)
+  if (plan.values.template) checkTopic(topic)
+  const stamped = sequence?.stamp(topic, run.messages.payload(n, line))
+  const payload = stamped?.payload ?? run.messages.payload(n, line)
+  const properties = run.connection.settings.version === 5 ? messageProperties(plan.values, stamped?.properties) : undefined
+  publisher.send(topic, payload, { qos: plan.values.qos, retain: plan.values.retain, properties }, (refused) => {
+    if (refused !== undefined && run.publisher.refused <= 5) run.diagnostics.debug(refused.message)
+    if (plan.numbered && refused === undefined) printNumber(run, n)
+  })
+}
+
+function printNumber(run: Run, n: number): void {
+  // Nothing waits for the output: what goes wrong with it ends the run.
+  void printed(run, n)
+}
+
+async function printed({ halt, publisher }: Run, n: number): Promise<void> {
+  try {
+    if (!(await writeOut(`${n}\n`))) halt.abort()
+  } catch (error) {
+    publisher.failed(error instanceof CliError ? error : new CliError("output-failed", String(error)))
+    halt.abort()
+  }
+}
+
+function messageProperties(values: PubPlan["values"], stamp: Properties | undefined): Properties | undefined {
+  const parts: Properties[] = [...propertiesFor("publish", values.property), ...values.userProperty]
+  if (values.expiry !== undefined) parts.push({ messageExpiryInterval: values.expiry })
+  if (values.contentType !== undefined) parts.push({ contentType: values.contentType })
+  if (values.responseTopic !== undefined) parts.push({ responseTopic: values.responseTopic })
+  if (values.correlationData !== undefined) parts.push({ correlationData: Buffer.from(values.correlationData) })
+  if (values.payloadFormat) parts.push({ payloadFormatIndicator: true })
+  if (values.topicAlias !== undefined) parts.push({ topicAlias: values.topicAlias })
+  if (stamp !== undefined) parts.push(stamp)
+  return mergeProperties(parts)
+}
+
+function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean): number {
+  const left = publisher.inFlight
+  const unacknowledged = left === 0 ? "" : `${left} ${left === 1 ? "message is" : "messages are"} unacknowledged`
+  if (publisher.failure !== undefined) {
+    const { code, message, exitCode, hint, cause } = publisher.failure
+    if (code !== "connection-lost") throw publisher.failure
+    throw new CliError("connection-lost", left === 0 ? message : `${message}; ${unacknowledged}`, { hint, cause: cause ?? exitCode })
+  }
+  if (publisher.refusal !== undefined) {
+    const more = publisher.refused > 1 ? ` (${publisher.refused} of ${publisher.sent} messages)` : ""
+    throw new CliError("request-refused", publisher.refusal.message + more, { hint: publisher.refusal.hint })
+  }
+  if (stop.received === undefined) return 0
+  if (left > 0) diagnostics.warn(`stopped: ${unacknowledged}`)
+  const endless = plan.count === Number.POSITIVE_INFINITY && plan.source.kind !== "lines"
+  return left === 0 && (complete || endless) ? 0 : stop.exitCode
+}
+
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(Math.max(0, milliseconds), undefined, { signal }).catch(() => undefined)
+}
