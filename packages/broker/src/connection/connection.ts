@@ -275,7 +275,7 @@ export class Connection implements Outlet, Timed {
   private leave(expirySeconds: number | null | undefined): void {
     const persistent = this.session?.persistent ?? false
     this.finish(null, "it disconnected", expirySeconds)
-    this.replies.then(() => this.shut(), persistent)
+    this.replies.afterwards(() => this.shut(), persistent)
   }
 
   private end(reason: ReasonCode, message: string): void {

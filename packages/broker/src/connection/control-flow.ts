@@ -49,7 +49,7 @@ export class ControlFlow {
     const waiting = present ? context.delivery.sessions.depth(session).messages : 0
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
-      connection.replies.then(() => {
+      connection.replies.afterwards(() => {
         if (!connection.closed) {
           connection.push(this.connack({ version, present, assigned, waiting }))
           session.attach(connection, receiveMaximum)

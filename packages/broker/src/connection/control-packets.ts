@@ -20,17 +20,14 @@ writeToStream.cacheNumbers = false
 
 /** The packet in `bytes`: exactly one. Throws a PacketError when the library refuses what the checks let through. */
 function read(bytes: Buffer, protocolVersion: ProtocolVersion): Packet {
-  let packet: Packet | null = null
-  let failure: Error | null = null
+  const packets: Packet[] = []
+  const failures: Error[] = []
   const reader = parser({ protocolVersion })
-  reader.on("packet", (one: Packet) => {
-    packet ??= one
-  })
-  reader.on("error", (error: Error) => {
-    failure ??= error
-  })
+  reader.on("packet", (packet: Packet) => packets.push(packet))
+  reader.on("error", (error: Error) => failures.push(error))
   reader.parse(bytes)
-  if (failure !== null || packet === null) throw malformed(String(failure ?? "an incomplete packet"))
+  const [packet] = packets
+  if (!packet || failures.length) throw malformed(failures[0]?.message ?? "an incomplete packet")
   return packet
 }
 
@@ -65,7 +62,7 @@ export function connackCode(bytes: Buffer, version: ProtocolVersion): number {
 export function subackCodes(bytes: Buffer, version: ProtocolVersion): number[] {
   const packet = read(bytes, version)
   if (packet.cmd !== "suback") throw malformed("not a SUBACK")
-  return packet.granted.map(Number)
+  return packet.granted.map((code) => Number(code))
 }
 
 export function write(packet: Packet, protocolVersion: ProtocolVersion): Buffer {

@@ -9,7 +9,7 @@ interface Entry {
   bytes: Buffer
   used: number
   /** called behind the bytes */
-  then: (() => void) | null
+  afterwards: (() => void) | null
 }
 
 /**
@@ -44,9 +44,9 @@ export class ReplyLine implements Waiter {
   }
 
   /** Calls back in place of an answer. Nothing may be sent behind it until it was called. */
-  then(callback: () => void, durable: boolean): void {
+  afterwards(callback: () => void, durable: boolean): void {
     const entry = this.entry(durable)
-    if (entry) entry.then = callback
+    if (entry) entry.afterwards = callback
     else callback()
   }
 
@@ -54,7 +54,7 @@ export class ReplyLine implements Waiter {
     const entry = this.entries.shift()
     if (!entry) return
     if (entry.used) this.output.push(entry.bytes.subarray(0, entry.used))
-    entry.then?.()
+    entry.afterwards?.()
   }
 
   private put(entry: Entry | null, bytes: Buffer): void {
@@ -67,7 +67,7 @@ export class ReplyLine implements Waiter {
   private entry(durable: boolean): Entry | null {
     const last = this.entries.at(-1)
     if (!durable || last?.batch === this.commits.gathering) return last ?? null
-    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, then: null }
+    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, afterwards: null }
     this.entries.push(entry)
     entry.batch.waiters.push(this)
     return entry

@@ -81,7 +81,7 @@ export class PersistentSession extends Session {
   }
 
   dropAll(): void {
-    for (const reader of [...this.readers]) this.drop(reader)
+    for (const reader of this.readers.toReversed()) this.drop(reader)
   }
 
   override attach(outlet: Outlet, receiveMaximum: number): void {
@@ -124,7 +124,7 @@ export class PersistentSession extends Session {
   }
 
   private dropFinished(): void {
-    for (const reader of [...this.readers]) if (reader.until <= this.cursor) this.drop(reader)
+    for (const reader of this.readers.toReversed()) if (reader.until <= this.cursor) this.drop(reader)
   }
 
   pump(): void {

@@ -57,7 +57,7 @@ export class Reader {
 
   private behind(chunk: Frames): Frames | null {
     this.at = chunk.last + 1
-    if (!this.ahead.length) this.ahead = this.log.read(this.at).reverse()
+    if (!this.ahead.length) this.ahead = this.log.read(this.at).toReversed()
     return this.ahead.pop() ?? null
   }
 

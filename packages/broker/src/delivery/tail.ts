@@ -90,7 +90,7 @@ export class Tail implements Housekeeping {
     }
     this.moved.clear()
     let left = CUTS_PER_COMMIT
-    for (const log of [...this.cuts]) {
+    for (const log of this.cuts) {
       if (left <= 0) break
       const limit = Math.min(CUTS_PER_LOG, left)
       const removed = log.cut(commit, limit)

@@ -14,15 +14,7 @@ export class Log {
   private readonly kinds = new Map<string, { second: number; printed: number; held: number }>()
 
   constructor(level: LogLevel, json: boolean) {
-    const people = (): ReturnType<typeof pretty> =>
-      pretty({
-        destination: 2,
-        sync: true,
-        colorize: process.stderr.isTTY && !process.env["NO_COLOR"],
-        ignore: "pid,hostname",
-        translateTime: "SYS:HH:MM:ss.l",
-      })
-    this.logger = json ? pino({ level }, pino.destination({ dest: 2, sync: true })) : pino({ level }, people())
+    this.logger = json ? pino({ level }, pino.destination({ dest: 2, sync: true })) : pino({ level }, forPeople())
   }
 
   error(message: string): void {
@@ -53,4 +45,14 @@ export class Log {
     state.held = 0
     this.logger[level](escapeControls(message + more))
   }
+}
+
+function forPeople(): ReturnType<typeof pretty> {
+  return pretty({
+    destination: 2,
+    sync: true,
+    colorize: process.stderr.isTTY && !process.env["NO_COLOR"],
+    ignore: "pid,hostname",
+    translateTime: "SYS:HH:MM:ss.l",
+  })
 }

@@ -14,7 +14,7 @@ export function defaultStoreUrl(): string {
 /** Parses `--store`: `memory:`, or `file:DIR` with a path relative to the working directory. Throws a usage error. */
 export function parseStoreUrl(text: string): StoreLocation {
   if (text === "memory:" || text === "memory") return { kind: "memory" }
-  if (/^file:\/\/\//.test(text)) return { kind: "file", folder: fileURLToPath(text) }
+  if (text.startsWith("file:///")) return { kind: "file", folder: fileURLToPath(text) }
   const path = /^file:(.+)$/.exec(text)?.[1]
   if (path === undefined || path.startsWith("//"))
     throw usageError(`store ${JSON.stringify(text)} is not a store's URL`, "use file:DIR or memory:")
