@@ -43,6 +43,7 @@ export const GATES: readonly Gate[] = [
   { scenario: "puback-latency", value: "p99 / append", kind: "limit", gate: 20, aim: 8 },
   { scenario: "idle-memory", value: "bytes/connection", kind: "limit", gate: 20_000, aim: 8000 },
   { scenario: "start", value: "ready ms", kind: "limit", gate: 400, aim: 250 },
+  { scenario: "client-start", value: "mqtt-pub / node", kind: "limit", gate: 3, aim: 2 },
   { scenario: "long-queue", value: "RssAnon MB after filling", kind: "limit", gate: 150, aim: 150 },
   { scenario: "long-queue", value: "RssAnon MB after restart", kind: "limit", gate: 150, aim: 150 },
   { scenario: "long-queue", value: "restart to ready ms", kind: "limit", gate: 1000, aim: 1000 },

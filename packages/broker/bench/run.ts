@@ -4,12 +4,19 @@ import { benchOptions, HELP, type BenchOptions } from "./options.js"
 import { missedGates, renderTable, rows } from "./report.js"
 import { runScenario, type Plan, type ScenarioResult } from "./rounds.js"
 import type { Scenario } from "./scenario.js"
+import { clientScenarios } from "./scenarios/client-start.js"
 import { latencyScenarios } from "./scenarios/latency.js"
 import { queueScenarios } from "./scenarios/queue.js"
 import { resourceScenarios } from "./scenarios/resources.js"
 import { throughputScenarios } from "./scenarios/throughput.js"
 
-const SCENARIOS: readonly Scenario[] = [...throughputScenarios, ...queueScenarios, ...latencyScenarios, ...resourceScenarios]
+const SCENARIOS: readonly Scenario[] = [
+  ...throughputScenarios,
+  ...queueScenarios,
+  ...latencyScenarios,
+  ...resourceScenarios,
+  ...clientScenarios,
+]
 
 async function main(): Promise<void> {
   const options = benchOptions(process.argv.slice(2))

@@ -30,7 +30,18 @@ async function measure(broker: BrokerProcess, effort: Effort): Promise<Measureme
   await Promise.all([receiver.close(), publisher.close()])
   const append = quantile(appends, 0.5)
   const [p50, p99] = [quantile(times, 0.5), quantile(times, 0.99)]
-  return { values: { p50, p99, "append+fdatasync p50": append, "p50 / append": p50 / append, "p99 / append": p99 / append }, remarks: [] }
+  const appendWorst = quantile(appends, 0.99)
+  return {
+    values: {
+      p50,
+      p99,
+      "append+fdatasync p50": append,
+      "append+fdatasync p99": appendWorst,
+      "p50 / append": p50 / append,
+      "p99 / append": p99 / append,
+    },
+    remarks: [],
+  }
 }
 
 function roundTrip(link: Link, frame: Buffer): Promise<number> {
