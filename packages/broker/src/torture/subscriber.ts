@@ -27,6 +27,7 @@ export class Subscriber extends PersistentClient {
   private withholds: boolean
   private withheld = false
   private dropping = false
+  private subscribed = false
   private replies: Buffer[] = []
   private releases: number[] = []
   private suback: (() => void) | undefined
@@ -60,10 +61,11 @@ export class Subscriber extends PersistentClient {
     this.dropping = this.isOnline
   }
 
-  /** Resolves with a PINGRESP: everything that the broker had sent before has been read. */
+  /** Resolves with a PINGRESP, or when the connection is lost; at once when there is none. */
   async ping(): Promise<void> {
+    if (!this.connection) return
     const answered = new Promise<void>((resolve) => (this.pingresp = resolve))
-    this.connection?.send(pingreqPacket())
+    this.connection.send(pingreqPacket())
     await answered
   }
 
@@ -73,13 +75,13 @@ export class Subscriber extends PersistentClient {
     this.replies = []
     this.releases = []
     this.options.checker.connected(this.session, sessionPresent || this.connections === 1)
-    if (!sessionPresent) connection.send(subscribePacket(1, this.options.filters))
+    if (!sessionPresent || !this.subscribed) connection.send(subscribePacket(1, this.options.filters))
   }
 
   protected override take({ head, body }: RawPacket): void {
     if ((head & 0xf0) === PACKET.publish) this.receive(head, body)
     else if (head === PACKET.pubrel) this.release(body.readUInt16BE(0))
-    else if (head === PACKET.suback) this.suback?.()
+    else if (head === PACKET.suback) this.acceptSuback()
     else if (head === PACKET.pingresp) this.pingresp?.()
   }
 
@@ -94,6 +96,15 @@ export class Subscriber extends PersistentClient {
     if (!this.slow) return
     connection.pause()
     setTimeout(() => connection.resume(), SLOW_PAUSE_MS)
+  }
+
+  protected override lost(): void {
+    this.pingresp?.()
+  }
+
+  private acceptSuback(): void {
+    this.subscribed = true
+    this.suback?.()
   }
 
   private receive(head: number, body: Buffer): void {

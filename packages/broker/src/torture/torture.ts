@@ -45,6 +45,8 @@ const LONGEST_LIVE_ROUND = 10_000
 const LONGEST_SPARSE_ROUND = 5000
 const ACKNOWLEDGEMENT_STALL_MS = 20_000
 const DELIVERY_STALL_MS = 10_000
+/** Rounds of PINGREQ in a row that bring no delivery, until all queues count as empty. */
+const QUIET_PINGS = 3
 
 /** Tortures the broker and gives the verdict. The target is started and, at the end, stopped. */
 export async function torture(target: Target, options: TortureOptions): Promise<TortureReport> {
@@ -75,6 +77,8 @@ class Run {
   private readonly budget: Budget = { remaining: 0 }
   private readonly prefix = `torture-${process.pid}-${Date.now().toString(36)}`
   private readonly casts: Cast[] = []
+  /** Moves that were begun; those that wait for the broker go on while it is down. */
+  private readonly moves: Promise<void>[] = []
   private stalled = false
 
   constructor(target: Target, options: TortureOptions, acknowledgements: AcknowledgementFile) {
@@ -107,15 +111,19 @@ class Run {
     await this.drain("sparse", cast)
   }
 
-  /** Once all is delivered and acknowledged, no session may get anything again. */
+  /** Once all is delivered, acknowledged and quiet, no session may get anything again. */
   async leftOver(): Promise<void> {
-    if (this.stalled || this.checker.outstanding > 0) return
+    const { checker } = this
+    if (this.stalled || checker.outstanding > 0) return
     const subscribers = this.casts.flatMap((cast) => cast.subscribers)
-    await inGroups(subscribers, async (subscriber) => {
-      await subscriber.ping()
-      await subscriber.leave()
-    })
-    this.checker.complete()
+    // Repeats that a publisher caused may still stand in a queue.
+    for (let quiet = 0; quiet < QUIET_PINGS;) {
+      const before = checker.deliveryCount
+      await inGroups(subscribers, (subscriber) => subscriber.ping())
+      quiet = checker.deliveryCount === before ? quiet + 1 : 0
+    }
+    await inGroups(subscribers, (subscriber) => subscriber.leave())
+    checker.complete()
     await inGroups(subscribers, async (subscriber) => {
       await subscriber.come()
       await subscriber.ping()
@@ -144,18 +152,15 @@ class Run {
   private async round(cast: Cast, round: Round): Promise<void> {
     const from = acknowledged(cast)
     const moves = [...round.moves]
-    const pending: Promise<void>[] = []
     this.budget.remaining = round.acknowledgements + AHEAD
     const step = (): void => {
       const done = acknowledged(cast) - from
-      while (moves[0] && moves[0].afterAcknowledgements <= done) pending.push(makeMove(cast, moves.shift()))
+      while (moves[0] && moves[0].afterAcknowledgements <= done) this.moves.push(makeMove(cast, moves.shift()))
       for (const publisher of cast.publishers) publisher.pump()
     }
     const reached = (): boolean => acknowledged(cast) - from >= round.acknowledgements
     await this.progress(reached, () => acknowledged(cast), ACKNOWLEDGEMENT_STALL_MS, step)
     await delay(round.waitMs)
-    // Moves that wait for the broker go on while it is down; a failure would be ours.
-    void Promise.all(pending)
   }
 
   private async signal(): Promise<void> {
@@ -177,6 +182,8 @@ class Run {
       () => acknowledged(cast) - unfinished(),
       ACKNOWLEDGEMENT_STALL_MS,
     )
+    if (this.stalled) return
+    await Promise.all(this.moves.splice(0))
     await Promise.all(cast.publishers.map((publisher) => publisher.leave()))
   }
 
