@@ -1,6 +1,7 @@
 import { createProgram, runMain, runProgram } from "@mqtt-trio/common"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
+import { registerTorture } from "./commands/torture.js"
 import { VERSION } from "./version.js"
 
 const HELP = {
@@ -11,14 +12,19 @@ const HELP = {
     ["mqtt-broker start", "listen on port 5112 of this machine, keep queues on disk"],
     ["mqtt-broker start --port 1883 --store memory:", "another port, nothing kept"],
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
+    ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, queue. mqtt-broker <command> --help lists a command's options."],
+  footer: ["Commands: start, queue, torture. mqtt-broker <command> --help lists a command's options."],
 } as const
 
 await runMain(async () => {
   const program = createProgram(HELP, {}, VERSION)
   registerStart(program)
   registerQueue(program)
+  let exitCode = 0
+  registerTorture(program, (code) => {
+    exitCode = code
+  })
   await runProgram(program, process.argv.slice(2))
-  return 0
+  return exitCode
 })

@@ -69,6 +69,23 @@ export const START_OPTIONS = {
     parse: integer("the number of messages in flight", 1, 4096),
     fallback: 100,
   }),
+  maxRetained: value({
+    flags: "--max-retained <n>",
+    help: "retained messages; further topics get none",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_RETAINED",
+    parse: integer("the number of retained messages", 0),
+    fallback: 1_000_000,
+  }),
+  maxRetainedSize: value({
+    flags: "--max-retained-size <size>",
+    help: "bytes of all retained messages together",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_RETAINED_SIZE",
+    parse: parseByteSize,
+    fallback: 268_435_456,
+    defaultText: "256MB",
+  }),
   logLevel: value({
     flags: "--log-level <level>",
     help: "error, warn, info, debug or silent",
@@ -111,6 +128,7 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
         connectTimeoutMs: 10_000,
         inflight: options.maxInflight,
       },
+      retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
     },
     log,
   )

@@ -1,15 +1,16 @@
 import type { Socket } from "node:net"
 import { Hold, type Outlet } from "../delivery/outlet.js"
-import type { Match } from "../delivery/router.js"
+import { RetainedStream } from "../delivery/retained-stream.js"
 import type { Session } from "../delivery/session.js"
-import { readAck } from "../wire/acknowledgements.js"
-import { checkConnect, checkDisconnect, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
-import type { Frames } from "../wire/frames.js"
-import { PacketType, type ProtocolVersion, type QoS, RETAIN } from "../wire/packet-types.js"
+import type { ArmedWill } from "../delivery/wills.js"
+import { ackFailed, readAck } from "../wire/acknowledgements.js"
+import { checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
+import { PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { readVarint } from "../wire/varint.js"
 import type { Context } from "./context.js"
 import { ControlFlow } from "./control-flow.js"
+import { Inbound } from "./inbound.js"
 import { write } from "./control-packets.js"
 import type { Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
@@ -34,14 +35,20 @@ export class Connection implements Outlet, Timed {
   readonly replies: ReplyLine
 
   private readonly splitter = new Splitter()
+  /** made when a CONNECT is accepted */
+  will: ArmedWill | null = null
+  retained: RetainedStream | null = null
   private readonly control: ControlFlow
-  private holds = 0
+  private readonly inbound: Inbound
+  /** why reading stands still: bits of Hold */
+  holds = 0
   private keepAliveMs = 0
   /** when something was read last, by the clock; after the end: when it ended */
   private since: number
-  private noticedRetain = false
   /** a CONNECT came */
   private greeted = false
+  /** CONNACK left */
+  private welcomed = false
 
   constructor(
     private readonly socket: Socket,
@@ -50,6 +57,7 @@ export class Connection implements Outlet, Timed {
     this.output = new Output(socket)
     this.replies = new ReplyLine(context.delivery.commits, this.output)
     this.control = new ControlFlow(this, context)
+    this.inbound = new Inbound(this, context)
     this.since = context.clock.now
     context.open.add(this)
     context.clock.add(this)
@@ -78,6 +86,10 @@ export class Connection implements Outlet, Timed {
     this.output.push(bytes)
   }
 
+  pushDurable(bytes: Buffer): void {
+    this.replies.send(bytes, true)
+  }
+
   hold(reason: number): void {
     this.holds |= reason
     this.socket.pause()
@@ -102,7 +114,7 @@ export class Connection implements Outlet, Timed {
 
   private parse(buf: Buffer): void {
     const { reader } = this.context
-    reader.begin(buf, this.take)
+    reader.begin(buf, this.inbound.take)
     let at = 0
     let need = 0
     try {
@@ -146,8 +158,13 @@ export class Connection implements Outlet, Timed {
     }
     if ((header & 15) !== (type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0))
       throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
-    if (type === PacketType.PUBACK) {
-      this.session?.acknowledge(readAck(buf, body, end, this.v5))
+    if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) {
+      const identifier = readAck(buf, body, end, this.v5)
+      if (type !== PacketType.PUBREL) this.session?.acknowledge(type, identifier, ackFailed(buf, body, end))
+      else {
+        this.context.reader.flush()
+        this.inbound.released(identifier)
+      }
       return
     }
     this.context.reader.flush()
@@ -158,12 +175,6 @@ export class Connection implements Outlet, Timed {
   private early(header: number): void {
     const type = header >> 4
     if (!this.greeted && type !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
-    if (type !== PacketType.PUBLISH) return
-    if ((header & 6) === 4) throw new PacketError(Reason.QOS_NOT_SUPPORTED, "PUBLISH at QoS 2: this version takes QoS 0 and 1")
-    if (!(header & RETAIN)) return
-    if (this.v5) throw new PacketError(Reason.RETAIN_NOT_SUPPORTED, "PUBLISH with RETAIN 1: Retain Available is 0")
-    if (!this.noticedRetain) this.context.log.notice(this, "its retained messages are delivered, but not kept: this version has none")
-    this.noticedRetain = true
   }
 
   private controlPacket(type: number, bytes: Buffer, body: number): void {
@@ -171,9 +182,10 @@ export class Connection implements Outlet, Timed {
     switch (type) {
       case PacketType.CONNECT:
         if (this.greeted) throw protocolError("a second CONNECT [MQTT-3.1.0-2]")
-        this.version = checkConnect(bytes, body, end)
-        this.v5 = this.version === 5
         this.greeted = true
+        this.version = checkProtocol(bytes, body, end)
+        this.v5 = this.version === 5
+        checkConnect(bytes, body, end, this.version)
         return this.await(this.control.connect(bytes))
       case PacketType.SUBSCRIBE:
         checkSubscribe(bytes, body, end, this.version)
@@ -185,12 +197,7 @@ export class Connection implements Outlet, Timed {
         if (body !== end) throw malformed("PINGREQ must be empty")
         return this.await(this.control.ping(bytes))
       case PacketType.DISCONNECT:
-        checkDisconnect(bytes, body, end, this.version)
-        return this.leave(this.control.disconnect(bytes))
-      case PacketType.PUBREC:
-      case PacketType.PUBREL:
-      case PacketType.PUBCOMP:
-        throw protocolError("an acknowledgement of QoS 2, which was not granted")
+        return this.leave(checkDisconnect(bytes, body, end, this.version), this.control.disconnect(bytes))
       default:
         throw protocolError(`a client must not send packet type ${type}`)
     }
@@ -212,25 +219,23 @@ export class Connection implements Outlet, Timed {
     if (!this.holds) this.socket.resume()
   }
 
-  /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. */
-  private readonly take = (run: Frames, qos: QoS, match: Match): void => {
-    const { accept, commits } = this.context.delivery
-    const durable = accept.accept(run, qos, match, this)
-    if (!qos) return
-    this.replies.acknowledge(0x40, run, this.v5 && match.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS, durable)
-    if (!commits.full || this.holds & Hold.STORE) return
-    this.hold(Hold.STORE)
-    commits.whenDrained(() => this.release(Hold.STORE))
-  }
-
   /** CONNECT was accepted; CONNACK follows. */
   open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number }): void {
     this.session = session
+    this.retained = new RetainedStream(session, this.context.delivery)
     this.clientId = session.clientId
     this.maximumPacketSize = options.maximumPacketSize
     this.keepAliveMs = options.keepAliveSeconds * 1000
     this.context.clients.set(this.clientId, this)
     this.context.log.connected(this)
+  }
+
+  /** CONNACK leaves, and what waits for the Session behind it. `receiveMaximum`: most messages in flight. */
+  welcome(connack: Buffer, receiveMaximum: number): void {
+    if (this.closed || !this.session) return
+    this.push(connack)
+    this.welcomed = true
+    this.session.attach(this, receiveMaximum)
   }
 
   tick(now: number): void {
@@ -261,8 +266,10 @@ export class Connection implements Outlet, Timed {
 
   refuse(reason: ReasonCode, message: string): void {
     if (this.closed) return
-    if (this.session) {
+    if (this.welcomed) {
       if (this.v5) this.push(write({ cmd: "disconnect", reasonCode: reason }, 5))
+    } else if (reason === Reason.SESSION_TAKEN_OVER) {
+      // no code of CONNACK says this, and DISCONNECT must not come first [MQTT-3.14.0-1]
     } else if (this.greeted && this.v5) this.push(write({ cmd: "connack", reasonCode: reason, sessionPresent: false }, 5))
     else {
       const code = OLD_RETURN_CODES.get(reason)
@@ -272,10 +279,14 @@ export class Connection implements Outlet, Timed {
   }
 
   /** DISCONNECT came: what is acknowledged leaves first, then the connection. */
-  private leave(expirySeconds: number | null | undefined): void {
-    const persistent = this.session?.persistent ?? false
+  private leave(reason: number, expirySeconds: number | null | undefined): void {
+    const stored = (this.session?.persistent ?? false) || this.will !== null
+    if (this.will && reason !== Reason.DISCONNECT_WITH_WILL) {
+      this.context.delivery.wills.disarm(this.will)
+      this.will = null
+    }
     this.finish(null, "it disconnected", expirySeconds)
-    this.replies.afterwards(() => this.shut(), persistent)
+    this.replies.afterwards(() => this.shut(), stored)
   }
 
   private end(reason: ReasonCode, message: string): void {
@@ -293,6 +304,7 @@ export class Connection implements Outlet, Timed {
     if (session && this.context.clients.get(this.clientId) === this) {
       this.context.clients.delete(this.clientId)
       this.context.delivery.sessions.close(session, expirySeconds)
+      if (this.will) this.context.delivery.wills.lost(this.will, !session.gone)
     }
     this.context.log.closed(this, reason, message)
   }

@@ -1,13 +1,15 @@
 import { randomUUID } from "node:crypto"
 import type { IConnectPacket } from "mqtt-packet"
 import type { SubscriptionOptions } from "../delivery/session.js"
+import type { Will } from "../delivery/wills.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
-import type { ProtocolVersion } from "../wire/packet-types.js"
+import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
 import { connackCode, readConnect, readDisconnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
 import type { Connection } from "./connection.js"
 import type { Context } from "./context.js"
+import { RECEIVE_MAXIMUM } from "./reply-line.js"
 
 /** Session Expiry Interval that means never (MQTT 5.0 section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff
@@ -36,7 +38,6 @@ export class ControlFlow {
     const reply = await this.ask(write(forEngine(packet, this.channel.engineId), version))
     if (!reply) return
     if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)
-    this.requirements(packet, version)
     const request = sessionRequest(packet, clientId, version)
     if (request.expirySeconds !== 0 && context.delivery.commits.failing)
       throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
@@ -46,34 +47,26 @@ export class ControlFlow {
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
     })
+    if (present) context.delivery.wills.resumed(clientId)
+    if (packet.will) connection.will = context.delivery.wills.arm(willOf(packet, clientId, version))
     const waiting = present ? context.delivery.sessions.depth(session).messages : 0
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
-      connection.replies.afterwards(() => {
-        if (!connection.closed) {
-          connection.push(this.connack({ version, present, assigned, waiting }))
-          session.attach(connection, receiveMaximum)
-        }
-        resolve()
-      }, stored)
+      connection.replies.afterwards(
+        () => {
+          connection.welcome(this.connack({ version, present, assigned, waiting }), receiveMaximum)
+          resolve()
+        },
+        stored || connection.will !== null,
+      )
     })
-  }
-
-  /** What CONNACK says the broker does not do must not be asked for in CONNECT [MQTT-3.2.2-12, -13]. */
-  private requirements({ will }: IConnectPacket, version: ProtocolVersion): void {
-    if (!will) return
-    if (version === 5 && will.qos === 2) throw new PacketError(Reason.QOS_NOT_SUPPORTED, "Will QoS 2: Maximum QoS is 1")
-    if (version === 5 && will.retain)
-      throw new PacketError(Reason.RETAIN_NOT_SUPPORTED, "Will Retain 1: retained messages are not supported")
-    this.context.log.notice(this.connection, "its Will will not be sent: this version has no wills")
   }
 
   private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: number }): Buffer {
     const { version, present, assigned, waiting } = to
     if (version < 5) return Buffer.from([0x20, 2, present && version === 4 ? 1 : 0, 0])
     const properties = {
-      maximumQoS: 1,
-      retainAvailable: false,
+      receiveMaximum: RECEIVE_MAXIMUM,
       sharedSubscriptionAvailable: false,
       maximumPacketSize: this.context.limits.packetBytes,
       ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
@@ -89,22 +82,25 @@ export class ControlFlow {
     const packet = readSubscribe(bytes, version)
     const identifier = subscriptionIdentifier(packet.properties?.subscriptionIdentifier)
     const codes: number[] = []
-    for (const { topic, qos, nl, rap } of packet.subscriptions) {
-      const granted = qos === 0 ? 0 : 1
+    const wanted: [filter: string, qos: QoS][] = []
+    for (const { topic, qos, nl, rap, rh } of packet.subscriptions) {
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
-      const code = await this.askOne(topic, granted)
+      const code = await this.askOne(topic, qos)
       if (code === null) return
       codes.push(code)
       if (code >= 0x80 || !connection.session) continue
-      const options: SubscriptionOptions = { qos: granted, noLocal: nl ?? false, retainAsPublished: rap ?? false, identifier }
+      const isNew = !connection.session.subscriptions.has(topic)
+      if (rh === 0 || rh === undefined || (rh === 1 && isNew)) wanted.push([topic, qos])
+      const options: SubscriptionOptions = { qos, noLocal: nl ?? false, retainAsPublished: rap ?? false, identifier }
       context.delivery.sessions.subscribe(connection.session, topic, options)
     }
     const messageId = packet.messageId ?? 0
     connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), connection.session?.persistent ?? false)
+    for (const [filter, granted] of wanted) connection.retained?.request(filter, granted)
   }
 
   /** The code of one Topic Filter; null: the connection is gone. */
-  private async askOne(topic: string, qos: 0 | 1): Promise<number | null> {
+  private async askOne(topic: string, qos: QoS): Promise<number | null> {
     const { version } = this.connection
     if (topic.startsWith("$share/")) return version === 5 ? Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED : 0x80
     const one = write({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos }] }, version)
@@ -178,6 +174,25 @@ function sessionRequest(packet: IConnectPacket, clientId: string, version: Proto
   if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
   const seconds = packet.properties?.sessionExpiryInterval ?? 0
   return { clientId, cleanStart, expirySeconds: seconds === NEVER ? null : seconds }
+}
+
+function willOf({ will }: IConnectPacket, clientId: string, version: ProtocolVersion): Will {
+  const { willDelayInterval, ...properties } = will?.properties ?? {}
+  const qos = will?.qos ?? 0
+  const packet = write(
+    {
+      cmd: "publish",
+      topic: will?.topic ?? "",
+      payload: will?.payload ?? "",
+      qos,
+      retain: will?.retain ?? false,
+      dup: false,
+      messageId: qos ? 1 : 0,
+      properties,
+    },
+    version,
+  )
+  return { clientId, delaySeconds: willDelayInterval ?? 0, packet, v5: version === 5 }
 }
 
 function subscriptionIdentifier(value: number | number[] | undefined): number {

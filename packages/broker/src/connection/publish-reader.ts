@@ -55,15 +55,19 @@ export class PublishReader {
     this.topicAt = topicAt
     this.topicEnd = topicEnd
     run.add(topicEnd, end, v5)
-    run.traits |= (v5 ? Trait.V5 : Trait.V3) | (expires ? Trait.EXPIRY : 0) | (header & RETAIN ? Trait.RETAIN : 0)
+    run.traits |=
+      (v5 ? Trait.V5 : Trait.V3) | (expires ? Trait.EXPIRY : 0) | (header & RETAIN ? Trait.RETAIN : 0) | (qos === 2 ? Trait.QOS2 : 0)
   }
 
   /** Ends the run at hand: before another packet is treated, and at the end of the buffer. */
   flush(): void {
     const { run, match } = this
     if (!run.n || !match) return
-    this.taker(run, toQoS((this.header >> 1) & 3), match)
-    run.restart(run.buf, 0)
+    try {
+      this.taker(run, toQoS((this.header >> 1) & 3), match)
+    } finally {
+      run.restart(run.buf, 0)
+    }
   }
 
   private turn(start: number, topicAt: number, topicEnd: number): void {

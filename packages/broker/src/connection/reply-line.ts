@@ -4,6 +4,9 @@ import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { Output } from "./output.js"
 
+/** Most PUBLISH packets at QoS 1 and 2 that a client may send without an acknowledgement (MQTT 5.0 section 3.2.2.3.3). */
+export const RECEIVE_MAXIMUM = 4096
+
 interface Entry {
   readonly batch: Batch
   bytes: Buffer
@@ -38,6 +41,13 @@ export class ReplyLine implements Waiter {
     for (let k = 0; k < run.n; k++) at = writeAck(buf, at, header, run.identifierOf(k))
   }
 
+  /** Acknowledgements that wait for a commit: never more than there are. */
+  get unacknowledged(): number {
+    let bytes = 0
+    for (const { used } of this.entries) bytes += used
+    return Math.floor(bytes / (ACK_SIZE + 1))
+  }
+
   /** An answer of whatever kind. */
   send(bytes: Buffer, durable: boolean): void {
     this.put(this.entry(durable), bytes)
@@ -67,6 +77,7 @@ export class ReplyLine implements Waiter {
   private entry(durable: boolean): Entry | null {
     const last = this.entries.at(-1)
     if (!durable || last?.batch === this.commits.gathering) return last ?? null
+    this.commits.touch() // a commit may have nothing to write, and takes its turn all the same
     const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, afterwards: null }
     this.entries.push(entry)
     entry.batch.waiters.push(this)

@@ -3,7 +3,7 @@ import { Reason } from "../wire/reason-codes.js"
 import { Hold, type Outlet } from "./outlet.js"
 import { Session, UNSENT } from "./session.js"
 
-/** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 must not be dropped. */
+/** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 and 2 must not be dropped. */
 const MOST_QUEUED = 64 << 20
 /** From here on its publishers wait for it, for at most HOLD_MS at a time. */
 const SLOW = 1 << 20
@@ -20,7 +20,12 @@ export class CleanSession extends Session {
   private timer: NodeJS.Timeout | null = null
   private stalled = false
 
-  /** Takes messages `i` up to `n` of a QoS 1 run: sends what the window has room for, queues the rest. */
+  /** More waits than a client that reads leaves behind. */
+  get behind(): boolean {
+    return this.queued > SLOW
+  }
+
+  /** Takes messages `i` up to `n` of a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
   offer(run: Frames, publisher: Outlet | null): void {
     const outlet = this.outlet
     let k = 0
@@ -62,7 +67,13 @@ export class CleanSession extends Session {
     }
   }
 
-  protected advanced(): void {}
+  protected finish(entry: number): void {
+    this.window.finish(entry)
+  }
+
+  protected sendStored(bytes: Buffer): void {
+    this.outlet?.push(bytes)
+  }
 
   override detach(): void {
     super.detach()
@@ -98,4 +109,5 @@ export class CleanSession extends Session {
   }
 }
 
-const PLAIN = { qos: 1, dupBelow: 0 } as const
+/** what is queued has the granted QoS already */
+const PLAIN = { cap: 2, dupBelow: 0 } as const

@@ -1,26 +1,42 @@
 import type { Store } from "../stores/store.js"
+import type { Frames } from "../wire/frames.js"
+import { topicOf } from "../wire/publish.js"
 import { Accept } from "./accept.js"
 import { type CommitEvents, GroupCommit } from "./group-commit.js"
+import { Retained, type RetainedLimits } from "./retained.js"
 import { Router } from "./router.js"
 import { Sessions } from "./sessions.js"
 import { Tail } from "./tail.js"
+import { Wills } from "./wills.js"
 
-/** The way of messages, put together: accept → logs and commits → Sessions. */
+/** The way of messages, put together: accept → retained, logs and commits → Sessions. */
 export interface Delivery {
   readonly router: Router
   readonly commits: GroupCommit
   readonly sessions: Sessions
+  readonly retained: Retained
+  readonly wills: Wills
   readonly accept: Accept
 }
 
-/** Opens the way on what the store kept. */
-export async function openDelivery(store: Store, events: CommitEvents): Promise<Delivery> {
+/** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
+export async function openDelivery(store: Store, limits: RetainedLimits, events: CommitEvents): Promise<Delivery> {
   const state = await store.load()
   const router = new Router()
   const commits = new GroupCommit(store, state.next, events)
   const tail = new Tail(() => commits.later())
   commits.housekeeping = tail
-  const sessions = new Sessions({ store, commits, router, tail })
+  const retained = new Retained(commits, limits)
+  const accept = new Accept(commits, retained)
+  const wills = new Wills(commits, (message: Frames) => {
+    const qos = (message.headerOf(0) >> 1) & 3
+    accept.accept(message, qos === 2 ? 2 : qos === 1 ? 1 : 0, router.match(topicOf(message, 0)), NOBODY)
+  })
+  const sessions = new Sessions({ store, commits, router, tail, ended: (clientId) => wills.sessionEnded(clientId) })
+  retained.load(state.retained)
   sessions.load(state)
-  return { router, commits, sessions, accept: new Accept(commits) }
+  wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)
+  return { router, commits, sessions, retained, wills, accept }
 }
+
+const NOBODY = { session: null, outlet: null }

@@ -15,6 +15,13 @@ export interface Waiter {
   released(): void
 }
 
+/** A Session whose cursor is written: asked when the commit is put together. */
+export interface CursorSource {
+  readonly number: number
+  readonly gone: boolean
+  storedCursor(): Cursor
+}
+
 /** What rides along when a commit happens anyway: cursors and cuts. */
 export interface Housekeeping {
   collect(commit: Commit): void
@@ -25,7 +32,10 @@ class Batch {
   readonly waiters: Waiter[] = []
   readonly sessions = new Map<number, SessionRow | null>()
   readonly subscriptions = new Map<string, Commit["subscriptions"][number]>()
-  readonly cursors = new Map<number, Cursor>()
+  readonly cursors = new Set<CursorSource>()
+  readonly incoming = new Map<number, Commit["incoming"][number]>()
+  readonly retained = new Map<number, Buffer | null>()
+  readonly wills = new Map<number, Buffer | null>()
   bytes = 0
   dirty = false
 }
@@ -118,8 +128,23 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeCursor(session: number, cursor: Cursor): void {
-    this.gathering.cursors.set(session, cursor)
+  writeCursor(session: CursorSource): void {
+    this.gathering.cursors.add(session)
+    this.touch()
+  }
+
+  writeIncoming(session: number, identifier: number, open: boolean): void {
+    this.gathering.incoming.set(session * 65_536 + identifier, { session, identifier, open })
+    this.touch()
+  }
+
+  writeRetained(number: number, value: Buffer | null): void {
+    this.gathering.retained.set(number, value)
+    this.touch()
+  }
+
+  writeWill(number: number, value: Buffer | null): void {
+    this.gathering.wills.set(number, value)
     this.touch()
   }
 
@@ -182,6 +207,9 @@ export class GroupCommit {
       sessions: [...batch.sessions].map(([number, row]) => ({ number, row })),
       subscriptions: [...batch.subscriptions.values()],
       cursors: [],
+      incoming: [...batch.incoming.values()],
+      retained: [...batch.retained].map(([number, value]) => ({ number, value })),
+      wills: [...batch.wills].map(([number, value]) => ({ number, value })),
       reserved: null,
     }
     for (const log of batch.logs) log.seal(commit.appends)
@@ -189,7 +217,7 @@ export class GroupCommit {
       this.keep = false
       this.housekeeping?.collect(commit)
     }
-    for (const [session, cursor] of batch.cursors) commit.cursors.push({ session, cursor })
+    for (const source of batch.cursors) if (!source.gone) commit.cursors.push({ session: source.number, cursor: source.storedCursor() })
     if (this.next > this.reserved.position || this.nextNumber > this.reserved.number) {
       this.reserved = { position: this.next + BLOCK, number: this.nextNumber + BLOCK }
       commit.reserved = this.reserved

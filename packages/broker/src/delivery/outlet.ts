@@ -23,6 +23,8 @@ export interface Outlet {
   claim(size: number): number
   /** Sends bytes, which must not change any more. */
   push(bytes: Buffer): void
+  /** Sends bytes behind everything that was accepted before is durable, the gathering commit included. */
+  pushDurable(bytes: Buffer): void
   hold(reason: number): void
   release(reason: number): void
   /** Ends the connection; MQTT 5.0 clients get a DISCONNECT with the reason first. */

@@ -3,7 +3,9 @@ import type { Frames } from "../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Outlet } from "./outlet.js"
 import { Reader } from "./reader.js"
-import { Session, UNSENT } from "./session.js"
+import type { GroupCommit } from "./group-commit.js"
+import { capped, patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
+import { Phase } from "./window.js"
 import type { Tail } from "./tail.js"
 
 /**
@@ -32,12 +34,13 @@ export class PersistentSession extends Session {
   constructor(
     identity: { clientId: string; number: number; row: SessionRow },
     cursor: Cursor,
-    private readonly tail: Tail,
+    private readonly parts: { tail: Tail; commits: GroupCommit },
   ) {
     super(identity.clientId, identity.number)
     this.row = identity.row
     this.cursor = cursor.cursor
-    this.passed = cursor.cursor - 1
+    if (cursor.inflight) this.window.unpack(cursor.inflight)
+    this.passed = this.window.length ? this.window.positionAt(this.window.length - 1) : cursor.cursor - 1
     this.dupBelow = cursor.sentBelow
   }
 
@@ -47,7 +50,11 @@ export class PersistentSession extends Session {
   }
 
   storedCursor(): Cursor {
-    return { cursor: this.cursor, sentBelow: this.outlet ? Infinity : Math.max(this.passed + 1, this.dupBelow) }
+    return {
+      cursor: this.cursor,
+      sentBelow: this.row.disconnectedAt === null ? Infinity : Math.max(this.passed + 1, this.dupBelow),
+      inflight: this.window.exactlyOnce ? this.window.pack() : null,
+    }
   }
 
   /** After load(): nothing at or above `next` was sent by the broker that died. */
@@ -101,7 +108,7 @@ export class PersistentSession extends Session {
   override detach(): void {
     super.detach()
     for (const reader of this.readers) reader.log.online.delete(reader)
-    this.tail.note(this)
+    this.parts.tail.note(this)
   }
 
   private activate(reader: Reader): void {
@@ -115,11 +122,12 @@ export class PersistentSession extends Session {
     this.pump()
   }
 
-  protected advanced(): void {
+  /** The window moved on, or something was passed over: so does the cursor. */
+  private advance(): void {
     const cursor = this.window.length ? this.window.oldest : this.passed + 1
     if (cursor === this.cursor) return
     this.cursor = cursor
-    this.tail.note(this)
+    this.parts.tail.note(this)
     for (const reader of this.readers) if (reader.until <= cursor) return this.dropFinished()
   }
 
@@ -131,7 +139,7 @@ export class PersistentSession extends Session {
     while (this.outlet && this.outlet.unsent < UNSENT && (this.resend || this.window.room > 0)) {
       if (!this.step()) break
     }
-    if (!this.window.length) this.advanced()
+    if (!this.window.length) this.advance()
   }
 
   /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */
@@ -159,17 +167,17 @@ export class PersistentSession extends Session {
       }
     }
     if (!best?.chunk) {
-      this.giveUpLost(Infinity)
+      this.resume(Infinity)
       return false
     }
     if (this.resend) {
-      if (this.giveUpLost(position)) return true
+      if (this.resume(position)) return true
       this.redeliver(best.chunk, best.i, qos)
       this.skip(position)
     } else {
       const end = this.stretch(best, limit)
       this.passed = Math.max(this.passed, best.chunk.positionOf(end - 1))
-      this.sendRun(best.chunk, best.i, end, { qos: qos === 2 ? 1 : qos, dupBelow: this.dupBelow })
+      this.sendRun(best.chunk, best.i, end, { cap: qos, dupBelow: this.dupBelow })
       best.i = end
       if (limit === position) this.skip(position)
     }
@@ -194,44 +202,52 @@ export class PersistentSession extends Session {
     }
   }
 
-  /** Sends what was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
-  private redeliver(chunk: Frames, i: number, qos: 0 | 1 | 2): void {
+  /** Sends a message that was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
+  private redeliver(chunk: Frames, i: number, cap: 0 | 1 | 2): void {
     const entry = this.again
     if (this.window.positionAt(entry) !== chunk.positionOf(i)) return // given up before it was sent
     this.again++
     this.resend--
-    if (this.window.acknowledged(entry)) return
-    const bytes = this.encode(chunk, i, { qos: qos === 2 ? 1 : qos, dup: true })
-    if (!bytes) {
-      this.settle(() => this.window.finish(entry))
-      return
-    }
-    this.patchIdentifier(bytes, this.window.identifierAt(entry))
+    const qos = this.window.phaseAt(entry) === Phase.PUBLISHED_1 ? 1 : 2
+    const bytes = this.encode(chunk, i, { qos: Math.min(qos, capped(chunk, i, cap)) === 2 ? 2 : 1, dup: true })
+    if (!bytes) return this.finish(entry)
+    patchIdentifier(bytes, this.window.identifierAt(entry))
     this.outlet?.push(bytes)
   }
 
-  /** Entries below `position` whose message no log has any more count as done. True: nothing is left to send again. */
-  private giveUpLost(position: number): boolean {
-    while (this.resend && this.window.positionAt(this.again) < position) {
-      const entry = this.again++
+  /**
+   * Goes through what was in flight, up to a message at or above `position` that is to be sent again. PUBREL is sent
+   * where PUBREC had come; a message that no log has any more counts as done. True: nothing is left to send again.
+   */
+  private resume(position: number): boolean {
+    while (this.resend) {
+      const entry = this.again
+      const released = this.window.phaseAt(entry) === Phase.RELEASED
+      const done = this.window.isDone(entry)
+      if (!released && !done && this.window.positionAt(entry) >= position) return false
+      this.again++
       this.resend--
-      this.settle(() => this.window.finish(entry))
+      if (released) this.outlet?.push(pubrel(this.window.identifierAt(entry)))
+      else if (!done) this.finish(entry)
     }
-    return !this.resend
+    return true
   }
 
-  override acknowledge(identifier: number): void {
-    if (this.resend) this.settle(() => this.window.acknowledge(identifier))
-    else super.acknowledge(identifier)
+  protected finish(entry: number): void {
+    const moved = this.window.finish(entry)
+    if (this.resend) {
+      // the place in the window is counted from its head
+      const place = this.again - moved
+      this.again = Math.max(0, place)
+      if (place < 0) this.resend = Math.max(0, this.resend + place)
+    }
+    if (moved || this.window.exactlyOnce) this.parts.tail.note(this)
+    this.advance()
   }
 
-  /** Changes the window while it is being sent again: the place in it is counted from its head, which may move. */
-  private settle(change: () => boolean): void {
-    const before = this.window.length
-    if (!change()) return
-    const place = this.again - (before - this.window.length)
-    this.again = Math.max(0, place)
-    if (place < 0) this.resend = Math.max(0, this.resend + place)
-    this.advanced()
+  /** Identifier and phase are stored before PUBLISH at QoS 2 and before PUBREL leave. */
+  protected sendStored(bytes: Buffer): void {
+    this.parts.commits.writeCursor(this)
+    this.outlet?.pushDurable(bytes)
   }
 }

@@ -1,9 +1,11 @@
-import { copyBytes, type Frames, Trait } from "../wire/frames.js"
-import { DUP, type QoS } from "../wire/packet-types.js"
-import { encodeFor, expirySecondsOf, topicOf } from "../wire/publish.js"
-import type { Outlet } from "./outlet.js"
 import { topicMatches } from "@mqtt-trio/common"
-import { Window } from "./window.js"
+import { ackWithReason, ACK_SIZE, writeAck } from "../wire/acknowledgements.js"
+import { copyBytes, type Frames, Trait } from "../wire/frames.js"
+import { DUP, PacketType, type QoS, RETAIN } from "../wire/packet-types.js"
+import { encodeFor, expirySecondsOf, topicOf } from "../wire/publish.js"
+import { protocolError, Reason } from "../wire/reason-codes.js"
+import type { Outlet } from "./outlet.js"
+import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */
 export const UNSENT = 1 << 20
@@ -11,6 +13,9 @@ export const UNSENT = 1 << 20
 export const UNSENT_QOS_0 = 8 << 20
 /** Most messages in flight to an MQTT 5.0 client, whatever Receive Maximum it announces. */
 const MOST_IN_FLIGHT = 4096
+/** From this size on, bytes are sent where they lie instead of copied. */
+const LARGE = 8192
+const PUBREL = 0x62
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
 export interface SubscriptionOptions {
@@ -31,19 +36,23 @@ export interface Dropped {
   tooLarge: number
 }
 
-/** How a message that a plain copy does not serve is sent. */
-export interface Care {
-  qos: QoS
-  dup: boolean
+/** How a stretch of messages is sent. */
+export interface Sending {
+  /** the granted QoS, which caps what was published */
+  cap: QoS
+  /** QoS 1 messages before this position may have been sent before a crash */
+  dupBelow: number
 }
 
 /**
  * The state of one client, beyond its network connection (MQTT 5.0 section 4.1): Subscriptions, what waits for it, and
- * what is in flight to it.
+ * what is in flight to it and from it.
  */
 export abstract class Session {
   readonly subscriptions = new Map<string, SubscriptionOptions>()
   readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0 }
+  /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
+  readonly incoming = new Set<number>()
   /** the connection that may be written to; null: away, or its CONNACK has not left */
   outlet: Outlet | null = null
   /** discarded: nothing refers to it any more */
@@ -62,14 +71,16 @@ export abstract class Session {
   abstract readonly persistent: boolean
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
-  /** The window moved on. */
-  protected abstract advanced(): void
+  /** Marks an entry of the window done. */
+  protected abstract finish(entry: number): void
+  /** Sends what must not leave before the window as it is now is stored. */
+  protected abstract sendStored(bytes: Buffer): void
 
   /** CONNACK left: deliver. `receiveMaximum`: most messages in flight. */
   attach(outlet: Outlet, receiveMaximum: number): void {
     this.outlet = outlet
     this.window.limit = Math.min(receiveMaximum, MOST_IN_FLIGHT)
-    this.careFor = Trait.EXPIRY | Trait.RETAIN | (outlet.v5 ? Trait.V3 : Trait.V5)
+    this.careFor = Trait.EXPIRY | Trait.RETAIN | Trait.QOS2 | (outlet.v5 ? Trait.V3 : Trait.V5)
   }
 
   detach(): void {
@@ -86,9 +97,31 @@ export abstract class Session {
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
   }
 
-  /** PUBACK arrived. The caller pumps once it has read all that came. */
-  acknowledge(identifier: number): void {
-    if (this.window.acknowledge(identifier)) this.advanced()
+  /**
+   * PUBACK, PUBREC or PUBCOMP arrived (sections 4.3.2 and 4.3.3). `failed`: with a reason code that ends the exchange.
+   * The caller pumps once it has read all that came. Throws a PacketError when the client is out of turn.
+   */
+  acknowledge(type: number, identifier: number, failed: boolean): void {
+    const entry = this.window.entryOf(identifier)
+    const phase = entry < 0 ? -1 : this.window.phaseAt(entry)
+    if (type === PacketType.PUBACK) {
+      if (phase === Phase.PUBLISHED_1) this.finish(entry)
+      else if (entry >= 0) throw protocolError("PUBACK for a message of QoS 2")
+    } else if (type === PacketType.PUBREC) this.received(entry, phase, { identifier, failed })
+    else if (phase === Phase.RELEASED) this.finish(entry)
+    else if (entry >= 0) throw protocolError("PUBCOMP without PUBREC")
+  }
+
+  private received(entry: number, phase: number, { identifier, failed }: { identifier: number; failed: boolean }): void {
+    if (phase === Phase.PUBLISHED_1) throw protocolError("PUBREC for a message of QoS 1")
+    if (entry < 0) {
+      if (!failed)
+        this.outlet?.push(this.outlet.v5 ? ackWithReason(PUBREL, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND) : pubrel(identifier))
+    } else if (failed) this.finish(entry)
+    else {
+      this.window.release(entry)
+      this.sendStored(pubrel(identifier))
+    }
   }
 
   /** QoS 0 messages go out at once or not at all. */
@@ -101,7 +134,7 @@ export abstract class Session {
     }
     const frames = variants.get(outlet.v5, 0)
     if (this.identifiers || frames.traits & Trait.RETAIN || frames.largest > outlet.maximumPacketSize) {
-      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, { qos: 0, dup: false })
+      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, AT_ONCE)
       return
     }
     const size = frames.bytes
@@ -113,17 +146,14 @@ export abstract class Session {
   }
 
   /**
-   * Sends messages `i` up to `j` at QoS 1 with fresh Packet Identifiers: one copy, patched.
-   * `dupBelow`: messages before this position may have been sent before a crash. The caller has checked the room.
+   * Sends messages `i` up to `j` with fresh Packet Identifiers; at QoS 1, when nothing in the block needs care, as one
+   * copy with patches. The caller has checked the room.
    */
-  protected sendRun(src: Frames, i: number, j: number, care: { qos: QoS; dupBelow: number }): void {
+  protected sendRun(src: Frames, i: number, j: number, sending: Sending): void {
     const outlet = this.outlet
     if (!outlet) return
-    if (src.traits & this.careFor || this.identifiers || care.qos !== 1 || src.largest > outlet.maximumPacketSize) {
-      for (let k = i; k < j; k++) {
-        const position = src.positionOf(k)
-        this.sendWithCare(src, k, position, { qos: care.qos, dup: position < care.dupBelow })
-      }
+    if (src.traits & this.careFor || this.identifiers || sending.cap === 0 || src.largest > outlet.maximumPacketSize) {
+      for (let k = i; k < j; k++) this.sendWithCare(src, k, src.positionOf(k), sending)
       return
     }
     const from = src.startOf(i)
@@ -134,24 +164,26 @@ export abstract class Session {
     const shift = at - from
     for (let k = i; k < j; k++) {
       const position = src.positionOf(k)
-      const identifier = this.window.add(position)
+      const identifier = this.window.add(position, 1)
       const o = src.identifierAt(k) + shift
       out[o] = identifier >> 8
       out[o + 1] = identifier
-      if (position < care.dupBelow) out[src.startOf(k) + shift] = src.headerOf(k) | DUP
+      if (position < sending.dupBelow) out[src.startOf(k) + shift] = src.headerOf(k) | DUP
     }
   }
 
-  /** Sends one message that a plain copy does not serve; expired and too large ones are dropped and counted. */
-  private sendWithCare(src: Frames, k: number, position: number, care: Care): void {
-    const bytes = this.encode(src, k, care)
+  /** Sends one message that a plain copy does not serve. */
+  private sendWithCare(src: Frames, k: number, position: number, { cap, dupBelow }: Sending): void {
+    const qos = capped(src, k, cap)
+    const bytes = this.encode(src, k, { qos, dup: qos === 1 && position < dupBelow })
     if (!bytes) return
-    if (care.qos) this.patchIdentifier(bytes, this.window.add(position))
-    this.outlet?.push(bytes)
+    if (qos) patchIdentifier(bytes, this.window.add(position, qos))
+    if (qos === 2) this.sendStored(bytes)
+    else this.outlet?.push(bytes)
   }
 
-  /** The packet with Packet Identifier 0, null when it must not be sent. */
-  protected encode(src: Frames, k: number, care: Care): Buffer | null {
+  /** The packet with Packet Identifier 0, null when it must not be sent: expired or too large, which is counted. */
+  protected encode(src: Frames, k: number, { qos, dup }: { qos: QoS; dup: boolean }): Buffer | null {
     const outlet = this.outlet
     if (!outlet) return null
     const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
@@ -159,32 +191,46 @@ export abstract class Session {
       this.dropped.expired++
       return null
     }
-    const topic = this.identifiers || src.traits & Trait.RETAIN ? topicOf(src, k) : ""
-    const matching = topic ? [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, s]) => s) : []
+    const retain = (src.headerOf(k) & RETAIN) === RETAIN
+    const matching = this.identifiers || retain ? this.matching(topicOf(src, k)) : NONE
     const bytes = encodeFor(src, k, {
       v5: outlet.v5,
-      qos: care.qos,
+      qos,
       identifier: 0,
-      dup: care.dup,
-      retain: (src.headerOf(k) & 1) === 1 && matching.some((s) => s.retainAsPublished),
+      dup,
+      retain: retain && (src.isKept(k) || matching.some((s) => s.retainAsPublished)),
       waitedSeconds,
       subscriptionIdentifiers: outlet.v5 ? matching.filter((s) => s.identifier).map((s) => s.identifier) : null,
     })
-    if (bytes.length > outlet.maximumPacketSize) {
-      this.dropped.tooLarge++
-      return null
-    }
-    return bytes
+    if (bytes.length <= outlet.maximumPacketSize) return bytes
+    this.dropped.tooLarge++
+    return null
   }
 
-  /** Writes the identifier into a packet that encode() made: behind the topic, whatever the length field takes. */
-  protected patchIdentifier(bytes: Buffer, identifier: number): void {
-    let lengthBytes = 1
-    while ((bytes[lengthBytes] ?? 0) > 127) lengthBytes++
-    const topicAt = 1 + lengthBytes
-    bytes.writeUInt16BE(identifier, topicAt + 2 + bytes.readUInt16BE(topicAt))
+  private matching(topic: string): SubscriptionOptions[] {
+    return [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, options]) => options)
   }
 }
 
-/** From this size on, bytes are sent where they lie instead of copied. */
-const LARGE = 8192
+/** The QoS at which a message is delivered: as published, at most as granted [MQTT-3.8.4-8]. */
+export function capped(src: Frames, k: number, cap: QoS): QoS {
+  const published = (src.headerOf(k) >> 1) & 3
+  return published >= cap ? cap : published === 1 ? 1 : 0
+}
+
+/** Writes the identifier into a packet that encode() made: behind the topic, whatever the length field takes. */
+export function patchIdentifier(bytes: Buffer, identifier: number): void {
+  let lengthBytes = 1
+  while ((bytes[lengthBytes] ?? 0) > 127) lengthBytes++
+  const topicAt = 1 + lengthBytes
+  bytes.writeUInt16BE(identifier, topicAt + 2 + bytes.readUInt16BE(topicAt))
+}
+
+export function pubrel(identifier: number): Buffer {
+  const bytes = Buffer.allocUnsafe(ACK_SIZE)
+  writeAck(bytes, 0, PUBREL, identifier)
+  return bytes
+}
+
+const AT_ONCE: Sending = { cap: 0, dupBelow: 0 }
+const NONE: SubscriptionOptions[] = []

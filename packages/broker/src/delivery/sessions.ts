@@ -30,6 +30,8 @@ interface Parts {
   commits: GroupCommit
   router: Router
   tail: Tail
+  /** a Session ended */
+  ended: (clientId: string) => void
 }
 
 /** What is waiting for a Session. */
@@ -75,8 +77,8 @@ export class Sessions {
       this.byId.set(clientId, session)
       return { session, present: false, stored: old instanceof PersistentSession }
     }
-    const start: Cursor = { cursor: commits.next, sentBelow: 0 }
-    const session = new PersistentSession({ clientId, number: commits.number(), row }, start, tail)
+    const start: Cursor = { cursor: commits.next, sentBelow: 0, inflight: null }
+    const session = new PersistentSession({ clientId, number: commits.number(), row }, start, { tail, commits })
     this.byId.set(clientId, session)
     this.write(session)
     return { session, present: false, stored: true }
@@ -85,7 +87,7 @@ export class Sessions {
   /** Its row, and that from now on anything may be sent to it. */
   private write(session: PersistentSession): void {
     this.parts.commits.writeSession(session.number, session.row)
-    this.parts.commits.writeCursor(session.number, { cursor: session.cursor, sentBelow: Infinity })
+    this.parts.commits.writeCursor(session)
   }
 
   /**
@@ -120,10 +122,12 @@ export class Sessions {
     session.detach()
     this.byId.delete(session.clientId)
     for (const filter of session.subscriptions.keys()) router.unsubscribe(session, filter)
+    this.parts.ended(session.clientId)
     if (!(session instanceof PersistentSession)) return
     this.expiring.delete(session)
     session.dropAll()
     for (const { slot } of session.held.values()) commits.writeSubscription(session.number, slot, null)
+    for (const identifier of session.incoming) commits.writeIncoming(session.number, identifier, false)
     commits.writeSession(session.number, null)
   }
 
@@ -148,6 +152,19 @@ export class Sessions {
       if (log) held.reader = session.hold(log, commits.next, options.qos)
     }
     commits.writeSubscription(session.number, held.slot, rowOf(filter, options, held.reader))
+  }
+
+  /** The log of retained messages that a SUBSCRIBE brought this Session. It stands among its holds under an empty filter. */
+  privateLog(session: PersistentSession): Log {
+    const held = session.held.get("")
+    if (held?.reader) return held.reader.log
+    const { commits } = this.parts
+    const log = this.makeLog("", commits.number(), false)
+    const reader = session.hold(log, commits.next, 2)
+    const slot = session.nextSlot++
+    session.held.set("", { slot, reader })
+    commits.writeSubscription(session.number, slot, rowOf("", PRIVATE, reader))
+    return log
   }
 
   /** Ends a Subscription; false: there was none. What waits only under it is dropped, what is in flight completes. */
@@ -180,16 +197,19 @@ export class Sessions {
   load(state: StoredState): void {
     const { commits, router, tail } = this.parts
     const logs = new Map<number, Log>()
-    for (const { number, row, cursor, subscriptions } of state.sessions) {
-      const session = new PersistentSession({ clientId: row.clientId, number, row }, cursor, tail)
+    for (const { number, row, cursor, subscriptions, incoming } of state.sessions) {
+      const session = new PersistentSession({ clientId: row.clientId, number, row }, cursor, { tail, commits })
+      for (const identifier of incoming) session.incoming.add(identifier)
       session.limitRedelivery(commits.next)
       this.byId.set(row.clientId, session)
       for (const [slot, stored] of subscriptions) {
         const { filter, qos, noLocal, retainAsPublished, identifier } = stored
         session.nextSlot = Math.max(session.nextSlot, slot + 1)
         const options = { qos, noLocal, retainAsPublished, identifier }
-        session.subscribe(filter, options)
-        router.subscribe(session, filter, options)
+        if (filter) {
+          session.subscribe(filter, options)
+          router.subscribe(session, filter, options)
+        }
         session.held.set(filter, { slot, reader: this.restoreHold(session, stored, logs) })
       }
       if (row.expirySeconds === 0) this.discard(session)
@@ -206,7 +226,7 @@ export class Sessions {
       logs.set(row.log, log)
       return log
     }
-    const log = row.until === null ? this.parts.router.log(row.filter, row.noLocal ? session : null, make) : make()
+    const log = row.filter && row.until === null ? this.parts.router.log(row.filter, row.noLocal ? session : null, make) : make()
     const reader = session.hold(log, row.since, row.qos || 1)
     if (row.until !== null) session.letGo(reader, row.until)
     return reader
@@ -217,6 +237,8 @@ export class Sessions {
     return new Log(number, { commits, store, tail, orphaned: (log) => filter && router.removeLog(filter, log) }, stored)
   }
 }
+
+const PRIVATE: SubscriptionOptions = { qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 }
 
 function rowOf(filter: string, options: SubscriptionOptions, reader: Reader | null): SubscriptionRow {
   return {

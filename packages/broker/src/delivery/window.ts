@@ -1,5 +1,23 @@
+import type { QoS } from "../wire/packet-types.js"
+
 const MAX_IDENTIFIER = 65_535
 const SMALLEST = 16
+const ENTRY_BYTES = 9
+
+/** Where a message in flight stands (MQTT 5.0 section 4.3). */
+export const Phase = {
+  /** PUBLISH at QoS 1 was sent: waits for PUBACK */
+  PUBLISHED_1: 0,
+  DONE: 1,
+  /** PUBLISH at QoS 2 leaves once its identifier is stored, or was sent: waits for PUBREC */
+  PUBLISHED_2: 2,
+  /** PUBREC came; PUBREL leaves once that is stored, or was sent: waits for PUBCOMP */
+  RELEASED: 3,
+  /** done at QoS 2: remembered until the ring moves past it, so that a crash does not deliver it again */
+  DONE_2: 4,
+} as const
+
+export type Phase = (typeof Phase)[keyof typeof Phase]
 
 /**
  * The messages in flight to one client: sent, not acknowledged yet. Packet Identifiers are given out in sequence, so
@@ -9,11 +27,13 @@ const SMALLEST = 16
  * comes holds up its session, and does not grow it.
  */
 export class Window {
+  /** how many entries are at QoS 2, done or not: while there are any, the ring is stored */
+  exactlyOnce = 0
   private head = 0
   private size = 0
   private headIdentifier = 1
   private waiting = 0
-  private done = NO_FLAGS
+  private phases = NO_PHASES
   private positions = NO_POSITIONS
 
   /** @param limit most unacknowledged messages: Receive Maximum, or the broker's limit */
@@ -37,8 +57,8 @@ export class Window {
   positionAt(entry: number): number {
     return this.positions[(this.head + entry) & (this.positions.length - 1)] ?? 0
   }
-  acknowledged(entry: number): boolean {
-    return this.done[(this.head + entry) & (this.done.length - 1)] === 1
+  phaseAt(entry: number): number {
+    return this.phases[(this.head + entry) & (this.phases.length - 1)] ?? Phase.DONE
   }
   identifierAt(entry: number): number {
     const id = this.headIdentifier + entry
@@ -46,49 +66,85 @@ export class Window {
   }
 
   /** Takes the next Packet Identifier for the message at `position`. */
-  add(position: number): number {
-    if (this.size === this.done.length) this.grow()
-    this.positions[(this.head + this.size) & (this.positions.length - 1)] = position
+  add(position: number, qos: QoS): number {
+    if (this.size === this.phases.length) this.grow()
+    const slot = (this.head + this.size) & (this.positions.length - 1)
+    this.positions[slot] = position
+    this.phases[slot] = qos === 2 ? Phase.PUBLISHED_2 : Phase.PUBLISHED_1
+    if (qos === 2) this.exactlyOnce++
     this.waiting++
     return this.identifierAt(this.size++)
   }
 
-  /** Whether the identifier was in flight. Repeated and unknown acknowledgements change nothing. */
-  acknowledge(identifier: number): boolean {
+  /** The entry of a Packet Identifier in flight, -1 when it is not. */
+  entryOf(identifier: number): number {
     let entry = identifier - this.headIdentifier
     if (entry < 0) entry += MAX_IDENTIFIER
-    return entry < this.size && this.finish(entry)
+    return entry < this.size && !this.isDone(entry) ? entry : -1
   }
 
-  /** Marks an entry done and moves the ring past all done ones. */
-  finish(entry: number): boolean {
-    const mask = this.done.length - 1
+  isDone(entry: number): boolean {
+    const phase = this.phaseAt(entry)
+    return phase === Phase.DONE || phase === Phase.DONE_2
+  }
+
+  /** PUBREC came. */
+  release(entry: number): void {
+    this.phases[(this.head + entry) & (this.phases.length - 1)] = Phase.RELEASED
+  }
+
+  /** Marks an entry done and moves the ring past all done ones. Returns by how many it moved. */
+  finish(entry: number): number {
+    if (this.isDone(entry)) return 0
+    const mask = this.phases.length - 1
     const slot = (this.head + entry) & mask
-    if (this.done[slot]) return false
-    this.done[slot] = 1
+    this.phases[slot] = this.phases[slot] === Phase.PUBLISHED_1 ? Phase.DONE : Phase.DONE_2
     this.waiting--
-    while (this.size && this.done[this.head]) {
-      this.done[this.head] = 0
+    const before = this.size
+    while (this.size && this.isDone(0)) {
+      if (this.phases[this.head] === Phase.DONE_2) this.exactlyOnce--
       this.head = (this.head + 1) & mask
       this.headIdentifier = this.headIdentifier === MAX_IDENTIFIER ? 1 : this.headIdentifier + 1
       this.size--
     }
-    return true
+    return before - this.size
+  }
+
+  /** The ring as it is stored while anything is in flight at QoS 2: first identifier, then phase and position of each entry. */
+  pack(): Buffer {
+    const value = Buffer.allocUnsafe(2 + this.size * ENTRY_BYTES)
+    let at = value.writeUInt16BE(this.headIdentifier)
+    for (let entry = 0; entry < this.size; entry++) {
+      at = value.writeUInt8(this.phaseAt(entry), at)
+      at = value.writeDoubleBE(this.positionAt(entry), at)
+    }
+    return value
+  }
+
+  /** Puts a stored ring back, with its Packet Identifiers. */
+  unpack(value: Buffer): void {
+    this.headIdentifier = value.readUInt16BE(0)
+    for (let at = 2; at < value.length; at += ENTRY_BYTES) {
+      const phase = value.readUInt8(at)
+      this.add(value.readDoubleBE(at + 1), phase === Phase.PUBLISHED_1 || phase === Phase.DONE ? 1 : 2)
+      this.phases[(this.head + this.size - 1) & (this.phases.length - 1)] = phase
+      if (this.isDone(this.size - 1)) this.waiting--
+    }
   }
 
   private grow(): void {
-    const length = Math.max(SMALLEST, this.done.length * 2)
-    const done = new Uint8Array(length)
+    const length = Math.max(SMALLEST, this.phases.length * 2)
+    const phases = new Uint8Array(length)
     const positions = new Float64Array(length)
     for (let entry = 0; entry < this.size; entry++) {
-      done[entry] = this.acknowledged(entry) ? 1 : 0
+      phases[entry] = this.phaseAt(entry)
       positions[entry] = this.positionAt(entry)
     }
     this.head = 0
-    this.done = done
+    this.phases = phases
     this.positions = positions
   }
 }
 
-const NO_FLAGS = new Uint8Array(0)
+const NO_PHASES = new Uint8Array(0)
 const NO_POSITIONS = new Float64Array(0)

@@ -6,6 +6,7 @@ import type { Context, Limits } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
+import type { RetainedLimits } from "../delivery/retained.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { openStore } from "../stores/open-store.js"
@@ -21,6 +22,7 @@ export interface BrokerOptions {
   port: number
   store: StoreLocation
   limits: Limits
+  retained: RetainedLimits
 }
 
 /** How long clients may take to go when the broker stops, in ms. */
@@ -48,7 +50,7 @@ export class Broker {
     const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
     try {
       const store = await openStore(options.store)
-      const delivery = await openDelivery(store, {
+      const delivery = await openDelivery(store, options.retained, {
         failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${String(error)}`),
         recovered: () => log.info("the store takes commits again"),
       })
@@ -106,6 +108,7 @@ export class Broker {
     await Promise.race([everyoneLeft(context), after(STOP_MS)])
     for (const connection of context.open) connection.destroy()
     context.clock.stop()
+    delivery.wills.stop()
     await context.engine.close()
     await admin?.close()
     await store.close()

@@ -24,6 +24,9 @@ export class FileStore implements Store {
   private readonly sessions: Table
   private readonly subscriptions: Table
   private readonly cursors: Table
+  private readonly incoming: Table
+  private readonly retained: Table
+  private readonly wills: Table
   private readonly meta: Table
 
   /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
@@ -33,11 +36,14 @@ export class FileStore implements Store {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 })
       // without overlappingSync the promise of a write resolves after fdatasync, not before
-      this.root = open({ path: `${folder}/mqtt-broker.mdb`, ...binary, overlappingSync: false, maxDbs: 8, noMemInit: true })
+      this.root = open({ path: `${folder}/mqtt-broker.mdb`, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
       this.logs = this.root.openDB("logs", binary)
       this.sessions = this.root.openDB("sessions", binary)
       this.subscriptions = this.root.openDB("subscriptions", binary)
       this.cursors = this.root.openDB("cursors", binary)
+      this.incoming = this.root.openDB("incoming", binary)
+      this.retained = this.root.openDB("retained", binary)
+      this.wills = this.root.openDB("wills", binary)
       this.meta = this.root.openDB("meta", binary)
     } catch (error) {
       throw storeError(folder, error)
@@ -56,6 +62,8 @@ export class FileStore implements Store {
     const next = this.meta.get(NEXT_KEY)
     return {
       sessions: this.loadSessions(),
+      retained: numbered(this.retained),
+      wills: numbered(this.wills),
       logs: this.logNumbers(),
       next: next ? { position: readUint64(next, 0), number: readUint64(next, 8) } : { position: 1, number: 1 },
     }
@@ -66,7 +74,7 @@ export class FileStore implements Store {
     for (const { key, value } of this.sessions.getRange({})) {
       const number = key.readUInt32BE(0)
       const row: SessionRow = JSON.parse(value.toString())
-      sessions.set(number, { number, row, cursor: { cursor: 0, sentBelow: 0 }, subscriptions: new Map() })
+      sessions.set(number, { number, row, cursor: { cursor: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
     }
     for (const { key, value } of this.cursors.getRange({})) {
       const session = sessions.get(key.readUInt32BE(0))
@@ -76,6 +84,7 @@ export class FileStore implements Store {
       const row: SubscriptionRow = JSON.parse(value.toString())
       sessions.get(key.readUInt32BE(0))?.subscriptions.set(key.readUInt32BE(4), row)
     }
+    for (const key of this.incoming.getKeys({})) sessions.get(key.readUInt32BE(0))?.incoming.push(key.readUInt32BE(4))
     return [...sessions.values()]
   }
 
@@ -92,24 +101,23 @@ export class FileStore implements Store {
   }
 
   async commit(commit: Commit): Promise<void> {
-    let written: Promise<boolean> | null = null
-    for (const { log, first, value } of commit.appends) written = this.logs.put(logKey(log, first), value)
-    for (const { log, first } of commit.removes) written = this.logs.remove(logKey(log, first))
-    for (const { session, cursor } of commit.cursors) written = this.cursors.put(numberKey(session), packCursor(cursor))
-    for (const { number, row } of commit.sessions) written = this.writeSession(number, row)
-    for (const { session, slot, row } of commit.subscriptions) {
-      const key = slotKey(session, slot)
-      written = row ? this.subscriptions.put(key, Buffer.from(JSON.stringify(row))) : this.subscriptions.remove(key)
+    const written = new Set<Promise<boolean>>() // the writes of one transaction share a promise, which resolves after its fdatasync
+    for (const { log, first, value } of commit.appends) written.add(this.logs.put(logKey(log, first), value))
+    for (const { log, first } of commit.removes) written.add(this.logs.remove(logKey(log, first)))
+    for (const { session, cursor } of commit.cursors) written.add(this.cursors.put(numberKey(session), packCursor(cursor)))
+    for (const { number, row } of commit.sessions) {
+      if (!row) written.add(this.cursors.remove(numberKey(number)))
+      written.add(write(this.sessions, numberKey(number), row && Buffer.from(JSON.stringify(row))))
     }
-    if (commit.reserved) written = this.meta.put(NEXT_KEY, packReserved(commit.reserved))
-    await written // the last write's: resolved after the fdatasync of the transaction that all of them are in
-  }
-
-  private writeSession(number: number, row: SessionRow | null): Promise<boolean> {
-    const key = numberKey(number)
-    if (row) return this.sessions.put(key, Buffer.from(JSON.stringify(row)))
-    void this.cursors.remove(key) // in the same transaction as the next write
-    return this.sessions.remove(key)
+    for (const { session, slot, row } of commit.subscriptions)
+      written.add(write(this.subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
+    for (const { session, identifier, open: half } of commit.incoming)
+      written.add(write(this.incoming, slotKey(session, identifier), half ? EMPTY : null))
+    for (const { number, value } of commit.retained) written.add(write(this.retained, numberKey(number), value))
+    for (const { number, value } of commit.wills) written.add(write(this.wills, numberKey(number), value))
+    if (commit.reserved) written.add(this.meta.put(NEXT_KEY, packReserved(commit.reserved)))
+    const results = await Promise.allSettled(written)
+    for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
   }
 
   chunkAt(log: number, position: number): StoredChunk | null {
@@ -140,16 +148,42 @@ export class FileStore implements Store {
   }
 }
 
-function packCursor({ cursor, sentBelow }: Cursor): Buffer {
-  const value = Buffer.allocUnsafe(16)
+function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
+  return value ? table.put(key, value) : table.remove(key)
+}
+
+/** Why a commit failed. LMDB's binding says so by a second promise, whose rejection nobody else handles. */
+async function reasonOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error
+  try {
+    await error.commitError
+  } catch (reason) {
+    return reason
+  }
+  return error
+}
+
+function numbered(table: Table): { number: number; value: Buffer }[] {
+  return Array.from(table.getRange({}), ({ key, value }) => ({ number: key.readUInt32BE(0), value }))
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function packCursor({ cursor, sentBelow, inflight }: Cursor): Buffer {
+  const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
   writeUint64(value, 0, cursor)
   writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED))
+  inflight?.copy(value, 16)
   return value
 }
 
 function unpackCursor(value: Buffer): Cursor {
   const sentBelow = readUint64(value, 8)
-  return { cursor: readUint64(value, 0), sentBelow: sentBelow === UNBOUNDED ? Infinity : sentBelow }
+  return {
+    cursor: readUint64(value, 0),
+    sentBelow: sentBelow === UNBOUNDED ? Infinity : sentBelow,
+    inflight: value.length > 16 ? value.subarray(16) : null,
+  }
 }
 
 function packReserved({ position, number }: Reserved): Buffer {

@@ -29,11 +29,24 @@ export interface Cursor {
   cursor: number
   /** below this position anything may have been sent before: redelivered with DUP 1. Infinity while the Session is connected */
   sentBelow: number
+  /** the window with its Packet Identifiers (Window.pack), while something in it is at QoS 2; else null */
+  inflight: Buffer | null
+}
+
+export interface StoredSession {
+  number: number
+  row: SessionRow
+  cursor: Cursor
+  subscriptions: Map<number, SubscriptionRow>
+  /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come */
+  incoming: number[]
 }
 
 /** Everything but the messages, as load() gives it back. */
 export interface StoredState {
-  sessions: { number: number; row: SessionRow; cursor: Cursor; subscriptions: Map<number, SubscriptionRow> }[]
+  sessions: StoredSession[]
+  retained: { number: number; value: Buffer }[]
+  wills: { number: number; value: Buffer }[]
   /** every log that has chunks */
   logs: number[]
   /** the first position, and the first number for a session or log, that were never given out */
@@ -52,6 +65,10 @@ export interface Commit {
   sessions: { number: number; row: SessionRow | null }[]
   subscriptions: { session: number; slot: number; row: SubscriptionRow | null }[]
   cursors: { session: number; cursor: Cursor }[]
+  incoming: { session: number; identifier: number; open: boolean }[]
+  /** retained messages and wills by a number of their own; null: removed */
+  retained: { number: number; value: Buffer | null }[]
+  wills: { number: number; value: Buffer | null }[]
   /** positions and numbers below are taken; null: unchanged */
   reserved: Reserved | null
 }

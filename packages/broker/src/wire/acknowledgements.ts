@@ -19,6 +19,11 @@ export function ackWithReason(header: number, identifier: number, reason: Reason
   return Buffer.from([header, 3, identifier >> 8, identifier & 255, reason])
 }
 
+/** Whether the acknowledgement whose body lies between `at` and `end` carries a Reason Code of 0x80 or above. */
+export function ackFailed(buf: Buffer, at: number, end: number): boolean {
+  return end - at > 2 && buf[at + 2]! >= 0x80
+}
+
 /**
  * Reads the Packet Identifier of an acknowledgement whose body lies between `at` and `end`, and checks its form.
  * Throws a PacketError.

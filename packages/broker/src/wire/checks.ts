@@ -10,9 +10,8 @@ import type { ProtocolVersion } from "./packet-types.js"
  * error throws a PacketError. `at` and `end` enclose the packet's body, behind the fixed header.
  */
 
-/** Checks a CONNECT and returns its version (MQTT 5.0 and 3.1.1 section 3.1). */
-export function checkConnect(buf: Buffer, at: number, end: number): ProtocolVersion {
-  const version = checkProtocol(buf, at, end)
+/** Checks a CONNECT whose protocol was checked before (MQTT 5.0 and 3.1.1 section 3.1). */
+export function checkConnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): void {
   let o = at + (version === 3 ? 9 : 7)
   if (o + 3 > end) throw malformed("CONNECT is too short")
   const flags = buf[o]!
@@ -27,10 +26,10 @@ export function checkConnect(buf: Buffer, at: number, end: number): ProtocolVers
   if (flags & 128) o = behindString(buf, o, end, true)
   if (flags & 64) o = behindString(buf, o, end, false)
   if (o !== end) throw malformed("CONNECT has bytes behind its payload")
-  return version
 }
 
-function checkProtocol(buf: Buffer, at: number, end: number): ProtocolVersion {
+/** The version that a CONNECT names (section 3.1.2.1). */
+export function checkProtocol(buf: Buffer, at: number, end: number): ProtocolVersion {
   const behind = behindString(buf, at, end, true)
   const name = buf.toString("latin1", at + 2, behind)
   if (behind >= end) throw malformed("CONNECT is too short")

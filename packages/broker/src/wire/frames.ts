@@ -11,10 +11,15 @@ export const Trait = {
   EXPIRY: 4,
   /** was published with RETAIN 1 */
   RETAIN: 8,
+  /** is at QoS 2 */
+  QOS2: 16,
 } as const
 
 const WORDS = 3
 const V5_FLAG = 1
+const KEPT_FLAG = 2
+const FLAGS = V5_FLAG | KEPT_FLAG
+const FLAG_BITS = 2
 const TRAILER = 48
 const FORMAT = 1
 
@@ -23,7 +28,7 @@ const FORMAT = 1
  * read from a socket, the queue of a Clean Session, and a chunk of a log in memory or in the store: a message is
  * copied, never taken apart.
  *
- * Per message the index holds three words: distance of its position from `first` times two plus a flag for MQTT 5.0,
+ * Per message the index holds three words: distance of its position from `first` behind two flags,
  * the offset of its Packet Identifier (in a QoS 0 packet: where it would be), and the offset behind it.
  */
 export class Frames {
@@ -72,10 +77,17 @@ export class Frames {
     return (this.buf[at]! << 8) | this.buf[at + 1]!
   }
   positionOf(k: number): number {
-    return this.first + (this.index[k * WORDS]! >>> 1)
+    return this.first + (this.index[k * WORDS]! >>> FLAG_BITS)
   }
   isV5(k: number): boolean {
     return (this.index[k * WORDS]! & V5_FLAG) !== 0
+  }
+  /** A retained message that is sent because of a SUBSCRIBE: RETAIN stays 1 (MQTT 5.0 section 3.3.1.3). */
+  isKept(k: number): boolean {
+    return (this.index[k * WORDS]! & KEPT_FLAG) !== 0
+  }
+  markKept(k: number): void {
+    this.index[k * WORDS]! |= KEPT_FLAG
   }
   headerOf(k: number): number {
     return this.buf[this.startOf(k)]!
@@ -111,12 +123,12 @@ export class Frames {
     copyBytes(src.buf, this.buf, this.end, from, from + size)
     const shift = this.end - from
     let w = this.n * WORDS
-    let delta = (position - this.first) * 2
+    let delta = (position - this.first) << FLAG_BITS
     for (let k = i * WORDS; k < j * WORDS; k += WORDS) {
-      this.index[w] = delta | (src.index[k]! & V5_FLAG)
+      this.index[w] = delta | (src.index[k]! & FLAGS)
       this.index[w + 1] = src.index[k + 1]! + shift
       this.index[w + 2] = src.index[k + 2]! + shift
-      delta += 2
+      delta += 1 << FLAG_BITS
       w += WORDS
     }
     this.n += j - i
@@ -124,6 +136,14 @@ export class Frames {
     this.last = position + (j - i) - 1
     this.traits |= src.traits
     if (src.largest > this.largest) this.largest = src.largest
+  }
+
+  /** Messages `i` up to `j` as a block of their own, with room for as many as this one has. */
+  slice(i: number, j: number): Frames {
+    const part = new Frames(Buffer.allocUnsafe(this.bytes), this.n)
+    part.traits = this.traits
+    if (j > i) part.append(this, i, j, 0)
+    return part
   }
 
   private room(bytes: number, messages: number): void {

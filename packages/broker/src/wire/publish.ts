@@ -90,6 +90,19 @@ export function encodeFor(src: Frames, k: number, to: Delivery): Buffer {
   return out
 }
 
+/** A block of one PUBLISH packet, which passed the strict checks. */
+export function framesOf(packet: Buffer, v5: boolean): Frames {
+  const frames = new Frames(packet, 1)
+  const at = 1 + (readVarint(packet, 1, packet.length) & 7)
+  const topicEnd = at + 2 + packet.readUInt16BE(at)
+  frames.add(topicEnd, packet.length, v5)
+  const header = packet[0]!
+  frames.traits = (v5 ? Trait.V5 : Trait.V3) | (header & RETAIN ? Trait.RETAIN : 0) | ((header & 6) === 4 ? Trait.QOS2 : 0)
+  const { propertiesAt, propertiesEnd } = partsOf(frames, 0)
+  if (v5 && findExpiry(packet, propertiesAt, propertiesEnd) >= 0) frames.traits |= Trait.EXPIRY
+  return frames
+}
+
 /** The whole block in another encoding: made once, shared by all receivers that want it. */
 export function convert(src: Frames, v5: boolean, qos: QoS): Frames {
   const parts: Buffer[] = []
@@ -103,7 +116,8 @@ export function convert(src: Frames, v5: boolean, qos: QoS): Frames {
     out.add(topicEnd, out.end + part.length, v5)
   }
   out.buf = Buffer.concat(parts)
-  out.traits = v5 ? Trait.V5 | (src.traits & (Trait.EXPIRY | Trait.RETAIN)) : Trait.V3 | (src.traits & Trait.RETAIN)
+  out.traits = (v5 ? Trait.V5 | (src.traits & Trait.EXPIRY) : Trait.V3) | (src.traits & Trait.RETAIN) | (qos === 2 ? Trait.QOS2 : 0)
+  for (let k = 0; k < src.n; k++) if (src.isKept(k)) out.markKept(k)
   return out
 }
 

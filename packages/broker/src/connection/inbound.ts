@@ -1,0 +1,79 @@
+import { Hold } from "../delivery/outlet.js"
+import type { Match } from "../delivery/router.js"
+import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
+import type { Frames } from "../wire/frames.js"
+import type { QoS } from "../wire/packet-types.js"
+import { PacketError, Reason } from "../wire/reason-codes.js"
+import type { Connection } from "./connection.js"
+import type { Context } from "./context.js"
+import { RECEIVE_MAXIMUM } from "./reply-line.js"
+
+const PUBACK = 0x40
+const PUBREC = 0x50
+const PUBCOMP = 0x70
+
+/** The messages of one publishing connection on their way into delivery, and their acknowledgements (MQTT 5.0 section 4.3). */
+export class Inbound {
+  constructor(
+    private readonly connection: Connection,
+    private readonly context: Context,
+  ) {}
+
+  /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
+  readonly take = (run: Frames, qos: QoS, match: Match): void => {
+    const { connection } = this
+    const { accept, commits } = this.context.delivery
+    const fresh = qos === 2 ? this.unknown(run) : run
+    let durable = qos === 2 && (connection.session?.persistent ?? false)
+    if (fresh && accept.accept(fresh, qos, match, connection)) durable = true
+    if (qos) {
+      const reason = connection.v5 && match.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS
+      connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
+      if (connection.v5) this.checkQuota()
+    }
+    if (!commits.full || connection.holds & Hold.STORE) return
+    connection.hold(Hold.STORE)
+    commits.whenDrained(() => connection.release(Hold.STORE))
+  }
+
+  private checkQuota(): void {
+    const { replies, session } = this.connection
+    if (replies.unacknowledged + (session?.incoming.size ?? 0) <= RECEIVE_MAXIMUM) return
+    throw new PacketError(
+      Reason.RECEIVE_MAXIMUM_EXCEEDED,
+      `more than ${RECEIVE_MAXIMUM} messages without an acknowledgement [MQTT-3.3.4-9]`,
+    )
+  }
+
+  /**
+   * What of a QoS 2 run is new: its identifiers are known from now on, in the store with the gathering commit. A message
+   * that is sent again is answered, not delivered [MQTT-4.3.3-10]. Null: nothing is new.
+   */
+  private unknown(run: Frames): Frames | null {
+    const { session } = this.connection
+    if (!session) return null
+    let fresh: Frames | null = null
+    for (let k = 0; k < run.n; k++) {
+      const identifier = run.identifierOf(k)
+      if (session.incoming.has(identifier)) {
+        fresh ??= run.slice(0, k)
+        continue
+      }
+      fresh?.append(run, k, k + 1, 0)
+      session.incoming.add(identifier)
+      if (session.persistent) this.context.delivery.commits.writeIncoming(session.number, identifier, true)
+    }
+    return fresh?.n === 0 ? null : (fresh ?? run)
+  }
+
+  /** PUBREL: the identifier is free again; PUBCOMP leaves when that is stored (section 4.3.3). */
+  released(identifier: number): void {
+    const { session, replies, v5 } = this.connection
+    if (!session) return
+    const known = session.incoming.delete(identifier)
+    if (known && session.persistent) this.context.delivery.commits.writeIncoming(session.number, identifier, false)
+    const bytes = Buffer.allocUnsafe(ACK_SIZE)
+    writeAck(bytes, 0, PUBCOMP, identifier)
+    replies.send(known || !v5 ? bytes : ackWithReason(PUBCOMP, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND), known && session.persistent)
+  }
+}

@@ -1,0 +1,74 @@
+import type { QoS } from "../wire/packet-types.js"
+import { Variants } from "./accept.js"
+import { CleanSession } from "./clean-session.js"
+import type { Delivery } from "./delivery.js"
+import { PersistentSession } from "./persistent-session.js"
+import { type Session, UNSENT } from "./session.js"
+
+/** How long to wait for room, in ms. */
+const PAUSE_MS = 5
+
+/**
+ * Sends retained messages because of SUBSCRIBE (MQTT 5.0 section 3.3.1.3), one Topic Filter after the other, no faster
+ * than the client and the store take them. What is published meanwhile reaches the Session by its Subscription: it is
+ * not sent here too, and nothing older is sent behind it.
+ */
+export class RetainedStream {
+  private readonly requests = new Map<string, { qos: QoS; upTo: number }>()
+  private running = false
+  private readonly variants = new Variants()
+
+  constructor(
+    private readonly session: Session,
+    private readonly delivery: Delivery,
+  ) {}
+
+  /** Asks for what a Topic Filter matches now, at most at `qos`. What there is room for is sent, or gathers for the store, at once. */
+  request(filter: string, qos: QoS): void {
+    this.requests.set(filter, { qos, upTo: this.delivery.retained.sequence })
+    if (!this.running) void this.run() // it never rejects: nothing in it fails
+  }
+
+  private async run(): Promise<void> {
+    this.running = true
+    for (const [filter, { qos, upTo }] of this.requests) {
+      this.requests.delete(filter)
+      for (const message of this.delivery.retained.match(filter)) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
+        while (this.crowded && !this.ended) await pause()
+        if (this.ended) return
+        if (message.replaced || message.sequence > upTo) continue
+        const published = (message.frames.headerOf(0) >> 1) & 3
+        this.variants.of(message.frames, published === 2 ? 2 : published === 1 ? 1 : 0)
+        this.deliver(published < qos ? published : qos)
+      }
+    }
+    this.running = false
+  }
+
+  private deliver(qos: number): void {
+    const { session, variants } = this
+    const v5 = session.outlet?.v5 ?? true
+    if (qos === 0) session.sendAtOnce(variants.get(v5, 0), variants)
+    else if (session instanceof CleanSession) session.offer(variants.get(v5, qos === 2 ? 2 : 1), null)
+    else if (session instanceof PersistentSession) {
+      const log = this.delivery.sessions.privateLog(session)
+      log.append(variants.get(v5, qos === 2 ? 2 : 1), this.delivery.commits.take(1))
+    }
+  }
+
+  private get ended(): boolean {
+    return this.session.gone || !this.session.outlet
+  }
+
+  private get crowded(): boolean {
+    const { session } = this
+    return (session.outlet?.unsent ?? 0) > UNSENT || this.delivery.commits.full || (session instanceof CleanSession && session.behind)
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, PAUSE_MS)
+  })
+}

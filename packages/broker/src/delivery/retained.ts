@@ -1,0 +1,161 @@
+import { Frames } from "../wire/frames.js"
+import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
+import type { GroupCommit } from "./group-commit.js"
+
+/** Bounds on retained messages, all topics together. */
+export interface RetainedLimits {
+  count: number
+  bytes: number
+}
+
+/** A retained message; never changes: a newer one takes its place. */
+export interface RetainedMessage {
+  readonly number: number
+  /** a block of this one message, as it was published */
+  readonly frames: Frames
+  /** counts the changes of all retained messages since the broker started */
+  readonly sequence: number
+  /** another message, or none, has taken its place */
+  replaced: boolean
+}
+
+class Node {
+  children: Map<string, Node> | null = null
+  message: RetainedMessage | null = null
+}
+
+/**
+ * The last message with RETAIN 1 of each topic (MQTT 5.0 section 3.3.1.3), in a tree of topic levels: finding one
+ * topic, or those of a filter, does not look at the others.
+ */
+export class Retained {
+  private readonly root = new Node()
+  count = 0
+  bytes = 0
+  /** the sequence of the last change */
+  sequence = 0
+  /** messages that were not kept because of the limits */
+  refused = 0
+
+  constructor(
+    private readonly commits: GroupCommit,
+    private readonly limits: RetainedLimits,
+  ) {}
+
+  /**
+   * Keeps the last message of a run, or with an empty payload removes what was kept [MQTT-3.3.1-6]. In the store with
+   * the gathering commit. False: the limits do not allow it, nothing changed.
+   */
+  update(run: Frames): boolean {
+    const k = run.n - 1
+    const topic = topicOf(run, k)
+    const old = this.find(topic)
+    if (!payloadOf(run, k).length) {
+      if (old) this.remove(topic, old)
+      return true
+    }
+    const size = run.endOf(k) - run.startOf(k)
+    if ((!old && this.count >= this.limits.count) || this.bytes + size - (old?.frames.bytes ?? 0) > this.limits.bytes) {
+      this.refused++
+      return false
+    }
+    const frames = new Frames(Buffer.allocUnsafe(size), 1)
+    frames.createdAt = Date.now()
+    frames.append(run, k, k + 1, 0)
+    frames.markKept(0)
+    const number = old?.number ?? this.commits.number()
+    this.commits.writeRetained(number, frames.seal())
+    this.put(topic, { number, frames, sequence: ++this.sequence, replaced: false })
+    return true
+  }
+
+  /** What the store kept. */
+  load(stored: { number: number; value: Buffer }[]): void {
+    for (const { number, value } of stored) {
+      const frames = Frames.unseal(0, value)
+      this.put(topicOf(frames, 0), { number, frames, sequence: 0, replaced: false })
+    }
+  }
+
+  /** The retained messages whose topics match a filter. Those that expired are left out and removed. */
+  *match(filter: string): Generator<RetainedMessage> {
+    for (const message of this.walk(this.root, filter.split("/"), 0)) {
+      if (message.replaced) continue
+      const { frames } = message
+      if (expirySecondsOf(frames, 0) > Math.floor((Date.now() - frames.createdAt) / 1000)) yield message
+      else this.remove(topicOf(frames, 0), message)
+    }
+  }
+
+  private *walk(node: Node, levels: string[], depth: number): Generator<RetainedMessage> {
+    const level = levels[depth]
+    if (level === undefined) {
+      if (node.message) yield node.message
+    } else if (level === "#") {
+      yield* this.below(node, depth === 0)
+    } else if (level !== "+") {
+      const child = node.children?.get(level)
+      if (child) yield* this.walk(child, levels, depth + 1)
+    } else {
+      for (const [name, child] of node.children ?? NO_CHILDREN)
+        if (depth || !name.startsWith("$")) yield* this.walk(child, levels, depth + 1)
+    }
+  }
+
+  /** A node and all below it; topics that begin with $ are not matched by a leading wildcard [MQTT-4.7.2-1]. */
+  private *below(node: Node, first: boolean): Generator<RetainedMessage> {
+    if (node.message) yield node.message
+    for (const [name, child] of node.children ?? NO_CHILDREN) if (!first || !name.startsWith("$")) yield* this.below(child, false)
+  }
+
+  private find(topic: string): RetainedMessage | null {
+    let node: Node | undefined = this.root
+    for (const level of topic.split("/")) {
+      node = node.children?.get(level)
+      if (!node) return null
+    }
+    return node.message
+  }
+
+  private put(topic: string, message: RetainedMessage): void {
+    let node = this.root
+    for (const level of topic.split("/")) {
+      node.children ??= new Map()
+      let child = node.children.get(level)
+      if (!child) node.children.set(level, (child = new Node()))
+      node = child
+    }
+    if (node.message) this.forget(node.message)
+    node.message = message
+    this.count++
+    this.bytes += message.frames.bytes
+  }
+
+  private remove(topic: string, message: RetainedMessage): void {
+    const path = [this.root]
+    const levels = topic.split("/")
+    for (const level of levels) {
+      const child = path.at(-1)?.children?.get(level)
+      if (!child) return
+      path.push(child)
+    }
+    const leaf = path.at(-1)
+    if (leaf?.message !== message) return
+    leaf.message = null
+    this.forget(message)
+    this.commits.writeRetained(message.number, null)
+    for (let depth = levels.length; depth > 0; depth--) {
+      const node = path[depth]
+      if (!node || node.message || node.children?.size) return
+      path[depth - 1]?.children?.delete(levels[depth - 1] ?? "")
+    }
+  }
+
+  private forget(message: RetainedMessage): void {
+    message.replaced = true
+    this.count--
+    this.bytes -= message.frames.bytes
+  }
+}
+
+const NO_CHILDREN = new Map<string, Node>()

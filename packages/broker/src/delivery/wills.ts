@@ -1,0 +1,120 @@
+import { framesOf } from "../wire/publish.js"
+import type { Frames } from "../wire/frames.js"
+import type { GroupCommit } from "./group-commit.js"
+
+/** The Will of one network connection (MQTT 5.0 section 3.1.2.5). */
+export interface Will {
+  clientId: string
+  /** Will Delay Interval in seconds; the end of the Session ends it */
+  delaySeconds: number
+  /** the message as a PUBLISH packet, in the client's version */
+  packet: Buffer
+  v5: boolean
+}
+
+export interface ArmedWill extends Will {
+  /** its key in the store */
+  readonly number: number
+}
+
+interface StoredWill {
+  clientId: string
+  delaySeconds: number
+  v5: boolean
+  packet: string
+}
+
+/** Longest delay of one timer, in seconds; a longer one is set again. */
+const LONGEST_TIMER = 2_000_000
+
+/**
+ * Wills that may have to be sent. Each is in the store from CONNECT on, under a number of its own, so that it is sent
+ * too when the broker dies; sending it and removing it is one commit.
+ */
+export class Wills {
+  /** away, and the Will Delay Interval runs, by Client Identifier */
+  private readonly delayed = new Map<string, { will: ArmedWill; timer: NodeJS.Timeout }>()
+
+  /** @param publish accepts a message as if it were published */
+  constructor(
+    private readonly commits: GroupCommit,
+    private readonly publish: (message: Frames) => void,
+  ) {}
+
+  /** A connection with a Will was accepted. In the store with the gathering commit. */
+  arm(will: Will): ArmedWill {
+    const armed = { ...will, number: this.commits.number() }
+    const stored: StoredWill = {
+      clientId: will.clientId,
+      delaySeconds: will.delaySeconds,
+      v5: will.v5,
+      packet: will.packet.toString("base64"),
+    }
+    this.commits.writeWill(armed.number, Buffer.from(JSON.stringify(stored)))
+    return armed
+  }
+
+  /** The client left in order: its Will is not sent [MQTT-3.14.4-3]. Out of the store with the gathering commit. */
+  disarm(will: ArmedWill): void {
+    this.commits.writeWill(will.number, null)
+  }
+
+  /** The connection ended without leave: the Will is sent, now or when its delay is over. `sessionGoesOn`: else nothing delays it. */
+  lost(will: ArmedWill, sessionGoesOn: boolean): void {
+    this.sessionEnded(will.clientId)
+    if (!will.delaySeconds || !sessionGoesOn) return this.fire(will)
+    this.wait(will, will.delaySeconds)
+  }
+
+  private wait(will: ArmedWill, seconds: number): void {
+    const step = Math.min(seconds, LONGEST_TIMER)
+    const timer = setTimeout(() => {
+      this.delayed.delete(will.clientId)
+      if (seconds > step) this.wait(will, seconds - step)
+      else this.fire(will)
+    }, step * 1000)
+    this.delayed.set(will.clientId, { will, timer })
+  }
+
+  /** The client is back in its Session before the delay was over: the Will is not sent [MQTT-3.1.3-9]. */
+  resumed(clientId: string): void {
+    const will = this.take(clientId)
+    if (will) this.disarm(will)
+  }
+
+  /** The Session is gone: what was delayed is sent now. */
+  sessionEnded(clientId: string): void {
+    const will = this.take(clientId)
+    if (will) this.fire(will)
+  }
+
+  private take(clientId: string): ArmedWill | null {
+    const entry = this.delayed.get(clientId)
+    if (!entry) return null
+    clearTimeout(entry.timer)
+    this.delayed.delete(clientId)
+    return entry.will
+  }
+
+  /** In a turn of its own: a connection may end while a message is on its way to it. */
+  private fire(will: ArmedWill): void {
+    setImmediate(() => {
+      this.disarm(will)
+      this.publish(framesOf(will.packet, will.v5))
+    })
+  }
+
+  /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */
+  load(stored: { number: number; value: Buffer }[], known: (clientId: string) => boolean): void {
+    for (const { number, value } of stored) {
+      const { clientId, delaySeconds, v5, packet }: StoredWill = JSON.parse(value.toString())
+      this.lost({ number, clientId, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
+    }
+  }
+
+  /** The broker stops: delayed Wills stay in the store, for the next start. */
+  stop(): void {
+    for (const { timer } of this.delayed.values()) clearTimeout(timer)
+    this.delayed.clear()
+  }
+}
