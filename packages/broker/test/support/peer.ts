@@ -10,15 +10,19 @@ export class Peer {
   closed = false
   readonly socket: Socket
   private rest = Buffer.alloc(0)
+  private wake = (): void => {}
 
   constructor(
     port: number,
     readonly version: 4 | 5,
   ) {
     this.socket = openSocket({ port, host: "127.0.0.1", noDelay: true })
-    this.socket.on("data", (chunk: Buffer) => this.split(chunk))
-    this.socket.on("error", () => (this.closed = true))
-    this.socket.on("close", () => (this.closed = true))
+    this.socket.on("data", (chunk: Buffer) => {
+      this.split(chunk)
+      this.wake()
+    })
+    this.socket.on("error", () => this.end())
+    this.socket.on("close", () => this.end())
     onCleanUp(() => this.cut())
   }
 
@@ -42,14 +46,16 @@ export class Peer {
     this.socket.write(Buffer.concat(packets))
   }
 
-  /** The next packet, all of its bytes. */
+  /** The next packet, all of its bytes. Throws when the connection ends instead, or when it takes too long. */
   async next(timeoutMs = 10_000): Promise<Buffer> {
-    const find = (): Buffer | undefined => {
+    const deadline = performance.now() + timeoutMs
+    for (;;) {
       const first = this.waiting.shift()
-      if (!first && this.closed) throw new Error("the connection was closed instead of a packet")
-      return first
+      if (first) return first
+      if (this.closed) throw new Error("the connection was closed instead of a packet")
+      if (performance.now() > deadline) throw new Error(`no packet within ${timeoutMs} ms`)
+      await this.news(deadline - performance.now())
     }
-    return waitFor(find, { what: "a packet", timeoutMs })
   }
 
   async nextPublish(): Promise<Publication> {
@@ -64,7 +70,10 @@ export class Peer {
     return readCodes(suback, this.version).codes
   }
 
-  /** Everything that came up to the answer to a PINGREQ: what the broker had to say by now. */
+  /**
+   * Everything that came up to the answer to a PINGREQ: what the broker had to say by now. What waits for the store is
+   * not among it, so wait for the PUBACK of what was published first.
+   */
   async settled(): Promise<Buffer[]> {
     this.send(PINGREQ)
     const came: Buffer[] = []
@@ -84,6 +93,22 @@ export class Peer {
   /** Ends the connection without a DISCONNECT. */
   cut(): void {
     this.socket.destroy()
+  }
+
+  /** Resolves when something came, the connection ended, or the time is over. */
+  private news(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  private end(): void {
+    this.closed = true
+    this.wake()
   }
 
   private split(chunk: Buffer): void {
