@@ -39,6 +39,7 @@ export class Accept {
       return stored
     }
     for (const target of match.clean) this.offer(target, publisher, run)
+    for (const { session } of match.ownAtOnce) if (session === own) session.sendAtOnce(run, this.variants)
     let position = -1
     for (const { log, except } of match.logs) {
       if (except !== null && except === own) continue

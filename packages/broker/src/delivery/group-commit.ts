@@ -6,7 +6,7 @@ export interface Appendable {
   seal(into: Commit["appends"]): void
   /** What was sealed is durable. */
   committed(): void
-  /** Tells the sessions that are connected; after every log of the commit is in place. */
+  /** Tells the readers of connected Sessions; after every log of the commit is in place. */
   wake(): void
 }
 
@@ -25,6 +25,8 @@ export interface CursorSource {
 /** What rides along when a commit happens anyway: cursors and cuts. */
 export interface Housekeeping {
   collect(commit: Commit): void
+  /** All readers were told: Sessions send. Not before, or one that merges two logs would pass what it was not told of yet. */
+  pump(): void
 }
 
 class Batch {
@@ -195,6 +197,7 @@ export class GroupCommit {
       this.flying = null
       for (const waiter of batch.waiters) waiter.released()
       for (const log of batch.logs) log.wake()
+      this.housekeeping?.pump()
       if (!this.full) for (const callback of this.afterBacklog.splice(0)) callback()
     } while (this.gathering.dirty)
     for (const resolve of this.idle.splice(0)) resolve()

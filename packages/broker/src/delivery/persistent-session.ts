@@ -30,6 +30,8 @@ export class PersistentSession extends Session {
   /** entries of the window that are looked at again after a reconnect, and how many are left */
   private again = 0
   private resend = 0
+  /** sent again and not acknowledged since: kept below the client's Receive Maximum, which may be smaller than before */
+  private resent = 0
 
   constructor(
     identity: { clientId: string; number: number; row: SessionRow },
@@ -95,6 +97,7 @@ export class PersistentSession extends Session {
     super.attach(outlet, receiveMaximum)
     this.active = []
     this.again = 0
+    this.resent = 0
     this.resend = this.window.length
     for (const reader of this.readers) {
       reader.rewind()
@@ -117,9 +120,10 @@ export class PersistentSession extends Session {
     this.active.push(reader)
   }
 
+  /** The reader's log has more; the Session is pumped once all readers were told. */
   wake(reader: Reader): void {
     this.activate(reader)
-    this.pump()
+    this.parts.tail.woken.add(this)
   }
 
   /** The window moved on, or something was passed over: so does the cursor. */
@@ -136,7 +140,7 @@ export class PersistentSession extends Session {
   }
 
   pump(): void {
-    while (this.outlet && this.outlet.unsent < UNSENT && (this.resend || this.window.room > 0)) {
+    while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
       if (!this.step()) break
     }
     if (!this.window.length) this.advance()
@@ -174,6 +178,8 @@ export class PersistentSession extends Session {
       if (this.resume(position)) return true
       this.redeliver(best.chunk, best.i, qos)
       this.skip(position)
+    } else if (position <= this.passed) {
+      this.skip(position) // sent before the reconnect, and done since
     } else {
       const end = this.stretch(best, limit)
       this.passed = Math.max(this.passed, best.chunk.positionOf(end - 1))
@@ -212,6 +218,7 @@ export class PersistentSession extends Session {
     const bytes = this.encode(chunk, i, { qos: Math.min(qos, capped(chunk, i, cap)) === 2 ? 2 : 1, dup: true })
     if (!bytes) return this.finish(entry)
     patchIdentifier(bytes, this.window.identifierAt(entry))
+    this.resent++
     this.outlet?.push(bytes)
   }
 
@@ -236,6 +243,7 @@ export class PersistentSession extends Session {
   protected finish(entry: number): void {
     const moved = this.window.finish(entry)
     if (this.resend) {
+      this.resent = Math.max(0, this.resent - 1)
       // the place in the window is counted from its head
       const place = this.again - moved
       this.again = Math.max(0, place)

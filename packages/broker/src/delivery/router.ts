@@ -33,6 +33,8 @@ export class Match {
   readonly queued: Target[] = []
   /** Sessions at QoS 0 */
   readonly atOnce: Target[] = []
+  /** persistent Sessions that get their own messages at QoS 0 only, because of No Local */
+  readonly ownAtOnce: Target[] = []
   readonly logs: RoutedLog[] = []
   /** subscriptions changed: look the topic up again */
   stale = false
@@ -126,8 +128,11 @@ export class Router {
     const levels = topic.split("/")
     // topics that begin with $ are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1]
     this.collect(this.root, levels, topic.startsWith("$") ? -1 : 0, (entry) => gather(entry, targets, match))
-    for (const target of targets.values())
-      (target.qos === 0 ? match.atOnce : target.session instanceof CleanSession ? match.clean : match.queued).push(target)
+    for (const target of targets.values()) {
+      if (target.qos && target.qosOfOwn === 0 && !(target.session instanceof CleanSession)) match.ownAtOnce.push(target)
+      const kind = target.qos === 0 ? match.atOnce : target.session instanceof CleanSession ? match.clean : match.queued
+      kind.push(target)
+    }
     if (this.cache.size >= CACHE) this.forgetAll()
     if (topic.length <= LONGEST_QUICK) this.cache.set(topic, match)
     return match

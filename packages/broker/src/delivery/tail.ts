@@ -27,6 +27,9 @@ export class Tail implements Housekeeping {
   /** Sessions whose cursor moved since it was last written */
   readonly moved = new Set<PersistentSession>()
 
+  /** connected Sessions that have something to read */
+  readonly woken = new Set<PersistentSession>()
+
   private readonly spare: Buffer[] = []
   private readonly queue: TailEntry[] = []
   private head = 0
@@ -80,6 +83,11 @@ export class Tail implements Housekeeping {
   noteLog(log: Log): void {
     if (!this.moved.size && !this.cuts.size) this.later()
     this.cuts.add(log)
+  }
+
+  pump(): void {
+    for (const session of this.woken) session.pump()
+    this.woken.clear()
   }
 
   collect(commit: Commit): void {
