@@ -15,6 +15,7 @@ export const ERRORS = {
   "request-refused": { exitCode: 5, meaning: "the broker refused a publish or a subscription" },
   "connection-lost": { exitCode: 6, meaning: "the connection was lost with messages unacknowledged" },
   "output-failed": { exitCode: 7, meaning: "the output could not be written" },
+  "check-failed": { exitCode: 8, meaning: "messages are missing, doubled or out of order" },
   "timed-out": { exitCode: 27, meaning: "the time was over before what was asked for had happened" },
   interrupted: { exitCode: 130, meaning: "SIGINT came before what was asked for had happened" },
   terminated: { exitCode: 143, meaning: "SIGTERM came before what was asked for had happened" },

@@ -34,6 +34,9 @@ export interface PublishOptions {
   readonly properties?: Properties | undefined
 }
 
+/** How long a graceful end may take until the connection is dropped. */
+const END_TIMEOUT_MS = 3000
+
 const MALFORMED = "the other side sent something that is not MQTT"
 
 /** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
@@ -104,6 +107,11 @@ export class Connection {
     this.#inlet.written(count)
   }
 
+  /** Takes no further messages for good; acknowledges what was taken when it is written out. */
+  stopTaking(): void {
+    this.#inlet.close()
+  }
+
   /** Takes no further messages until {@link resume}; the connection is kept alive meanwhile. */
   pause(): void {
     this.#inlet.pause()
@@ -120,9 +128,11 @@ export class Connection {
     const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
     const options = all === undefined ? {} : { properties: mutable(all) }
     const graceful = this.#client.connected
+    const limit = setTimeout(() => this.#client.stream.destroy(), END_TIMEOUT_MS)
     await new Promise<void>((resolve) => {
       this.#client.end(!graceful, options, () => resolve())
     })
+    clearTimeout(limit)
   }
 
   /** Drops the network connection without DISCONNECT; a Will is published by the broker. */

@@ -86,9 +86,12 @@ export class MessageInlet {
     clearInterval(this.#keepAlive)
   }
 
-  #deliver(topic: string, packet: IPublishPacket, done: () => void): void {
-    // Without calling back MQTT.js neither acknowledges nor goes on reading: the broker keeps what comes from here on.
-    if (this.#closed) return
+  #deliver(topic: string, packet: IPublishPacket, done: (error?: Error) => void): void {
+    if (this.#closed) {
+      // The broker keeps what comes from here on: with an error MQTT.js goes on without acknowledging; at QoS 2 it has to stop there.
+      if (packet.qos < 2) done(new Error("not taken"))
+      return
+    }
     this.#hold.delivered()
     this.#take?.(received(topic, packet))
     if (this.#paused) this.#waiting = done

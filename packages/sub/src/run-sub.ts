@@ -1,0 +1,216 @@
+import { isatty } from "node:tty"
+import { CliError, connectionSettings, type Diagnostics, type Stop } from "@mqtt-trio/common"
+import { openConnection, type Connection, type ReceivedMessage } from "@mqtt-trio/common/client"
+import { messageFormat, type MessageFormat } from "./format/message-format.js"
+import { createFilter } from "./message-filter.js"
+import { OrderCheck } from "./order-check.js"
+import { OutputWriter } from "./output-writer.js"
+import type { SubPlan } from "./rules.js"
+import { SessionReport } from "./session-report.js"
+import { subscribeAll } from "./subscribe.js"
+
+const STDOUT = 1
+/** No further messages are taken while more than this waits to be written. */
+const MAX_PENDING_BYTES = 4 * 1024 * 1024
+/** How long a stopped run waits for output that is not taken. */
+const GRACE_MS = 5000
+
+export interface SubIo {
+  readonly diagnostics: Diagnostics
+  readonly stop: Stop
+}
+
+/** Why a run ends. */
+type End = { readonly kind: "done" | "timeout" | "signal" | "closed" } | { readonly kind: "failed"; readonly error: unknown }
+
+/** Subscribes and prints as the plan says. Returns the exit code; throws what the user has to know. */
+export async function runSub(plan: SubPlan, io: SubIo): Promise<number> {
+  const run = new SubRun(plan, io)
+  const { values } = plan
+  const { diagnostics, stop } = io
+  const settings = await connectionSettings(values, { name: "mqtt-sub", diagnostics, versionFixed: plan.versionFixed, useUrl: plan.useUrl })
+  if (values.persistent && plan.subscriptions.some(({ qos }) => qos === 0))
+    diagnostics.warn("QoS 0 messages are not queued while you are away: use -q 1")
+  const timer = values.timeout === undefined ? undefined : setTimeout(() => run.finish({ kind: "timeout" }), values.timeout)
+  stop.signal.addEventListener("abort", () => run.finish({ kind: "signal" }))
+  const connect = async (): Promise<Connection> => {
+    try {
+      return await openConnection({ settings, diagnostics, signal: run.opening, handlers: run.handlers() })
+    } catch (error) {
+      if (stop.received !== undefined) throw new StoppedEarly("stopped", { cause: error })
+      throw run.endedBefore === "timeout" ? new CliError("timed-out", "timed out before the connection was made", { cause: error }) : error
+    }
+  }
+  try {
+    const connection = await connect()
+    await run.start(connection)
+    return await run.untilEnd()
+  } catch (error) {
+    if (error instanceof StoppedEarly) return stop.exitCode
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** A signal came before there was a connection. */
+class StoppedEarly extends Error {}
+
+class SubRun {
+  readonly #plan: SubPlan
+  readonly #io: SubIo
+  readonly #filter: (message: ReceivedMessage) => boolean
+  readonly #format: MessageFormat
+  readonly #writer: OutputWriter
+  readonly #report: SessionReport | undefined
+  readonly #order: OrderCheck | undefined
+  readonly #opening = new AbortController()
+  readonly #ended: Promise<End>
+  #end: (end: End) => void = () => undefined
+  #over: End | undefined
+  #connection: Connection | undefined
+  #printed = 0
+  #paused = false
+  #refused: CliError | undefined
+
+  constructor(plan: SubPlan, io: SubIo) {
+    const { values } = plan
+    this.#plan = plan
+    this.#io = io
+    this.#filter = createFilter(values)
+    const complain = (text: string): void => io.diagnostics.warn(text)
+    this.#format = messageFormat(values, { terminal: isatty(STDOUT), complain })
+    const events = {
+      written: (count: number): void => this.#written(count),
+      closed: (): void => this.finish({ kind: "closed" }),
+      failed: (error: CliError): void => this.finish({ kind: "failed", error }),
+    }
+    this.#writer = new OutputWriter(STDOUT, events, values.persistent)
+    if (values.persistent) {
+      const { json, quiet } = values
+      this.#report = new SessionReport({ clientId: values.client ?? "", diagnostics: io.diagnostics, json, quiet })
+    }
+    if (values.checkOrder) this.#order = new OrderCheck()
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
+  }
+
+  /** Aborted when the run ends before there is a connection. */
+  get opening(): AbortSignal {
+    return this.#opening.signal
+  }
+
+  get endedBefore(): End["kind"] | undefined {
+    return this.#over?.kind
+  }
+
+  handlers(): Parameters<typeof openConnection>[0]["handlers"] {
+    return {
+      message: (message) => this.#take(message),
+      connected: (resumed) => {
+        this.#io.diagnostics.note("connected again")
+        if (!resumed) void this.#subscribe()
+      },
+      lost: (why) => this.#io.diagnostics.warn(`connection lost (${why}); connecting again`),
+      failed: (error) => this.finish({ kind: "failed", error }),
+    }
+  }
+
+  async start(connection: Connection): Promise<void> {
+    this.#connection = connection
+    this.#report?.start(connection.connack.sessionPresent)
+    await this.#subscribe()
+    if (this.#plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
+  }
+
+  finish(end: End): void {
+    if (this.#over !== undefined) return
+    this.#over = end
+    this.#connection?.stopTaking()
+    this.#opening.abort()
+    this.#end(end)
+  }
+
+  /** Waits for the end, writes out and acknowledges what was taken, disconnects. */
+  async untilEnd(): Promise<number> {
+    const end = await this.#ended
+    const limit = setTimeout(() => this.#giveUp(), GRACE_MS)
+    await this.#writer.drained()
+    clearTimeout(limit)
+    this.#report?.finish()
+    await this.#connection?.end()
+    return this.#result(end)
+  }
+
+  async #subscribe(): Promise<void> {
+    const connection = this.#connection
+    if (connection === undefined) return
+    try {
+      const refused = await subscribeAll(connection, this.#plan, this.#io.diagnostics)
+      this.#refused ??= refused
+    } catch (error) {
+      // A connection that is lost meanwhile subscribes again when it is back.
+      if (error instanceof CliError) this.finish({ kind: "failed", error })
+    }
+  }
+
+  #take(received: ReceivedMessage): void {
+    const { values } = this.#plan
+    this.#report?.message()
+    if (values.retainedOnly && !received.retain) {
+      this.finish({ kind: "done" })
+      return
+    }
+    const message = this.#order?.take(received) ?? received
+    if (!this.#filter(message)) {
+      this.#writer.push([])
+      return
+    }
+    if (values.removeRetained && message.retain) this.#removeRetained(message)
+    this.#printed += 1
+    this.#writer.push(this.#format(message) ?? [])
+    if (this.#printed === values.count) this.finish({ kind: "done" })
+    else if (!this.#paused && this.#writer.pendingBytes > MAX_PENDING_BYTES) {
+      this.#paused = true
+      this.#connection?.pause()
+    }
+  }
+
+  #removeRetained({ topic, payload }: ReceivedMessage): void {
+    if (payload.length === 0) return
+    this.#connection?.publish(topic, Buffer.alloc(0), { qos: 1, retain: true }, (error) => {
+      if (error !== undefined && error !== null)
+        this.#io.diagnostics.warn(`the retained message on ${JSON.stringify(topic)} was not removed: ${error.message}`)
+    })
+  }
+
+  #written(count: number): void {
+    this.#connection?.written(count)
+    if (!this.#paused || this.#writer.pendingBytes > MAX_PENDING_BYTES / 2) return
+    this.#paused = false
+    this.#connection?.resume()
+  }
+
+  /** The output takes nothing and nothing else is left to do: end as a second signal would. */
+  #giveUp(): void {
+    this.#io.diagnostics.warn("the output takes nothing; ending without it")
+    this.#io.stop.dispose()
+    process.kill(process.pid, this.#io.stop.received ?? "SIGTERM")
+  }
+
+  #result(end: End): number {
+    const { values } = this.#plan
+    if (this.#order !== undefined) this.#io.diagnostics.note(this.#order.summary)
+    if (end.kind === "failed") throw end.error
+    this.#order?.verify()
+    const enough = this.#printed >= (values.count ?? 1)
+    if (end.kind === "timeout" && !enough) {
+      const wanted = values.count === undefined ? "no message came" : `${this.#printed} of ${values.count} messages came`
+      throw new CliError("timed-out", `timed out: ${wanted}`)
+    }
+    if (end.kind === "signal" && values.count !== undefined) return this.#io.stop.exitCode
+    if (this.#refused !== undefined) throw this.#refused
+    return 0
+  }
+}
