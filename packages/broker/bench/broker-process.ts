@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { once } from "node:events"
 import type { Contender } from "./contender.js"
+import { freePort } from "./free-port.js"
 import { until } from "./wait.js"
 
 const READY_LIMIT_MS = 30_000
@@ -112,14 +113,4 @@ function accepts(port: number): Promise<boolean> {
     }
     socket.once("connect", () => answer(true)).once("error", () => answer(false))
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const address = server.address()
-  server.close()
-  await once(server, "close")
-  if (address === null || typeof address === "string") throw new Error("no free port")
-  return address.port
 }

@@ -1,5 +1,6 @@
 import { GATES, judge, type Gate, type Verdict } from "./gates.js"
 import type { ScenarioResult } from "./rounds.js"
+import { markdown } from "./markdown.js"
 import { median } from "./statistics.js"
 
 /** One line of the table. Numbers are medians over the rounds; `low` and `high` are the extremes of the number that is judged. */
@@ -81,15 +82,6 @@ export function renderTable(table: readonly Row[], own: string, rival: string | 
   })
   const remarks = table.flatMap((entry) => entry.remarks.map((remark) => `- ${entry.scenario}: ${remark}`))
   return [...markdown([header, ...lines]), ...new Set(remarks)].join("\n")
-}
-
-function markdown(cells: readonly (readonly string[])[]): string[] {
-  const widths = (cells[0] ?? []).map((_, column) => Math.max(3, ...cells.map((line) => (line[column] ?? "").length)))
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(" | ")} |`
-  const rule = `| ${widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`
-  const [header, ...body] = cells
-  return [line(header ?? []), rule, ...body.map(line)]
 }
 
 /** A number in at most three or four digits: 1.38 M, 595 k, 227, 2.50. */

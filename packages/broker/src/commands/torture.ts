@@ -47,7 +47,13 @@ const HELP: CommandHelp = {
 
 /** The options of `mqtt-broker torture`. */
 export const TORTURE_OPTIONS = {
-  rounds: value({ flags: "--rounds <n>", help: "signals per shape", group: WHAT, parse: integer("rounds", 0, 100_000), fallback: 10 }),
+  rounds: value({
+    flags: "--rounds <n>",
+    help: "rounds per shape; three of four end with a signal",
+    group: WHAT,
+    parse: integer("rounds", 0, 100_000),
+    fallback: 10,
+  }),
   publishers: value({
     flags: "--publishers <n>",
     help: "windows 50, 1000 and 1 in turn",

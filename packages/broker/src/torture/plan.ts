@@ -2,6 +2,7 @@ import { Random } from "./random.js"
 
 const FEWEST_ACKNOWLEDGEMENTS = 50
 const LONGEST_WAIT_MS = 5
+const SIGNALLED = 0.75
 const MOVES_PER_ROUND = 10
 
 /** Something that one client does once `afterAcknowledgements` of the round have come. */
@@ -12,11 +13,13 @@ export interface Move {
   client: number
 }
 
-/** What happens until the broker gets the next signal. */
+/** What happens until the broker gets its signal or, in some rounds, does not. */
 export interface Round {
-  /** Acknowledgements until the signal, and how long it waits after the last of them. */
+  /** Acknowledgements until its end, and how long it waits after the last of them. */
   acknowledgements: number
   waitMs: number
+  /** Ends with a signal; otherwise the broker lives on. */
+  signal: boolean
   /** In the order in which they are due. */
   moves: Move[]
 }
@@ -40,9 +43,10 @@ export function planRounds(options: PlanOptions): Round[] {
 function planRound(random: Random, options: PlanOptions): Round {
   const acknowledgements = random.scaled(FEWEST_ACKNOWLEDGEMENTS, options.mostAcknowledgements)
   const waitMs = random.chance(0.5) ? 0 : random.next() * LONGEST_WAIT_MS
+  const signal = random.chance(SIGNALLED)
   const count = options.subscribers > 0 ? random.integer(1, MOVES_PER_ROUND) : 0
   const moves = Array.from({ length: count }, () => planMove(random, options, acknowledgements))
-  return { acknowledgements, waitMs, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }
+  return { acknowledgements, waitMs, signal, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }
 }
 
 function planMove(random: Random, options: PlanOptions, acknowledgements: number): Move {

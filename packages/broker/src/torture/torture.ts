@@ -144,7 +144,7 @@ class Run {
     for (const [index, round] of plan.entries()) {
       if (this.stalled) return
       await this.round(cast, round)
-      await this.signal()
+      if (round.signal) await this.signal()
       this.note(`${name}: round ${index + 1} of ${plan.length}, ${acknowledged(cast)} acknowledged, ${this.checker.outstanding} to deliver`)
     }
   }
