@@ -39,6 +39,7 @@ function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminR
     connected: session.outlet !== null,
     disconnectedAt: disconnected === null ? null : new Date(disconnected).toISOString(),
     ...sessions.depth(session),
+    dropped: session.dropped,
   }
   let left = persistent ? request.peek : 0
   if (persistent && left > 0)

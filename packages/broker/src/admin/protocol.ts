@@ -1,3 +1,5 @@
+import type { Dropped } from "../delivery/session.js"
+
 /** What a tool asks: one JSON object, one line. */
 export interface QueueRequest {
   command: "queue"
@@ -26,7 +28,15 @@ export interface QueueRecord {
 
 /** Answers, one JSON object a line. `end` or `error` is the last. */
 export type AdminReply =
-  | { type: "session"; clientId: string; connected: boolean; disconnectedAt: string | null; messages: number; bytes: number }
+  | {
+      type: "session"
+      clientId: string
+      connected: boolean
+      disconnectedAt: string | null
+      messages: number
+      bytes: number
+      dropped: Dropped
+    }
   | { type: "record"; record: QueueRecord }
   | { type: "error"; code: "no-session" | "bad-request"; message: string }
   | { type: "end" }

@@ -59,6 +59,11 @@ export class Connection implements Outlet, Timed {
     this.control = new ControlFlow(this, context)
     this.inbound = new Inbound(this, context)
     this.since = context.clock.now
+  }
+
+  /** From now on the connection is served. */
+  start(): void {
+    const { context, socket } = this
     context.open.add(this)
     context.clock.add(this)
     socket.on("data", (chunk: Buffer) => this.read(chunk))
@@ -188,10 +193,10 @@ export class Connection implements Outlet, Timed {
         checkConnect(bytes, body, end, this.version)
         return this.await(this.control.connect(bytes))
       case PacketType.SUBSCRIBE:
-        checkSubscribe(bytes, body, end, this.version)
+        checkSubscribe(bytes, body, end, { version: this.version, levels: this.context.limits.topicLevels })
         return this.await(this.control.subscribe(bytes))
       case PacketType.UNSUBSCRIBE:
-        checkUnsubscribe(bytes, body, end, this.version)
+        checkUnsubscribe(bytes, body, end, { version: this.version, levels: this.context.limits.topicLevels })
         return this.await(this.control.unsubscribe(bytes))
       case PacketType.PINGREQ:
         if (body !== end) throw malformed("PINGREQ must be empty")
@@ -337,6 +342,7 @@ const OLD_RETURN_CODES = new Map<ReasonCode, number>([
   [Reason.UNSUPPORTED_PROTOCOL_VERSION, 1],
   [Reason.CLIENT_IDENTIFIER_NOT_VALID, 2],
   [Reason.SERVER_UNAVAILABLE, 3],
+  [Reason.QUOTA_EXCEEDED, 3],
   [Reason.NOT_AUTHORIZED, 5],
 ])
 

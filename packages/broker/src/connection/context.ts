@@ -1,8 +1,10 @@
+import type { Session } from "../delivery/session.js"
 import type { Delivery } from "../delivery/delivery.js"
 import type { Engine } from "../engine/aedes.js"
 import type { ReasonCode } from "../wire/reason-codes.js"
 import type { Connection } from "./connection.js"
 import type { Clock } from "./keep-alive.js"
+import type { Takeovers } from "./takeovers.js"
 import type { PublishReader } from "./publish-reader.js"
 
 /** Bounds on what a client may do. */
@@ -15,6 +17,12 @@ export interface Limits {
   connectTimeoutMs: number
   /** most unacknowledged messages to a client of MQTT 3.1 or 3.1.1 */
   inflight: number
+  /** most connections with a Session */
+  connections: number
+  /** most Subscriptions of one Session */
+  subscriptions: number
+  /** most levels of a Topic Name or Topic Filter */
+  topicLevels: number
 }
 
 /** What the broker says about one connection. */
@@ -24,6 +32,10 @@ export interface ConnectionLog {
   closed(connection: Connection, reason: ReasonCode | null, message: string): void
   /** something of this connection was not done as it asked */
   notice(connection: Connection, message: string): void
+  /** several connections keep taking one Client Identifier from each other */
+  fight(clientId: string): void
+  /** messages of these Sessions were given up since the last call */
+  dropped(sessions: Iterable<Session>): void
 }
 
 /** What all connections share. */
@@ -34,6 +46,7 @@ export interface Context {
   readonly clock: Clock
   readonly reader: PublishReader
   readonly log: ConnectionLog
+  readonly takeovers: Takeovers
   /** connections with a Session, by Client Identifier: one each */
   readonly clients: Map<string, Connection>
   /** every connection, accepted or not */

@@ -4,7 +4,7 @@ import type { SubscriptionOptions } from "../delivery/session.js"
 import type { Will } from "../delivery/wills.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ControlChannel } from "../engine/aedes.js"
-import { PacketError, Reason } from "../wire/reason-codes.js"
+import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
 import { connackCode, readConnect, readDisconnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
 import type { Connection } from "./connection.js"
@@ -41,6 +41,12 @@ export class ControlFlow {
     const request = sessionRequest(packet, clientId, version)
     if (request.expirySeconds !== 0 && context.delivery.commits.failing)
       throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    if (context.clients.has(clientId)) {
+      const wait = context.takeovers.note(clientId, performance.now())
+      if (wait) await after(wait)
+      if (connection.closed) return
+    } else if (context.clients.size >= context.limits.connections)
+      throw new PacketError(Reason.QUOTA_EXCEEDED, `${context.limits.connections} clients are connected, which is the limit`)
     context.clients.get(clientId)?.takenOver()
     const { session, present, stored } = context.delivery.sessions.open(request)
     connection.open(session, {
@@ -85,7 +91,7 @@ export class ControlFlow {
     const wanted: [filter: string, qos: QoS][] = []
     for (const { topic, qos, nl, rap, rh } of packet.subscriptions) {
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
-      const code = await this.askOne(topic, qos)
+      const code = this.full(topic) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(topic, qos)
       if (code === null) return
       codes.push(code)
       if (code >= 0x80 || !connection.session) continue
@@ -99,10 +105,20 @@ export class ControlFlow {
     for (const [filter, granted] of wanted) connection.retained?.request(filter, granted)
   }
 
+  private full(filter: string): boolean {
+    const subscriptions = this.connection.session?.subscriptions
+    return subscriptions !== undefined && subscriptions.size >= this.context.limits.subscriptions && !subscriptions.has(filter)
+  }
+
+  /** A reason as a code of SUBACK; before 5.0 there is only one. */
+  private failure(reason: ReasonCode): number {
+    return this.connection.v5 ? reason : 0x80
+  }
+
   /** The code of one Topic Filter; null: the connection is gone. */
   private async askOne(topic: string, qos: QoS): Promise<number | null> {
     const { version } = this.connection
-    if (topic.startsWith("$share/")) return version === 5 ? Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED : 0x80
+    if (topic.startsWith("$share/")) return this.failure(Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
     const one = write({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos }] }, version)
     const reply = await this.ask(one)
     return reply && (subackCodes(reply, version)[0] ?? Reason.UNSPECIFIED_ERROR)
@@ -153,6 +169,12 @@ export class ControlFlow {
     if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
     return reply
   }
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 }
 
 /** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */

@@ -19,14 +19,20 @@ export interface Delivery {
   readonly accept: Accept
 }
 
+export interface DeliveryLimits {
+  retained: RetainedLimits
+  /** most levels of a Topic Name */
+  topicLevels: number
+}
+
 /** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
-export async function openDelivery(store: Store, limits: RetainedLimits, events: CommitEvents): Promise<Delivery> {
+export async function openDelivery(store: Store, limits: DeliveryLimits, events: CommitEvents): Promise<Delivery> {
   const state = await store.load()
-  const router = new Router()
+  const router = new Router(limits.topicLevels)
   const commits = new GroupCommit(store, state.next, events)
   const tail = new Tail(() => commits.later())
   commits.housekeeping = tail
-  const retained = new Retained(commits, limits)
+  const retained = new Retained(commits, limits.retained)
   const accept = new Accept(commits, retained)
   const wills = new Wills(commits, (message: Frames) => {
     const qos = (message.headerOf(0) >> 1) & 3

@@ -1,6 +1,6 @@
 import type { QoS } from "../wire/packet-types.js"
 import { malformed, PacketError, Reason } from "../wire/reason-codes.js"
-import { MAX_LEVELS, tooDeep, validTopicName, validUtf8 } from "../wire/utf8.js"
+import { tooDeep, validTopicName, validUtf8 } from "../wire/utf8.js"
 import { CleanSession } from "./clean-session.js"
 import type { Log } from "./log.js"
 import type { Session, SubscriptionOptions } from "./session.js"
@@ -69,6 +69,9 @@ export class Router {
   /** by a hash of the topic's bytes: finds a Match without making a string; another topic may take the place */
   private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK })
 
+  /** @param maxLevels most levels of a Topic Name */
+  constructor(private readonly maxLevels: number) {}
+
   subscribe(session: Session, filter: string, options: SubscriptionOptions): void {
     this.entry(filter).subscribers.set(session, options)
     this.changed(filter)
@@ -114,7 +117,8 @@ export class Router {
     if (!validTopicName(buf, from, end))
       throw new PacketError(Reason.TOPIC_NAME_INVALID, "a Topic Name is empty or holds a wildcard [MQTT-3.3.2-2]")
     const topic = buf.toString("utf8", from, end)
-    if (tooDeep(topic)) throw new PacketError(Reason.TOPIC_NAME_INVALID, `a Topic Name has more than ${MAX_LEVELS} levels`)
+    if (tooDeep(topic, this.maxLevels))
+      throw new PacketError(Reason.TOPIC_NAME_INVALID, `a Topic Name has more than ${this.maxLevels} levels`)
     const match = this.match(topic)
     if (end - from <= LONGEST_QUICK) this.quick[slot] = { topic: Buffer.from(buf.subarray(from, end)), match }
     return match

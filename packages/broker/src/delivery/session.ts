@@ -129,7 +129,7 @@ export abstract class Session {
     const outlet = this.outlet
     if (!outlet) return
     if (outlet.unsent > UNSENT_QOS_0) {
-      this.dropped.slow += run.n
+      this.giveUp("slow", run.n)
       return
     }
     const frames = variants.get(outlet.v5, 0)
@@ -188,7 +188,7 @@ export abstract class Session {
     if (!outlet) return null
     const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
     if (expirySecondsOf(src, k) <= waitedSeconds) {
-      this.dropped.expired++
+      this.giveUp("expired", 1)
       return null
     }
     const retain = (src.headerOf(k) & RETAIN) === RETAIN
@@ -203,13 +203,27 @@ export abstract class Session {
       subscriptionIdentifiers: outlet.v5 ? matching.filter((s) => s.identifier).map((s) => s.identifier) : null,
     })
     if (bytes.length <= outlet.maximumPacketSize) return bytes
-    this.dropped.tooLarge++
+    this.giveUp("tooLarge", 1)
     return null
+  }
+
+  private giveUp(why: keyof Dropped, messages: number): void {
+    this.dropped[why] += messages
+    dropping.add(this)
   }
 
   private matching(topic: string): SubscriptionOptions[] {
     return [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, options]) => options)
   }
+}
+
+const dropping = new Set<Session>()
+
+/** The Sessions that gave messages up since the last call. */
+export function takeDropping(): Session[] {
+  const sessions = [...dropping]
+  dropping.clear()
+  return sessions
 }
 
 /** The QoS at which a message is delivered: as published, at most as granted [MQTT-3.8.4-8]. */

@@ -4,9 +4,11 @@ import { answer } from "../admin/answer.js"
 import { Connection } from "../connection/connection.js"
 import type { Context, Limits } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
+import { Takeovers } from "../connection/takeovers.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
 import type { RetainedLimits } from "../delivery/retained.js"
+import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { openStore } from "../stores/open-store.js"
@@ -27,7 +29,9 @@ export interface BrokerOptions {
 
 /** How long clients may take to go when the broker stops, in ms. */
 const STOP_MS = 3000
-const EXPIRY_SWEEP_MS = 1000
+/** Connections beyond the limit that may still be there to be refused. */
+const HALF_OPEN = 1000
+const SWEEP_MS = 1000
 
 /**
  * The broker, put together in the order in which its parts need each other: the folder's lock, store, delivery, aedes,
@@ -50,18 +54,25 @@ export class Broker {
     const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
     try {
       const store = await openStore(options.store)
-      const delivery = await openDelivery(store, options.retained, {
-        failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${String(error)}`),
-        recovered: () => log.info("the store takes commits again"),
-      })
+      const delivery = await openDelivery(
+        store,
+        { retained: options.retained, topicLevels: options.limits.topicLevels },
+        {
+          failing: (error) =>
+            log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${String(error)}`),
+          recovered: () => log.info("the store takes commits again"),
+        },
+      )
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
+      const connections = connectionLog(log)
       const context: Context = {
         delivery,
         engine,
         limits: options.limits,
         clock: new Clock(),
         reader: new PublishReader(delivery.router),
-        log: connectionLog(log),
+        log: connections,
+        takeovers: new Takeovers((clientId) => connections.fight(clientId)),
         clients: new Map(),
         open: new Set(),
       }
@@ -69,9 +80,16 @@ export class Broker {
         throw new BrokerError("store-in-use", "another broker took the store's folder at the same moment", {
           hint: "start one of them again",
         })
-      const listener = await Listener.open(options.host, options.port, (socket) => void new Connection(socket, context))
+      const listener = await Listener.open(options.host, options.port, (socket) => {
+        // some more than may have a Session, so that those can be told
+        if (context.open.size < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
+        else socket.destroy()
+      })
       admin?.start((request) => answer(delivery, request))
-      const sweep = setInterval(() => delivery.sessions.expire(Date.now()), EXPIRY_SWEEP_MS)
+      const sweep = setInterval(() => {
+        delivery.sessions.expire(Date.now())
+        connections.dropped(takeDropping())
+      }, SWEEP_MS)
       return new Broker({ admin, store, delivery, context, listener, sweep })
     } catch (error) {
       await admin?.close()

@@ -19,6 +19,20 @@ export function connectionLog(log: Log): ConnectionLog {
       if (reason === null) log.limited("info", "left", `${name(connection)} left: ${message}`)
       else log.limited(level(reason), `closed ${reason}`, `${name(connection)} was closed, ${NAMES.get(reason) ?? reason}: ${message}`)
     },
+    fight: (clientId) =>
+      log.limited(
+        "warn",
+        "fight",
+        `several clients keep taking the client identifier ${JSON.stringify(clientId)} from each other: give each its own`,
+      ),
+    dropped: (sessions) => {
+      for (const { clientId, dropped } of sessions)
+        log.limited(
+          "warn",
+          "dropped",
+          `${clientId}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it`,
+        )
+    },
     notice: (connection, message) => log.limited("warn", "notice", `${name(connection)}: ${message}`),
   }
 }

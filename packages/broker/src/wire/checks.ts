@@ -2,7 +2,7 @@ import { topicFilterProblem } from "@mqtt-trio/common"
 import { behindString, checkProperties } from "./properties.js"
 import { malformed, PacketError, protocolError, Reason } from "./reason-codes.js"
 import { readVarint } from "./varint.js"
-import { MAX_LEVELS, tooDeep, validTopicName } from "./utf8.js"
+import { tooDeep, validTopicName } from "./utf8.js"
 import type { ProtocolVersion } from "./packet-types.js"
 
 /*
@@ -66,15 +66,21 @@ function checkBlock(buf: Buffer, at: number, end: number, owner: Parameters<type
   return to
 }
 
+/** What Topic Filters are checked by: the version, and the most levels they may have. */
+export interface FilterRules {
+  version: ProtocolVersion
+  levels: number
+}
+
 /** Checks a SUBSCRIBE (section 3.8). Filters that are well-formed strings but no valid Topic Filter are refused by the answer in 5.0. */
-export function checkSubscribe(buf: Buffer, at: number, end: number, version: ProtocolVersion): void {
+export function checkSubscribe(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
   let o = checkIdentifier(buf, at, end)
   if (version === 5) o = checkBlock(buf, o, end, "SUBSCRIBE")
   if (o === end) throw protocolError("SUBSCRIBE without a Topic Filter [MQTT-3.8.3-2]")
   while (o < end) {
     const behind = behindString(buf, o, end, true)
     if (behind >= end) throw malformed("a Topic Filter without options")
-    checkFilter(buf.toString("utf8", o + 2, behind))
+    checkFilter(buf.toString("utf8", o + 2, behind), levels)
     const options = buf[behind]!
     if ((options & 3) === 3) throw malformed("QoS 3 in SUBSCRIBE")
     if (options & (version === 5 ? 0xc0 : 0xfc)) throw malformed("reserved bits of the Subscription Options must be 0")
@@ -86,13 +92,13 @@ export function checkSubscribe(buf: Buffer, at: number, end: number, version: Pr
 }
 
 /** Checks an UNSUBSCRIBE (section 3.10). */
-export function checkUnsubscribe(buf: Buffer, at: number, end: number, version: ProtocolVersion): void {
+export function checkUnsubscribe(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
   let o = checkIdentifier(buf, at, end)
   if (version === 5) o = checkBlock(buf, o, end, "UNSUBSCRIBE")
   if (o === end) throw protocolError("UNSUBSCRIBE without a Topic Filter [MQTT-3.10.3-2]")
   while (o < end) {
     const behind = behindString(buf, o, end, true)
-    checkFilter(buf.toString("utf8", o + 2, behind))
+    checkFilter(buf.toString("utf8", o + 2, behind), levels)
     o = behind
   }
 }
@@ -111,7 +117,7 @@ function checkIdentifier(buf: Buffer, at: number, end: number): number {
   return at + 2
 }
 
-function checkFilter(filter: string): void {
-  const problem = topicFilterProblem(filter) ?? (tooDeep(filter) ? `more than ${MAX_LEVELS} levels` : undefined)
+function checkFilter(filter: string, levels: number): void {
+  const problem = topicFilterProblem(filter) ?? (tooDeep(filter, levels) ? `more than ${levels} levels` : undefined)
   if (problem) throw new PacketError(Reason.TOPIC_FILTER_INVALID, `Topic Filter ${JSON.stringify(filter.slice(0, 100))}: ${problem}`)
 }

@@ -21,9 +21,7 @@ export function validTopicName(buf: Buffer, from: number, end: number): boolean 
   return true
 }
 
-/** Most levels of a Topic Name or Topic Filter: each costs a step when a topic is matched. */
-export const MAX_LEVELS = 100
-
-export function tooDeep(topic: string): boolean {
-  return topic.length >= MAX_LEVELS && topic.split("/").length > MAX_LEVELS
+/** Whether a Topic Name or Topic Filter has more than `levels` levels: each costs a step when a topic is matched. */
+export function tooDeep(topic: string, levels: number): boolean {
+  return topic.length >= levels && topic.split("/").length > levels
 }

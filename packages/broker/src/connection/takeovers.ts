@@ -1,0 +1,30 @@
+/** Takeovers of one Client Identifier within WINDOW_MS that pass without a wait. */
+const FREE = 5
+const WINDOW_MS = 10_000
+/** How long the next one waits for its CONNACK, in ms. */
+const WAIT_MS = 1000
+/** Client Identifiers whose takeovers are remembered. */
+const MOST = 10_000
+
+/**
+ * Two clients with one Client Identifier take the Session from each other as fast as they reconnect: after a few
+ * takeovers the newcomer waits a second, and the log says once what goes on.
+ */
+export class Takeovers {
+  private readonly seen = new Map<string, { since: number; count: number }>()
+
+  /** @param fight told once per fight */
+  constructor(private readonly fight: (clientId: string) => void) {}
+
+  /** A connection takes over; returns how many ms its CONNACK waits. `now` in ms. */
+  note(clientId: string, now: number): number {
+    let entry = this.seen.get(clientId)
+    if (!entry || now - entry.since > WINDOW_MS) {
+      entry = { since: now, count: 0 }
+      if (this.seen.size >= MOST) this.seen.clear()
+      this.seen.set(clientId, entry)
+    }
+    if (++entry.count === FREE + 1) this.fight(clientId)
+    return entry.count > FREE ? WAIT_MS : 0
+  }
+}
