@@ -6,9 +6,8 @@ import type { QoS } from "../wire/packet-types.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
 import type { Connection } from "./connection.js"
 import type { Context } from "./context.js"
-import { RECEIVE_MAXIMUM } from "./reply-line.js"
+import { PUBACK, RECEIVE_MAXIMUM } from "./reply-line.js"
 
-const PUBACK = 0x40
 const PUBREC = 0x50
 const PUBCOMP = 0x70
 

@@ -7,10 +7,14 @@ import type { Output } from "./output.js"
 /** Most PUBLISH packets at QoS 1 and 2 that a client may send without an acknowledgement (MQTT 5.0 section 3.2.2.3.3). */
 export const RECEIVE_MAXIMUM = 4096
 
+export const PUBACK = 0x40
+
 interface Entry {
   readonly batch: Batch
   bytes: Buffer
   used: number
+  /** how many messages of QoS 1 it acknowledges */
+  pubacks: number
   /** called behind the bytes */
   afterwards: (() => void) | null
 }
@@ -31,6 +35,7 @@ export class ReplyLine implements Waiter {
   /** Acknowledges a run. `durable`: not before the gathering commit. Other reasons than success are for MQTT 5.0 only. */
   acknowledge(header: number, run: Frames, reason: ReasonCode, durable: boolean): void {
     const entry = this.entry(durable)
+    if (entry && header === PUBACK) entry.pubacks += run.n
     if (reason !== Reason.SUCCESS) {
       for (let k = 0; k < run.n; k++) this.put(entry, ackWithReason(header, run.identifierOf(k), reason))
       return
@@ -41,11 +46,11 @@ export class ReplyLine implements Waiter {
     for (let k = 0; k < run.n; k++) at = writeAck(buf, at, header, run.identifierOf(k))
   }
 
-  /** Acknowledgements that wait for a commit: never more than there are. */
+  /** QoS 1 messages whose PUBACK waits for a commit. */
   get unacknowledged(): number {
-    let bytes = 0
-    for (const { used } of this.entries) bytes += used
-    return Math.floor(bytes / (ACK_SIZE + 1))
+    let messages = 0
+    for (const { pubacks } of this.entries) messages += pubacks
+    return messages
   }
 
   /** An answer of whatever kind. */
@@ -78,7 +83,7 @@ export class ReplyLine implements Waiter {
     const last = this.entries.at(-1)
     if (!durable || last?.batch === this.commits.gathering) return last ?? null
     this.commits.touch() // a commit may have nothing to write, and takes its turn all the same
-    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, afterwards: null }
+    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, pubacks: 0, afterwards: null }
     this.entries.push(entry)
     entry.batch.waiters.push(this)
     return entry
