@@ -1,0 +1,101 @@
+import { hasMosquitto, runCli, startMosquitto } from "@mqtt-trio/common/testing"
+import { expect, test } from "vitest"
+
+/** One minute at most: the rest of the tests share the machine. */
+const LIMIT_MS = 120_000
+
+interface Verdict {
+  clean: boolean
+  published: number
+  expected: number
+  firstCopies: number
+  repeats: number
+  signals: number
+  seed: number
+  anomalies: Record<string, number>
+}
+
+async function torture(...args: string[]): Promise<{ code: number | null; verdict: Verdict; stderr: string }> {
+  const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...args], { timeoutMs: LIMIT_MS })
+  expect(stdout, stderr).toContain('"event":"verdict"')
+  const verdict: Verdict = JSON.parse(stdout)
+  return { code, verdict, stderr }
+}
+
+test(
+  "the broker is killed under load again and again and keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "15", "--qos", "2")
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected })
+    expect(verdict.signals).toBeGreaterThan(10)
+    expect(verdict.published).toBeGreaterThan(20_000)
+    expect(verdict.expected).toBeGreaterThan(200_000)
+    expect(verdict.repeats).toBeGreaterThan(0)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test(
+  "clients come, go and take over while the broker lives, and it keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "20", "--signal", "none", "--qos", "2", "--shape", "live")
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, signals: 0 })
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test(
+  "the broker is stopped with SIGTERM under load and keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "10", "--signal", "TERM", "--qos", "2", "--shape", "live")
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected })
+    expect(verdict.signals).toBeGreaterThan(0)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test.runIf(hasMosquitto())(
+  "the instrument finds what another broker does, and ends with 1",
+  async () => {
+    const mosquitto = await startMosquitto()
+    await mosquitto.stop()
+    const args = ["--target", mosquitto.url, "--start", `mosquitto -c ${mosquitto.dir}/mosquitto.conf`]
+    const { code, verdict } = await torture("--rounds", "2", "--shape", "live", "--qos", "2", ...args)
+    expect(verdict.clean).toBe(false)
+    expect(verdict.anomalies["sessionLost"]).toBeGreaterThan(0)
+    expect(verdict.anomalies["missing"]).toBeGreaterThan(0)
+    expect(code).toBe(1)
+  },
+  LIMIT_MS,
+)
+
+test.runIf(hasMosquitto())(
+  "a broker that somebody else runs is left alone and keeps no session of the torture",
+  async () => {
+    const mosquitto = await startMosquitto(["allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"])
+    const args = ["--target", mosquitto.url, "--rounds", "1", "--sessions", "20"]
+    const { verdict } = await torture(...args)
+    expect(verdict).toMatchObject({ signals: 0 })
+    expect(verdict.anomalies["sessionLost"]).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test.each([
+  ["--start without --target", ["--start", "true"], "--start needs --target"],
+  [
+    "a signal for a broker that was not started here",
+    ["--target", "mqtt://127.0.0.1:1", "--signal", "KILL"],
+    "--signal KILL needs --start",
+  ],
+  ["a URL with a user", ["--target", "mqtt://me@127.0.0.1:1"], "torture speaks plain MQTT without a user"],
+  ["an unknown shape", ["--shape", "round"], 'shape "round" is not one of live, sparse, all'],
+  ["QoS 0", ["--qos", "0"], 'QoS "0" is not 1 or 2'],
+])("%s is a usage error", async (_, args, message) => {
+  const { code, stderr } = await runCli("mqtt-broker", ["torture", ...args])
+  expect(stderr).toContain(message)
+  expect(code).toBe(2)
+})
