@@ -120,6 +120,7 @@ class SubRun {
   async start(connection: Connection): Promise<void> {
     this.#connection = connection
     this.#report?.start(connection.connack.sessionPresent)
+    connection.receive()
     await this.#subscribe()
     if (this.#plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
   }

@@ -102,6 +102,11 @@ export class Connection {
     await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: mutable(properties) })
   }
 
+  /** Hands over messages from now on; those that come earlier wait. */
+  receive(): void {
+    this.#inlet.open()
+  }
+
   /** The first `count` messages of this process are written out: acknowledge them. */
   written(count: number): void {
     this.#inlet.written(count)

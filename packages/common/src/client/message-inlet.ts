@@ -24,6 +24,7 @@ export class MessageInlet {
   readonly #take: ((message: ReceivedMessage) => void) | undefined
   readonly #awaitingRelease = new Set<number>()
   #topic = ""
+  #open = false
   #paused = false
   #closed = false
   #waiting: (() => void) | undefined
@@ -55,6 +56,12 @@ export class MessageInlet {
     this.#hold.written(count)
   }
 
+  /** Hands over what came and what comes; until then the first message waits, and with it all others. */
+  open(): void {
+    this.#open = true
+    this.#release()
+  }
+
   pause(): void {
     if (this.#paused) return
     this.#paused = true
@@ -65,9 +72,7 @@ export class MessageInlet {
   resume(): void {
     this.#paused = false
     clearInterval(this.#keepAlive)
-    const next = this.#waiting
-    this.#waiting = undefined
-    next?.()
+    this.#release()
   }
 
   /** A session that was not resumed knows no identifiers any more. */
@@ -92,10 +97,20 @@ export class MessageInlet {
       if (packet.qos < 2) done(new Error("not taken"))
       return
     }
+    if (!this.#open) {
+      this.#waiting = () => this.#deliver(topic, packet, done)
+      return
+    }
     this.#hold.delivered()
     this.#take?.(received(topic, packet))
     if (this.#paused) this.#waiting = done
     else done()
+  }
+
+  #release(): void {
+    const next = this.#waiting
+    this.#waiting = undefined
+    next?.()
   }
 
   /** While nothing is read no PINGRESP comes: tell the broker that we live, and MQTT.js not to wait for it. */

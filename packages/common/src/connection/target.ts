@@ -57,7 +57,7 @@ export function parseTargetUrl(text: string): ParsedUrl {
     },
     username: part(url.username, text),
     password: part(url.password, text),
-    topic: scheme.websocket || path === undefined ? undefined : decode(path.slice(1), text) + decode(url.hash, text),
+    topic: scheme.websocket || path === undefined ? undefined : decode(path.slice(1) + (text.endsWith("#") ? "#" : url.hash), text),
   }
 }
 
