@@ -134,7 +134,11 @@ function channelOf(client: Client): ControlChannel {
 
 const done = (_topic: string, _listener: unknown, callback?: () => void): void => callback?.()
 const nothing = async (): Promise<void> => {}
-const none = (): Readable => Readable.from([])
+const none = (): Readable => new Readable({ objectMode: true, read: endNow })
+
+function endNow(this: Readable): void {
+  this.push(null)
+}
 const noSubscriptions = async (): Promise<Subscription[]> => []
 
 /** What aedes calls a persistence. There is nothing for it to keep: Sessions, retained messages and wills are ours. */
