@@ -1,4 +1,4 @@
-import { Frames } from "../wire/frames.js"
+import { Frames, Trait } from "../wire/frames.js"
 import { Reason } from "../wire/reason-codes.js"
 import { Hold, type Outlet } from "./outlet.js"
 import { Session, UNSENT } from "./session.js"
@@ -45,7 +45,9 @@ export class CleanSession extends Session {
       return
     }
     let chunk = this.queue.at(-1)
-    if (!chunk || chunk.bytes + size > CHUNK) {
+    // the age of a chunk counts for all of its messages that expire
+    const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
+    if (!chunk || aged || chunk.bytes + size > CHUNK) {
       chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK : 4096)), 8)
       chunk.createdAt = Date.now()
       this.queue.push(chunk)

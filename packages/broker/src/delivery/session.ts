@@ -63,7 +63,7 @@ export abstract class Session {
 
   constructor(
     readonly clientId: string,
-    /** unique among all Sessions that ever were */
+    /** unique among all persistent Sessions that ever were; 0: not persistent */
     readonly number: number,
   ) {}
 

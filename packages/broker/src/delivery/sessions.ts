@@ -73,7 +73,7 @@ export class Sessions {
     }
     if (old) this.discard(old)
     if (expirySeconds === 0) {
-      const session = new CleanSession(clientId, commits.number())
+      const session = new CleanSession(clientId, 0)
       this.byId.set(clientId, session)
       return { session, present: false, stored: old instanceof PersistentSession }
     }

@@ -129,7 +129,7 @@ export class Broker {
     delivery.wills.stop()
     await context.engine.close()
     await admin?.close()
-    await store.close()
+    await Promise.race([store.close(), after(STOP_MS)])
   }
 }
 

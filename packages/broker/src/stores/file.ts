@@ -72,19 +72,19 @@ export class FileStore implements Store {
   private loadSessions(): StoredState["sessions"] {
     const sessions = new Map<number, StoredState["sessions"][number]>()
     for (const { key, value } of this.sessions.getRange({})) {
-      const number = key.readUInt32BE(0)
+      const number = readUint64(key, 0)
       const row: SessionRow = JSON.parse(value.toString())
       sessions.set(number, { number, row, cursor: { cursor: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
     }
     for (const { key, value } of this.cursors.getRange({})) {
-      const session = sessions.get(key.readUInt32BE(0))
+      const session = sessions.get(readUint64(key, 0))
       if (session) session.cursor = unpackCursor(value)
     }
     for (const { key, value } of this.subscriptions.getRange({})) {
       const row: SubscriptionRow = JSON.parse(value.toString())
-      sessions.get(key.readUInt32BE(0))?.subscriptions.set(key.readUInt32BE(4), row)
+      sessions.get(readUint64(key, 0))?.subscriptions.set(key.readUInt32BE(8), row)
     }
-    for (const key of this.incoming.getKeys({})) sessions.get(key.readUInt32BE(0))?.incoming.push(key.readUInt32BE(4))
+    for (const key of this.incoming.getKeys({})) sessions.get(readUint64(key, 0))?.incoming.push(key.readUInt32BE(8))
     return [...sessions.values()]
   }
 
@@ -94,7 +94,7 @@ export class FileStore implements Store {
     for (let from = 0; ;) {
       const [key] = this.logs.getKeys({ start: logKey(from, 0), limit: 1 })
       if (!key) return numbers
-      const number = key.readUInt32BE(0)
+      const number = readUint64(key, 0)
       numbers.push(number)
       from = number + 1
     }
@@ -122,7 +122,7 @@ export class FileStore implements Store {
 
   chunkAt(log: number, position: number): StoredChunk | null {
     const range = { start: logKey(log, position), end: logKey(log, 0), reverse: true, inclusiveEnd: true, limit: 1 }
-    for (const { key, value } of this.logs.getRange(range)) return { first: readUint64(key, 4), value }
+    for (const { key, value } of this.logs.getRange(range)) return { first: readUint64(key, 8), value }
     return null
   }
 
@@ -130,7 +130,7 @@ export class FileStore implements Store {
     const found: StoredChunk[] = []
     let { bytes } = most
     for (const { key, value } of this.logs.getRange({ start: logKey(log, position), end: logKey(log + 1, 0), limit: most.chunks })) {
-      found.push({ first: readUint64(key, 4), value })
+      found.push({ first: readUint64(key, 8), value })
       bytes -= value.length
       if (bytes <= 0) break
     }
@@ -139,7 +139,7 @@ export class FileStore implements Store {
 
   firsts(log: number, { from, below, limit }: { from: number; below: number; limit: number }): number[] {
     const keys = this.logs.getKeys({ start: logKey(log, from), end: logKey(log, below), limit })
-    return Array.from(keys, (key) => readUint64(key, 4))
+    return Array.from(keys, (key) => readUint64(key, 8))
   }
 
   async close(): Promise<void> {
@@ -164,7 +164,7 @@ async function reasonOf(error: unknown): Promise<unknown> {
 }
 
 function numbered(table: Table): { number: number; value: Buffer }[] {
-  return Array.from(table.getRange({}), ({ key, value }) => ({ number: key.readUInt32BE(0), value }))
+  return Array.from(table.getRange({}), ({ key, value }) => ({ number: readUint64(key, 0), value }))
 }
 
 const EMPTY = Buffer.alloc(0)

@@ -1,25 +1,25 @@
 /** Keys are big-endian numbers, so that the byte order of a store is their order. Numbers are integers from 0 to 2^53. */
 
-/** 32 bits: a Session's number or a log's. */
+/** The number of a Session, log, retained message or Will. */
 export function numberKey(number: number): Buffer {
-  const key = Buffer.allocUnsafe(4)
-  key.writeUInt32BE(number)
+  const key = Buffer.allocUnsafe(8)
+  writeUint64(key, 0, number)
   return key
 }
 
 /** A log's number and a position. */
 export function logKey(log: number, position: number): Buffer {
-  const key = Buffer.allocUnsafe(12)
-  key.writeUInt32BE(log)
-  writeUint64(key, 4, position)
+  const key = Buffer.allocUnsafe(16)
+  writeUint64(key, 0, log)
+  writeUint64(key, 8, position)
   return key
 }
 
-/** A Session's number and a slot of its own. */
+/** A Session's number and a number of its own below 2^32: a Subscription's slot or a Packet Identifier. */
 export function slotKey(session: number, slot: number): Buffer {
-  const key = Buffer.allocUnsafe(8)
-  key.writeUInt32BE(session)
-  key.writeUInt32BE(slot, 4)
+  const key = Buffer.allocUnsafe(12)
+  writeUint64(key, 0, session)
+  key.writeUInt32BE(slot, 8)
   return key
 }
 
