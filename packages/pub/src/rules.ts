@@ -11,10 +11,10 @@ import {
 } from "@mqtt-trio/common"
 import { pubOptions } from "./options.js"
 
-export type PubValues = OptionValues<typeof pubOptions>
+type PubValues = OptionValues<typeof pubOptions>
 
 /** Where the payloads come from. */
-export type PayloadSource =
+type PayloadSource =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "stdin" }

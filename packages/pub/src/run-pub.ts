@@ -165,6 +165,10 @@ function send(run: Run, n: number, line?: Buffer): void {
   if (plan.values.template) checkTopic(topic)
   const stamped = sequence?.stamp(topic, run.messages.payload(n, line))
   const payload = stamped?.payload ?? run.messages.payload(n, line)
+  const limit = run.connection.connack.properties?.maximumPacketSize
+  if (limit !== undefined && payload.length > limit) {
+    throw refusedRequest(`a message of ${payload.length} bytes: it takes packets up to ${limit} bytes`, 0x95)
+  }
   const properties = run.connection.settings.version === 5 ? messageProperties(plan.values, stamped?.properties) : undefined
   publisher.send(topic, payload, { qos: plan.values.qos, retain: plan.values.retain, properties }, (refused) => {
     if (refused !== undefined && run.publisher.refused <= 5) run.diagnostics.debug(refused.message)

@@ -2,7 +2,7 @@ import { randomInt, randomUUID } from "node:crypto"
 import { usageError } from "@mqtt-trio/common"
 
 /** What the placeholders stand for in one message. */
-export interface TemplateContext {
+interface TemplateContext {
   /** Running number, from 1. */
   readonly n: number
   /** The line of stdin, for `-l`. */

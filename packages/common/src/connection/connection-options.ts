@@ -17,7 +17,7 @@ const WILL = "Will"
 const GENERAL = "General"
 
 /** `-V`: accepts our spelling and mosquitto's. */
-export function parseProtocolVersion(text: string): ProtocolVersion {
+function parseProtocolVersion(text: string): ProtocolVersion {
   const name = text.toLowerCase().replace(/^mqttv/, "")
   if (["5", "5.0", "50"].includes(name)) return 5
   if (["3.1.1", "311", "4"].includes(name)) return 4

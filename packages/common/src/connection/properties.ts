@@ -24,7 +24,7 @@ export interface Properties {
 }
 
 /** The packets that take properties from `-D`, as mosquitto names them. */
-export const PROPERTY_COMMANDS = ["connect", "publish", "subscribe", "unsubscribe", "disconnect", "auth", "will"] as const
+const PROPERTY_COMMANDS = ["connect", "publish", "subscribe", "unsubscribe", "disconnect", "auth", "will"] as const
 export type PropertyCommand = (typeof PROPERTY_COMMANDS)[number]
 
 /** One `-D COMMAND NAME VALUE [VALUE]`. */

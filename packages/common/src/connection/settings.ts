@@ -11,7 +11,7 @@ import { parseTargetUrl, type ParsedUrl, type Target } from "./target.js"
 export type ConnectionValues = OptionValues<typeof connectionOptions>
 
 /** TLS as the command line asks for it; files are read when connecting. */
-export type TlsValues = Pick<
+type TlsValues = Pick<
   ConnectionValues,
   | "cafile"
   | "capath"

@@ -64,7 +64,7 @@ function propertyValue(value: unknown): unknown {
 }
 
 /** JSON over several lines in the layout of mosquitto's `--pretty`: tabs, a tab after the colon, arrays of scalars on one line. */
-export function prettyJson(value: unknown, depth = 0): string {
+function prettyJson(value: unknown, depth = 0): string {
   if (Array.isArray(value)) return `[${value.map((item) => prettyJson(item, depth + 1)).join(", ")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
   const indent = "\t".repeat(depth + 1)
