@@ -101,8 +101,12 @@ export class ControlFlow {
       context.delivery.sessions.subscribe(connection.session, topic, options)
     }
     const messageId = packet.messageId ?? 0
-    connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), connection.session?.persistent ?? false)
-    for (const [filter, granted] of wanted) connection.retained?.request(filter, granted)
+    const persistent = connection.session?.persistent ?? false
+    connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), persistent)
+    const answered = new Promise<void>((resolve) => {
+      connection.replies.afterwards(resolve, persistent)
+    })
+    for (const [filter, granted] of wanted) connection.retained?.request(filter, granted, answered)
   }
 
   private full(filter: string): boolean {

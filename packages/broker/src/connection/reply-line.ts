@@ -16,7 +16,7 @@ interface Entry {
   /** how many messages of QoS 1 it acknowledges */
   pubacks: number
   /** called behind the bytes */
-  afterwards: (() => void) | null
+  readonly afterwards: (() => void)[]
 }
 
 /**
@@ -61,7 +61,7 @@ export class ReplyLine implements Waiter {
   /** Calls back in place of an answer. Nothing may be sent behind it until it was called. */
   afterwards(callback: () => void, durable: boolean): void {
     const entry = this.entry(durable)
-    if (entry) entry.afterwards = callback
+    if (entry) entry.afterwards.push(callback)
     else callback()
   }
 
@@ -69,7 +69,7 @@ export class ReplyLine implements Waiter {
     const entry = this.entries.shift()
     if (!entry) return
     if (entry.used) this.output.push(entry.bytes.subarray(0, entry.used))
-    entry.afterwards?.()
+    for (const callback of entry.afterwards) callback()
   }
 
   private put(entry: Entry | null, bytes: Buffer): void {
@@ -83,7 +83,7 @@ export class ReplyLine implements Waiter {
     const last = this.entries.at(-1)
     if (!durable || last?.batch === this.commits.gathering) return last ?? null
     this.commits.touch() // a commit may have nothing to write, and takes its turn all the same
-    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, pubacks: 0, afterwards: null }
+    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, pubacks: 0, afterwards: [] }
     this.entries.push(entry)
     entry.batch.waiters.push(this)
     return entry

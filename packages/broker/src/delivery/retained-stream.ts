@@ -1,4 +1,6 @@
 import type { QoS } from "../wire/packet-types.js"
+import { type Frames, Trait } from "../wire/frames.js"
+import { convert } from "../wire/publish.js"
 import { Variants } from "./accept.js"
 import { CleanSession } from "./clean-session.js"
 import type { Delivery } from "./delivery.js"
@@ -14,7 +16,7 @@ const PAUSE_MS = 5
  * not sent here too, and nothing older is sent behind it.
  */
 export class RetainedStream {
-  private readonly requests = new Map<string, { qos: QoS; upTo: number }>()
+  private readonly requests = new Map<string, { qos: QoS; upTo: number; answered: Promise<void> }>()
   private running = false
   private readonly variants = new Variants()
 
@@ -23,24 +25,30 @@ export class RetainedStream {
     private readonly delivery: Delivery,
   ) {}
 
-  /** Asks for what a Topic Filter matches now, at most at `qos`. What there is room for is sent, or gathers for the store, at once. */
-  request(filter: string, qos: QoS): void {
-    this.requests.set(filter, { qos, upTo: this.delivery.retained.sequence })
+  /**
+   * Asks for what a Topic Filter matches now, at most at `qos`. What a persistent Session gets at QoS 1 and 2 gathers for
+   * the commit of its SUBACK, as far as there is room; what needs no store is sent behind the SUBACK, when `answered`.
+   */
+  request(filter: string, qos: QoS, answered: Promise<void>): void {
+    this.requests.set(filter, { qos, upTo: this.delivery.retained.sequence, answered })
     if (!this.running) void this.run() // it never rejects: nothing in it fails
   }
 
   private async run(): Promise<void> {
     this.running = true
-    for (const [filter, { qos, upTo }] of this.requests) {
+    for (const [filter, { qos, upTo, answered }] of this.requests) {
       this.requests.delete(filter)
       for (const message of this.delivery.retained.match(filter)) {
         // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
         while (this.crowded && !this.ended) await pause()
         if (this.ended) return
-        if (message.replaced || message.sequence > upTo) continue
         const published = (message.frames.headerOf(0) >> 1) & 3
-        this.variants.of(message.frames, published === 2 ? 2 : published === 1 ? 1 : 0)
-        this.deliver(published < qos ? published : qos)
+        const effective = published < qos ? published : qos
+        // oxlint-disable-next-line no-await-in-loop
+        if (effective === 0 || !this.session.persistent) await answered
+        if (message.replaced || message.sequence > upTo) continue
+        this.variants.of(upToDate(message.frames), published === 2 ? 2 : published === 1 ? 1 : 0)
+        this.deliver(effective)
       }
     }
     this.running = false
@@ -65,6 +73,13 @@ export class RetainedStream {
     const { session } = this
     return (session.outlet?.unsent ?? 0) > UNSENT || this.delivery.commits.full || (session instanceof CleanSession && session.behind)
   }
+}
+
+/** What expires, with the seconds it has left. */
+function upToDate(frames: Frames): Frames {
+  if (!(frames.traits & Trait.EXPIRY)) return frames
+  const qos = (frames.headerOf(0) >> 1) & 3
+  return convert(frames, true, qos === 2 ? 2 : qos === 1 ? 1 : 0, Math.floor((Date.now() - frames.createdAt) / 1000))
 }
 
 function pause(): Promise<void> {

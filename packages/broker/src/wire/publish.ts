@@ -103,13 +103,13 @@ export function framesOf(packet: Buffer, v5: boolean): Frames {
   return frames
 }
 
-/** The whole block in another encoding: made once, shared by all receivers that want it. */
-export function convert(src: Frames, v5: boolean, qos: QoS): Frames {
+/** The whole block in another encoding: made once, shared by all receivers that want it. `waitedSeconds` are taken off what expires. */
+export function convert(src: Frames, v5: boolean, qos: QoS, waitedSeconds = 0): Frames {
   const parts: Buffer[] = []
   const out = new Frames(src.buf, src.n)
   for (let k = 0; k < src.n; k++) {
     const retain = (src.headerOf(k) & RETAIN) === RETAIN
-    const part = encodeFor(src, k, { v5, qos, identifier: 0, dup: false, retain, waitedSeconds: 0, subscriptionIdentifiers: null })
+    const part = encodeFor(src, k, { v5, qos, identifier: 0, dup: false, retain, waitedSeconds, subscriptionIdentifiers: null })
     const from = partsOf(src, k)
     const topicEnd = out.end + 1 + (readVarint(part, 1, part.length) & 7) + 2 + (from.topicEnd - from.topicAt)
     parts.push(part)
