@@ -139,12 +139,13 @@ test("filters: levels, + and #, the parent of #, empty levels [section 4.7]", as
     ])
 })
 
-describe("Retain Handling [5.0 section 3.8.3.1]", () => {
-  const came = async (peer: Peer, filter: string, options: number): Promise<number> => {
-    await peer.subscribe([filter, options])
-    return (await peer.settled()).length
-  }
+/** How many retained messages a SUBSCRIBE brings. */
+const came = async (peer: Peer, filter: string, options: number): Promise<number> => {
+  await peer.subscribe([filter, options])
+  return (await peer.settled()).length
+}
 
+describe("Retain Handling [5.0 section 3.8.3.1]", () => {
   test.each([
     { name: "0: always", options: 0, first: 1, again: 1 },
     { name: "1: only when the subscription is new", options: IF_NEW, first: 1, again: 0 },
@@ -188,12 +189,14 @@ describe("Retain Handling [5.0 section 3.8.3.1]", () => {
   })
 })
 
+/** PUBLISH of a retained message with a Message Expiry Interval. */
+const expiring = (topic: string, seconds: number): Buffer =>
+  publish(5, { topic, qos: 1, packetId: 1, payload: "x", retain: true, properties: properties([2, ...long(seconds)]) })
+
 describe("Message Expiry Interval [5.0 section 3.3.2.3.3]", () => {
   test("an expired message is not sent, before and after kill -9; what is left of the interval is said", async () => {
     const own = await startBroker()
     const publisher = await Peer.connected(own.port, 5)
-    const expiring = (topic: string, seconds: number): Buffer =>
-      publish(5, { topic, qos: 1, packetId: 1, payload: "x", retain: true, properties: properties([2, ...long(seconds)]) })
     for (const [topic, seconds] of [
       ["short", 1],
       ["long", 1000],
@@ -218,7 +221,7 @@ describe("Message Expiry Interval [5.0 section 3.3.2.3.3]", () => {
   test.each(QOS)("what is left is said at granted QoS %i too, to clean and lasting sessions, live and from the queue", async (qos) => {
     const publisher = await Peer.connected(broker.port, 5)
     const topic = randomId()
-    publisher.send(publish(5, { topic, qos: 1, packetId: 1, payload: "x", retain: true, properties: properties([2, ...long(1000)]) }))
+    publisher.send(expiring(topic, 1000))
     expect((await publisher.next())[0]).toBe(0x40)
     for (const fields of [() => ({}), () => lasting(randomId())])
       await waitFor(async () => (await intervalLeft(await Peer.connected(broker.port, 5, fields()), qos, topic)) <= 999, {
