@@ -15,3 +15,9 @@ export function generatorCpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000
 }
+
+/** CPU time that all processes of the machine have used, in milliseconds. */
+export function machineCpuMs(): number {
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = readFileSync("/proc/stat", "utf8").split(/\s+/, 8).map(Number)
+  return (user + nice + system + irq + softirq) * TICK_MS
+}

@@ -1,5 +1,5 @@
 import type { BrokerProcess } from "../broker-process.js"
-import { generatorCpuMs, processCpuMs } from "../cpu.js"
+import { generatorCpuMs, machineCpuMs, processCpuMs } from "../cpu.js"
 import { Link } from "../link.js"
 import { Publisher } from "../load.js"
 import { publishRing, type LoadQos } from "../packets.js"
@@ -13,6 +13,8 @@ const SETTLE_LIMIT_MS = 30_000
 const STALL_MS = 2000
 /** Share of a core from which a process counts as busy. */
 const BUSY = 0.85
+/** Share of a core that other processes may use without a remark. */
+const OTHERS = 0.3
 
 interface Shape {
   publishers: number
@@ -75,11 +77,11 @@ async function measure(broker: BrokerProcess, effort: Effort, shape: Shape): Pro
   for (const link of receivers) link.onReceived = () => publishers.forEach((publisher) => publisher.pump())
   for (const publisher of publishers) publisher.start()
   await pass(effort.warmMs)
-  const from = { at: performance.now(), received: received(), cpu: generatorCpuMs(), brokerCpu: processCpuMs(broker.pid) }
+  const from = { at: performance.now(), received: received(), cpu: cpuMs(broker) }
   await pass(effort.measureMs)
   const ms = performance.now() - from.at
   const rate = (received() - from.received) / (ms / 1000)
-  const limits = generatorRemark((generatorCpuMs() - from.cpu) / ms, (processCpuMs(broker.pid) - from.brokerCpu) / ms)
+  const limits = cpuRemarks(from.cpu, cpuMs(broker), ms)
   for (const publisher of publishers) publisher.stop()
   const expected = sent() * shape.subscribers
   await until(
@@ -93,10 +95,30 @@ async function measure(broker: BrokerProcess, effort: Effort, shape: Shape): Pro
   return { values: { "received/s": rate }, remarks }
 }
 
-/** A rate that the generator limits says too little about the broker. Arguments: shares of a core. */
-function generatorRemark(generator: number, broker: number): string[] {
-  if (generator < BUSY || broker > BUSY) return []
-  return [`the generator was the limit: it used ${Math.round(generator * 100)} % of a core, the broker ${Math.round(broker * 100)} %`]
+interface CpuMs {
+  generator: number
+  broker: number
+  machine: number
+}
+
+function cpuMs(broker: BrokerProcess): CpuMs {
+  return { generator: generatorCpuMs(), broker: processCpuMs(broker.pid), machine: machineCpuMs() }
+}
+
+/** What says too little about the broker: a rate that the generator limits, or that was measured beside other work. */
+function cpuRemarks(from: CpuMs, to: CpuMs, ms: number): string[] {
+  const generator = (to.generator - from.generator) / ms
+  const broker = (to.broker - from.broker) / ms
+  const others = (to.machine - from.machine) / ms - generator - broker
+  const remarks: string[] = []
+  if (generator > BUSY && broker < BUSY)
+    remarks.push(`the generator was the limit: it used ${percent(generator)}, the broker ${percent(broker)}`)
+  if (others > OTHERS) remarks.push(`other processes used ${percent(others)} meanwhile`)
+  return remarks
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} % of a core`
 }
 
 async function openReceivers(port: number, shape: Shape): Promise<Link[]> {

@@ -5,6 +5,8 @@
  *                       the fdatasync after it has returned (a write through an O_DSYNC descriptor at once)
  *   DISK_LIE_AFTER=N    the image takes nothing more after N syncs: a disk that says "synced" and is not
  *   DISK_DELAY_MS=N     every fdatasync takes N ms longer
+ *   DISK_DIE=PATH       PATH contains "before N" or "after N": the process dies by SIGKILL right before or right after the Nth commit
+ *                       from then on (LMDB's commit is the write of a meta page through its O_DSYNC descriptor)
  *   DISK_FAIL=PATH      while PATH exists, writes and syncs fail with the error number that it contains
  */
 #define _GNU_SOURCE
@@ -12,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,13 +151,32 @@ int close(int fd) {
   return real_close(fd);
 }
 
+/* Counts a commit down; true when the process is to die at this one, on the given side of it. */
+static int dies(const char *side) {
+  const char *path = getenv("DISK_DIE");
+  char wanted[16] = {0};
+  int left = 0;
+  FILE *file = path ? fopen(path, "r+") : NULL;
+  if (!file) return 0;
+  int mine = fscanf(file, "%15s %d", wanted, &left) == 2 && strcmp(wanted, side) == 0;
+  if (mine && left > 1) {
+    rewind(file);
+    fprintf(file, "%s %d\n", wanted, left - 1);
+  }
+  fclose(file);
+  if (mine && left <= 1) unlink(path);
+  return mine && left <= 1;
+}
+
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset) {
   int kind = kind_of(fd), error = kind == OTHER ? 0 : failure();
   if (error) {
     errno = error;
     return -1;
   }
+  if (kind == SYNCED && dies("before")) raise(SIGKILL);
   ssize_t result = real_pwrite(fd, bytes, size, offset);
+  if (kind == SYNCED && dies("after")) raise(SIGKILL);
   if (kind != OTHER && result > 0) written(kind, bytes, (size_t)result, offset);
   return result;
 }

@@ -10,6 +10,8 @@ export interface DiskOptions {
   image?: string
   lieAfter?: number
   delayMs?: number
+  /** The process dies before or after a commit that this file names: `before 1`. */
+  die?: string
   /** While this file exists, writes and syncs fail with the error number that it contains. */
   fail?: string
 }
@@ -32,13 +34,14 @@ export function compileDisk(): string {
 
 /** The environment that puts the disk under a broker. */
 export function diskEnvironment(library: string, options: DiskOptions): Record<string, string> {
-  const { image, lieAfter, delayMs, fail } = options
+  const { image, lieAfter, delayMs, die, fail } = options
   return {
     LD_PRELOAD: library,
     DISK_FILE: "mqtt-broker.mdb",
     ...(image !== undefined && { DISK_IMAGE: image }),
     ...(lieAfter !== undefined && { DISK_LIE_AFTER: String(lieAfter) }),
     ...(delayMs !== undefined && { DISK_DELAY_MS: String(delayMs) }),
+    ...(die !== undefined && { DISK_DIE: die }),
     ...(fail !== undefined && { DISK_FAIL: fail }),
   }
 }
