@@ -52,7 +52,7 @@ export { helpText, optionGroups, optionReference, type CommandHelp } from "./opt
 export { createProgram, prepareCommand, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./connection/connection-options.js"
 export { mergeProperties, parseUserProperty, propertiesFor, type Properties, type PropertyArgument } from "./connection/properties.js"
-export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, urlDecides } from "./connection/rules.js"
+export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./connection/rules.js"
 export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./connection/settings.js"
 export { describeTarget, parseTargetUrl, type Target } from "./connection/target.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"

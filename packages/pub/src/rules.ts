@@ -3,6 +3,7 @@ import {
   checkVersion5Options,
   CONNECTION_VERSION_5,
   topicNameProblem,
+  passwordShown,
   urlDecides,
   urlOf,
   usageError,
@@ -35,6 +36,8 @@ export interface PubPlan {
   readonly versionFixed: boolean
   /** The URL of the command line or the environment names the broker. */
   readonly useUrl: boolean
+  /** The command line has a password that others can read. */
+  readonly passwordShown: boolean
 }
 
 const VERSION_5 = [
@@ -72,6 +75,7 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
     numbered: values.interval !== undefined && source.kind !== "lines",
     versionFixed: given("protocolVersion") || VERSION_5.some((key) => given(key)),
     useUrl,
+    passwordShown: passwordShown(resolved),
   }
 }
 

@@ -88,6 +88,7 @@ async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<Con
     diagnostics,
     versionFixed: plan.versionFixed,
     useUrl: plan.useUrl,
+    passwordShown: plan.passwordShown,
   })
   const transient =
     plan.values.qos === 2 && settings.version === 5 && settings.clean && settings.connectProperties?.sessionExpiryInterval === undefined

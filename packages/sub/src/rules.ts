@@ -7,6 +7,7 @@ import {
   parseTopicFilter,
   propertiesFor,
   splitShare,
+  passwordShown,
   urlDecides,
   urlOf,
   usageError,
@@ -30,6 +31,8 @@ export interface SubPlan {
   readonly versionFixed: boolean
   /** The URL of the command line or the environment names the broker. */
   readonly useUrl: boolean
+  /** The command line has a password that others can read. */
+  readonly passwordShown: boolean
 }
 
 const VERSION_5 = [...CONNECTION_VERSION_5, "subscriptionId", "userProperty", "retainAsPublished", "retainHandling", "noLocal"] as const
@@ -61,6 +64,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
     ]),
     versionFixed: given("protocolVersion") || VERSION_5.some((key) => given(key)),
     useUrl,
+    passwordShown: passwordShown(resolved),
   }
 }
 

@@ -28,7 +28,13 @@ export async function runSub(plan: SubPlan, io: SubIo): Promise<number> {
   const run = new SubRun(plan, io)
   const { values } = plan
   const { diagnostics, stop } = io
-  const settings = await connectionSettings(values, { name: "mqtt-sub", diagnostics, versionFixed: plan.versionFixed, useUrl: plan.useUrl })
+  const settings = await connectionSettings(values, {
+    name: "mqtt-sub",
+    diagnostics,
+    versionFixed: plan.versionFixed,
+    useUrl: plan.useUrl,
+    passwordShown: plan.passwordShown,
+  })
   if (values.persistent && plan.subscriptions.some(({ qos }) => qos === 0))
     diagnostics.warn("QoS 0 messages are not queued while you are away: use -q 1")
   const timer = values.timeout === undefined ? undefined : setTimeout(() => run.finish({ kind: "timeout" }), values.timeout)

@@ -33,7 +33,7 @@ async function socketBuilder(settings: ConnectionSettings): Promise<() => Duplex
 
 async function websocketBuilder(settings: ConnectionSettings): Promise<StreamBuilder> {
   const { target } = settings
-  const { streamBuilder: build } = await import("mqtt/lib/connect/ws")
+  const { websocketStream } = await import("./websocket.js")
   const secure = target.kind === "tcp" && target.tls
   const tls = secure ? (await import("./tls-options.js")).tlsOptions(settings) : {}
   const local = settings.bind === undefined ? {} : { localAddress: settings.bind }
@@ -41,6 +41,6 @@ async function websocketBuilder(settings: ConnectionSettings): Promise<StreamBui
   const url = describeTarget(target)
   return (client) => {
     const options: IClientOptions = { ...client.options, protocol: secure ? "wss" : "ws", path: "/", wsOptions, transformWsUrl: () => url }
-    return build(client, options)
+    return websocketStream(client, options)
   }
 }

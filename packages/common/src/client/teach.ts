@@ -23,7 +23,7 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   if (/TIMEDOUT|HOSTUNREACH|NETUNREACH/.test(code) || /connack timeout/.test(text)) {
     return make("no answer", "check the address and the port; a firewall may be in between")
   }
-  if (target.kind === "tcp" && target.tls) return make(...tlsReason(code, text))
+  if (target.kind === "tcp" && target.tls) return make(...((await speaksPlain(target)) ? NO_TLS : tlsReason(code, text)))
   if (target.kind === "tcp" && target.websocketPath !== undefined)
     return make(text, "check --path, and that the broker offers WebSocket on this port")
   if (await speaksTls(target))
@@ -37,10 +37,9 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   )
 }
 
+const NO_TLS: [string, string] = ["the broker speaks no TLS on this port", "leave out the TLS options (or use mqtt:// instead of mqtts://)"]
+
 function tlsReason(code: string, text: string): [why: string, hint: string] {
-  if (/WRONG_VERSION|EPROTO|packet length too long|wrong version/i.test(code + text)) {
-    return ["no TLS on this port", "leave out the TLS options (or use mqtt:// instead of mqtts://)"]
-  }
   if (/SELF_SIGNED|UNABLE_TO|DEPTH_ZERO/.test(code)) {
     return [`the broker's certificate is not trusted (${text})`, "give the certificate of its authority with --cafile FILE"]
   }
@@ -71,6 +70,16 @@ async function speaksTls(target: Target): Promise<boolean> {
   const name = isIP(target.host) === 0 ? { servername: target.host } : {}
   const options = { host: target.host, port: target.port, timeout: PROBE_TIMEOUT_MS, rejectUnauthorized: false, ...name }
   return probe((done) => connect(options, () => done(true)))
+}
+
+/** Asks as plain MQTT 3.1.1 would, with an empty client id: a CONNACK of whatever code says that the port is not TLS. */
+async function speaksPlain(target: { readonly host: string; readonly port: number }): Promise<boolean> {
+  const { connect } = await import("node:net")
+  return probe((done) => {
+    const socket = connect({ ...target, timeout: PROBE_TIMEOUT_MS }, () => socket.write(Buffer.from("100c00044d515454040200050000", "hex")))
+    socket.once("data", (answer) => done(answer[0] === 0x20))
+    return socket
+  })
 }
 
 function probe(open: (done: (result: boolean) => void) => Socket): Promise<boolean> {

@@ -33,6 +33,13 @@ export function urlDecides(resolved: ResolvedOptions<ConnectionTable>): boolean 
   return resolved.given("url") && !(["host", "port", "unix", "ws", "tls"] as const).some((key) => resolved.source(key) === "flag")
 }
 
+/** True when the command line itself has a password, where others can read it. */
+export function passwordShown(resolved: ResolvedOptions<ConnectionTable>): boolean {
+  const { values, source } = resolved
+  if (source("password") === "flag" && values.password !== true) return true
+  return source("url") === "flag" && urlOf(values)?.password !== undefined
+}
+
 /** Throws when an option of MQTT 5 meets `-V 3.1.1` or `-V 3.1`. */
 export function checkVersion5Options<Table extends OptionTable>(
   resolved: ResolvedOptions<Table>,

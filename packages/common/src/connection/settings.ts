@@ -74,11 +74,13 @@ export function urlOf(values: ConnectionValues): ParsedUrl | undefined {
 /** Builds the settings from checked option values; asks for the password or reads its file where that was asked for. */
 export async function connectionSettings(
   values: ConnectionValues,
-  more: { name: string; versionFixed: boolean; diagnostics: Diagnostics; useUrl: boolean },
+  more: { name: string; versionFixed: boolean; diagnostics: Diagnostics; useUrl: boolean; passwordShown: boolean },
 ): Promise<ConnectionSettings> {
   const url = more.useUrl ? urlOf(values) : undefined
   const version = values.protocolVersion ?? 5
   if (values.insecure) more.diagnostics.warn("--insecure: the broker's certificate is not checked, anybody may be listening in between")
+  if (more.passwordShown)
+    more.diagnostics.warn("anybody on this machine can read a password on the command line: use -P alone, --password-file or MQTT_PASSWORD")
   return {
     target: url?.target ?? targetOf(values),
     tls: values,

@@ -1,4 +1,5 @@
 export { startBroker, type BrokerOptions, type TestBroker } from "./broker.js"
+export { makeCertificates, type Certificates } from "./certificates.js"
 export { cleanUp, onCleanUp } from "./clean-up.js"
 export { cliPath, runCli, runProcess, spawnCli, type CliName, type RunOptions, type RunResult } from "./cli.js"
 export { canConnect, freePort, hasMosquitto, startMosquitto, type Mosquitto } from "./mosquitto.js"

@@ -29,7 +29,10 @@ export function hasMosquitto(): boolean {
 export async function startMosquitto(config: readonly string[] = ["allow_anonymous true"]): Promise<Mosquitto> {
   const dir = temporaryFolder()
   const port = await freePort()
-  const lines = [`listener ${port} 127.0.0.1`, ...config].join("\n").replaceAll("{dir}", dir).replaceAll("{port}", String(port))
+  // Started by root it would become another user, who cannot read our folders.
+  const first = ["user root", ...config.filter((line) => line.startsWith("per_listener_settings"))]
+  const rest = config.filter((line) => !line.startsWith("per_listener_settings"))
+  const lines = [...first, `listener ${port} 127.0.0.1`, ...rest].join("\n").replaceAll("{dir}", dir).replaceAll("{port}", String(port))
   const file = join(dir, "mosquitto.conf")
   writeFileSync(file, `${lines}\n`)
   const launch = async (): Promise<RunningProcess> => {
