@@ -49,11 +49,11 @@ export class Broker {
     },
   ) {}
 
-  /** Resolves when clients can connect. Throws a BrokerError. */
-  static async start(options: BrokerOptions, log: Log): Promise<Broker> {
+  /** Resolves when clients can connect. Throws a BrokerError. `open`: another way to open the store. */
+  static async start(options: BrokerOptions, log: Log, open = openStore): Promise<Broker> {
     const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
     try {
-      const store = await openStore(options.store)
+      const store = await open(options.store)
       const delivery = await openDelivery(
         store,
         { retained: options.retained, topicLevels: options.limits.topicLevels },
