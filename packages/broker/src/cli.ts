@@ -1,4 +1,4 @@
-import { createProgram, runMain, runProgram } from "@mqtt-trio/common"
+import { createProgram, ERRORS, helpText, runMain, runProgram } from "@mqtt-trio/common"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
@@ -25,6 +25,11 @@ await runMain(async () => {
   registerTorture(program, (code) => {
     exitCode = code
   })
-  await runProgram(program, process.argv.slice(2))
+  const args = process.argv.slice(2)
+  if (!args.length) {
+    process.stderr.write(helpText(HELP, {}))
+    return ERRORS.usage.exitCode
+  }
+  await runProgram(program, args)
   return exitCode
 })

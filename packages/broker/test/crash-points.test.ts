@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { canConnect, freePort, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/common/testing"
-import fc from "fast-check"
+import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
 import { AcknowledgementFile } from "../src/torture/acknowledgement-file.js"
 import { Checker, type Verdict } from "../src/torture/checker.js"
@@ -24,14 +24,14 @@ interface History {
   leaves: boolean
 }
 
-const histories: fc.Arbitrary<History> = fc.record({
-  commit: fc.integer({ min: 1, max: 60 }),
-  when: fc.constantFrom("before" as const, "after" as const),
-  qos: fc.constantFrom(1 as const, 2 as const),
-  window: fc.constantFrom(1, 5, 50),
-  messages: fc.integer({ min: 1, max: 60 }),
-  withholds: fc.boolean(),
-  leaves: fc.boolean(),
+const histories: Arbitrary<History> = record({
+  commit: integer({ min: 1, max: 60 }),
+  when: constantFrom("before" as const, "after" as const),
+  qos: constantFrom(1 as const, 2 as const),
+  window: constantFrom(1, 5, 50),
+  messages: integer({ min: 1, max: 60 }),
+  withholds: boolean(),
+  leaves: boolean(),
 })
 
 /** Plays a history against real processes: the broker dies at its commit and is started again on the same store. */
@@ -99,10 +99,10 @@ test(
   "killed right before or right after any commit, the broker has lost, doubled and reordered nothing",
   { timeout: 200_000 },
   async () => {
-    const property = fc.asyncProperty(histories, async (history) => {
+    const property = asyncProperty(histories, async (history) => {
       const { anomalies, clean } = await play(history)
       expect({ anomalies, clean }).toEqual({ anomalies: [], clean: true })
     })
-    await fc.assert(property, { numRuns: RUNS })
+    await assert(property, { numRuns: RUNS })
   },
 )

@@ -11,6 +11,8 @@ import type { RetainedLimits } from "../delivery/retained.js"
 import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
+import { storeError } from "../stores/errors.js"
+import { makeFolder } from "../stores/folder.js"
 import { openStore } from "../stores/open-store.js"
 import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
@@ -135,11 +137,9 @@ export class Broker {
 
 const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
 
-async function claim(folder: string): Promise<AdminServer> {
-  const { mkdirSync } = await import("node:fs")
-  const { storeError } = await import("../stores/errors.js")
+function claim(folder: string): Promise<AdminServer> {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder)
   } catch (error) {
     throw storeError(folder, error)
   }

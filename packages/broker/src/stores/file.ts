@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs"
 import { type Database, open, type RootDatabase } from "lmdb"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
+import { makeFolder } from "./folder.js"
 import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { storeError } from "./errors.js"
 
@@ -34,7 +34,7 @@ export class FileStore implements Store {
     this.url = `file:${folder}`
     const binary = { encoding: "binary", keyEncoding: "binary" } as const
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      makeFolder(folder)
       // without overlappingSync the promise of a write resolves after fdatasync, not before
       this.root = open({ path: `${folder}/mqtt-broker.mdb`, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
       this.logs = this.root.openDB("logs", binary)

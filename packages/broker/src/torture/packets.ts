@@ -11,6 +11,7 @@ export const PACKET = {
   pubrel: 0x62,
   pubcomp: 0x70,
   suback: 0x90,
+  unsuback: 0xb0,
   pingresp: 0xd0,
 } as const
 
@@ -41,6 +42,10 @@ export function connectPacket(clientId: string, cleanSession = false): Buffer {
 export function subscribePacket(packetId: number, filters: readonly { filter: string; qos: number }[]): Buffer {
   const entries = filters.map(({ filter, qos }) => Buffer.concat([text(filter), Buffer.from([qos])]))
   return packet(0x82, Buffer.concat([word(packetId), ...entries]))
+}
+
+export function unsubscribePacket(packetId: number, filter: string): Buffer {
+  return packet(0xa2, Buffer.concat([word(packetId), text(filter)]))
 }
 
 export function publishPacket(fields: PublishFields): Buffer {
