@@ -25,8 +25,19 @@ export const QUEUE_OPTIONS = {
   store: STORE_OPTION,
 } as const
 
+const HELP = {
+  name: "mqtt-broker queue",
+  summary: "Shows what waits for a session, a record a line from the oldest on, asked from the running broker.",
+  usage: "<client> [options]",
+  examples: [
+    ["mqtt-broker queue cli_sub", "the first 20 messages that wait for cli_sub"],
+    ["mqtt-broker queue cli_sub --peek 1000 --json", "more of them, for a program"],
+  ],
+} as const
+
 export function registerQueue(program: Command): void {
   const command = program.command("queue <client>").description("show what waits for a session")
+  command.configureHelp({ formatHelp: () => helpText(HELP, QUEUE_OPTIONS) })
   applyOptions(command, QUEUE_OPTIONS)
   command.action(async (client: string) => runQueue(client, resolveOptions(command, QUEUE_OPTIONS).values))
 }

@@ -3,6 +3,7 @@ import {
   DEFAULT_HOST,
   DEFAULT_PORT,
   flag,
+  helpText,
   integer,
   listenForStop,
   oneOf,
@@ -131,8 +132,20 @@ export const START_OPTIONS = {
   json: flag({ flags: "--json", help: "the ready line and the log as JSON", group: "Output", env: "MQTT_BROKER_JSON" }),
 } as const
 
+const HELP = {
+  name: "mqtt-broker start",
+  summary: "Starts the broker and runs it until SIGINT or SIGTERM. One line on stdout says that it is ready.",
+  usage: "[options]",
+  examples: [
+    ["mqtt-broker start", "port 5112 of this machine, queues in this user's data folder"],
+    ["mqtt-broker start --port 1883 --store file:./queues", "another port, queues in a folder here"],
+    ["mqtt-broker start --host 0.0.0.0 --anonymous --store memory:", "open to everybody, nothing kept"],
+  ],
+} as const
+
 export function registerStart(program: Command): void {
   const command = program.command("start").description("start the broker")
+  command.configureHelp({ formatHelp: () => helpText(HELP, START_OPTIONS) })
   applyOptions(command, START_OPTIONS)
   command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
 }
