@@ -2,6 +2,7 @@ import {
   applyOptions,
   escapeControls,
   flag,
+  helpText,
   integer,
   type OptionValues,
   resolveOptions,
