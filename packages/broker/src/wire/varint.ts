@@ -1,7 +1,4 @@
-/** The largest value of a Variable Byte Integer (MQTT 5.0 section 1.5.5). */
-export const MAX_VARINT = 268_435_455
-
-/** How many bytes the Variable Byte Integer of `value` takes: 1 to 4. */
+/** How many bytes the Variable Byte Integer of `value` takes: 1 to 4 (MQTT 5.0 section 1.5.5). */
 export function varintLength(value: number): number {
   return value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4
 }
