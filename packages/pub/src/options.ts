@@ -81,7 +81,7 @@ export const pubOptions = {
   }),
   ...connectionOptions,
   userProperty: list({
-    flags: "--user-property <name=value>",
+    flags: "--user-property <k=v>",
     parse: parseUserProperty,
     help: "user property",
     group: PROPERTIES,
@@ -111,7 +111,7 @@ export const pubHelp = {
   summary: "Publishes messages to an MQTT broker.",
   usage: "[topic] [message] [options]",
   examples: [
-    ['mqtt-pub test "Hello"', "one message, acknowledged by the broker before the command ends"],
+    ['mqtt-pub test "Hello"', "one message; done when the broker has it"],
     ['mqtt-pub test "Hello mqtt {{n}}" --template --interval 1000', "a numbered message each second"],
     ["seq 1000 | mqtt-pub test -l", "a message for each line"],
   ],

@@ -63,6 +63,8 @@ export class Publisher {
     this.#connection?.publish(topic, payload, options, (error) => {
       // QoS 0 that was written to a connection which died then is lost, and was given up when that happened.
       if (options.qos === 0 && generation !== this.#generation) return
+      // The connection gave up: what it could not deliver stays unacknowledged.
+      if (this.failure !== undefined) return
       if (options.qos === 0) this.#unconfirmed -= 1
       this.#inFlight -= 1
       const refused = refusalOf(error, topic)

@@ -79,7 +79,7 @@ export const subOptions = {
   noLocal: flag({ flags: "--no-local", help: "not what this client published itself (MQTT 5)", group: MESSAGES }),
   checkOrder: flag({
     flags: "--check-order",
-    help: "check the counters of mqtt-pub --seq; exit 8 when messages are missing or out of order",
+    help: "check the counters of mqtt-pub --seq; exit 8 on gaps or disorder",
     group: MESSAGES,
   }),
 
@@ -100,7 +100,7 @@ export const subOptions = {
     aliases: ["--subscription-identifier"],
   }),
   userProperty: list({
-    flags: "--user-property <name=value>",
+    flags: "--user-property <k=v>",
     parse: parseUserProperty,
     help: "user property of the subscription",
     group: PROPERTIES,

@@ -126,18 +126,25 @@ export class Connection {
     this.#inlet.resume()
   }
 
-  /** Resolves when everything that was sent before, acknowledgements included, has been taken by the system; then disconnects (MQTT 5.0, 3.14). */
+  /** Sends DISCONNECT (MQTT 5.0, 3.14) after everything that was sent before; resolves when the connection is closed, at most 3 s later. */
   async end(properties = this.settings.disconnectProperties): Promise<void> {
     this.#ending = true
     this.#inlet.close()
     const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
     const options = all === undefined ? {} : { properties: mutable(all) }
     const graceful = this.#client.connected
-    const limit = setTimeout(() => this.#client.stream.destroy(), END_TIMEOUT_MS)
+    // Whoever ends does not wait for acknowledgements any more; MQTT.js would.
+    this.#client.outgoing = {}
     await new Promise<void>((resolve) => {
-      this.#client.end(!graceful, options, () => resolve())
+      const limit = setTimeout(() => {
+        this.#client.stream.destroy()
+        resolve()
+      }, END_TIMEOUT_MS)
+      this.#client.end(!graceful, options, () => {
+        clearTimeout(limit)
+        resolve()
+      })
     })
-    clearTimeout(limit)
   }
 
   /** Drops the network connection without DISCONNECT; a Will is published by the broker. */
@@ -164,7 +171,9 @@ export class Connection {
     client.on("close", () => this.#closed())
     client.on("reconnect", () => {
       this.#attempts += 1
-      if (this.#attempts > this.settings.maxReconnects) this.#fail(`no connection after ${this.settings.maxReconnects} attempts`)
+      if (this.#attempts <= this.settings.maxReconnects) return
+      // MQTT.js connects right after this event; only then can that be ended.
+      setImmediate(() => this.#fail(`no connection after ${this.settings.maxReconnects} attempts`))
     })
     client.on("error", (error) => this.#failedOnce(error))
   }
@@ -207,10 +216,10 @@ export class Connection {
     if (this.#ending) return
     this.#ending = true
     this.#inlet.close()
-    this.#client.end(true)
     const message = typeof why === "string" ? `connection to ${describeTarget(this.settings.target)} lost: ${why}` : why.message
     const error = typeof why === "string" ? new CliError("connection-lost", message, { hint }) : why
     this.#handlers.failed?.(error)
+    this.#client.end(true)
   }
 }
 

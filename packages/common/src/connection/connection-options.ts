@@ -57,7 +57,7 @@ export const connectionOptions = {
   url: value({
     flags: "-L, --url <url>",
     parse: TEXT,
-    help: "mqtt, mqtts, ws, wss, mqtt+unix: scheme://[user[:password]@]host[:port][/topic]",
+    help: "mqtt, mqtts, ws, wss, mqtt+unix://[user[:password]@]host[:port][/topic]",
     group: CONNECTION,
     env: "MQTT_URL",
   }),
@@ -85,7 +85,7 @@ export const connectionOptions = {
     group: CONNECTION,
   }),
   protocolVersion: value({
-    flags: "-V, --protocol-version <version>",
+    flags: "-V, --protocol-version <v>",
     parse: parseProtocolVersion,
     help: "5, 3.1.1 or 3.1",
     group: CONNECTION,
@@ -154,7 +154,7 @@ export const connectionOptions = {
   sessionExpiry: value({
     flags: "-x, --session-expiry <time>",
     parse: parseSessionExpiry,
-    help: "how long the broker keeps the session: seconds, 1h, never",
+    help: "how long it is kept: seconds, 1h, never",
     group: SESSION,
     aliases: ["--session-expiry-interval"],
     defaultText: "never with -c, else 0",
@@ -220,9 +220,9 @@ export const connectionOptions = {
   }),
 
   property: list({
-    flags: "-D, --property <packet name value>",
+    flags: "-D, --property <packet...>",
     parse: parsePropertyArgument,
-    help: "any property, as in mosquitto: -D publish user-property k v",
+    help: "any property, as mosquitto: -D publish user-property k v",
     group: PROPERTIES,
     width: propertyWidth,
   }),
@@ -233,7 +233,7 @@ export const connectionOptions = {
     group: PROPERTIES,
   }),
   maximumPacketSize: value({
-    flags: "--maximum-packet-size <size>",
+    flags: "--maximum-packet-size <n>",
     parse: parseByteSize,
     help: "largest packet to accept",
     group: PROPERTIES,
