@@ -121,6 +121,7 @@ class Run {
       // When the broker died in the first attempt, that one may have made the session.
       if (present !== expected && !(died && !clean)) throw new Error(`client ${client}: Session Present is ${present}`)
       this.clients[client] = connection
+      this.sessions[client] = session
       return
     }
   }
