@@ -128,8 +128,7 @@ export class Connection {
 
   /** Sends DISCONNECT (MQTT 5.0, 3.14) after everything that was sent before; resolves when the connection is closed, at most 3 s later. */
   async end(properties = this.settings.disconnectProperties): Promise<void> {
-    this.#ending = true
-    this.#inlet.close()
+    this.#stop()
     const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
     const options = all === undefined ? {} : { properties: mutable(all) }
     const graceful = this.#client.connected
@@ -149,11 +148,17 @@ export class Connection {
 
   /** Drops the network connection without DISCONNECT; a Will is published by the broker. */
   async abort(): Promise<void> {
-    this.#ending = true
-    this.#inlet.close()
+    this.#stop()
     await new Promise<void>((resolve) => {
       this.#client.end(true, {}, () => resolve())
     })
+  }
+
+  #stop(): void {
+    this.#ending = true
+    this.#inlet.close()
+    // A stream that closes late would make MQTT.js connect again after its end.
+    this.#client.options.reconnectPeriod = 0
   }
 
   #listen(): void {
@@ -214,8 +219,7 @@ export class Connection {
 
   #fail(why: string | CliError, hint?: string): void {
     if (this.#ending) return
-    this.#ending = true
-    this.#inlet.close()
+    this.#stop()
     const message = typeof why === "string" ? `connection to ${describeTarget(this.settings.target)} lost: ${why}` : why.message
     const error = typeof why === "string" ? new CliError("connection-lost", message, { hint }) : why
     this.#handlers.failed?.(error)
