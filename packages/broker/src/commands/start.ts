@@ -88,6 +88,14 @@ export const START_OPTIONS = {
     fallback: 10_000,
     defaultText: "10s",
   }),
+  maxSessions: value({
+    flags: "--max-sessions <n>",
+    help: "sessions, connected or not",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_SESSIONS",
+    parse: integer("the number of sessions", 1),
+    fallback: 100_000,
+  }),
   maxSubscriptions: value({
     flags: "--max-subscriptions <n>",
     help: "subscriptions of one session",
@@ -175,6 +183,7 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
         connectTimeoutMs: options.connectTimeout,
         inflight: options.maxInflight,
         connections: options.maxConnections,
+        sessions: options.maxSessions,
         subscriptions: options.maxSubscriptions,
         topicLevels: options.maxTopicLevels,
       },

@@ -19,6 +19,8 @@ export interface Limits {
   inflight: number
   /** most connections with a Session */
   connections: number
+  /** most Sessions, connected or not */
+  sessions: number
   /** most Subscriptions of one Session */
   subscriptions: number
   /** most levels of a Topic Name or Topic Filter */

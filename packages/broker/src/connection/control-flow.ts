@@ -47,15 +47,18 @@ export class ControlFlow {
       if (connection.closed) return
     } else if (context.clients.size >= context.limits.connections)
       throw new PacketError(Reason.QUOTA_EXCEEDED, `${context.limits.connections} clients are connected, which is the limit`)
+    const { sessions } = context.delivery
+    if (sessions.count >= context.limits.sessions && !sessions.get(clientId))
+      throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
     context.clients.get(clientId)?.takenOver()
-    const { session, present, stored } = context.delivery.sessions.open(request)
+    const { session, present, stored } = sessions.open(request)
     connection.open(session, {
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
     })
     if (present) context.delivery.wills.resumed(clientId)
     if (packet.will) connection.will = context.delivery.wills.arm(willOf(packet, clientId, version))
-    const waiting = present ? context.delivery.sessions.depth(session).messages : 0
+    const waiting = present ? sessions.depth(session).messages : 0
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(

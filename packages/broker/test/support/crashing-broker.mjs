@@ -30,6 +30,7 @@ const limits = {
   connectTimeoutMs: 10_000,
   inflight: 20,
   connections: 100,
+  sessions: 100,
   subscriptions: 100,
   topicLevels: 100,
 }
