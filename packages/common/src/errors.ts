@@ -69,3 +69,9 @@ export function systemCode(error: unknown): string | undefined {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/** A table of errors as Markdown for the README. */
+export function errorReference(errors: Readonly<Record<string, ErrorKind>>): string {
+  const rows = Object.entries(errors).map(([code, { exitCode, meaning }]) => `| ${exitCode} | \`${code}\` | ${meaning} |`)
+  return ["| exit code | error | meaning |", "|---|---|---|", ...rows].join("\n")
+}

@@ -11,6 +11,7 @@ export {
 export {
   BaseError,
   CliError,
+  errorReference,
   ERRORS,
   messageOf,
   systemCode,

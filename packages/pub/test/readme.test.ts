@@ -1,0 +1,17 @@
+import { expect, it } from "vitest"
+import { optionReference } from "@mqtt-trio/common"
+import { hasReadme, readmeSection } from "@mqtt-trio/common/testing"
+import { pubOptions } from "../src/options.js"
+
+it.skipIf(!hasReadme())("the README's reference of mqtt-pub is what the option table says (UPDATE_README=1 writes it)", () => {
+  const { actual, expected } = readmeSection("options:mqtt-pub", optionReference(pubOptions))
+  expect(actual).toBe(expected)
+})
+
+it("the reference has a row for each option, and each option has a line of help", () => {
+  const reference = optionReference(pubOptions)
+  for (const { flags, help } of Object.values(pubOptions)) {
+    expect(reference).toContain(`| \`${flags}\``)
+    expect(help.length).toBeGreaterThan(5)
+  }
+})
