@@ -4,7 +4,7 @@ import { answers, complete, lasting, numberOf, publishNumbers, pubcomp, pubrec, 
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 import { Peer } from "./support/peer.js"
 import { readPublish, type Publication } from "./support/read.js"
-import { hex, properties, puback, word } from "./support/wire.js"
+import { hex, packet, properties, puback, word } from "./support/wire.js"
 
 const broker = await startBroker()
 
@@ -225,6 +225,39 @@ test("65,600 messages: identifiers wrap around, none is given twice, each messag
   await published
   expect(await peer.settled()).toEqual([])
 })
+
+test.each([1, 0])("a lower grant (QoS %i) does not change what is in flight: it comes again at QoS 2 [MQTT-4.4.0-1]", async (granted) => {
+  const topic = randomId()
+  const [first, clientId] = await subscriber(5, topic, 1)
+  const { packetId } = await first.nextPublish()
+  await first.subscribe([topic, granted])
+  first.cut()
+  const second = await Peer.connected(broker.port, 5, lasting(clientId))
+  const message = await second.nextPublish()
+  expect(message).toMatchObject({ packetId, qos: 2, dup: true })
+  await complete(second, message)
+  expect(await second.settled()).toEqual([])
+})
+
+test.each(["reconnect", "kill -9"])(
+  "UNSUBSCRIBE does not end what is in flight: it comes again after a %s [MQTT-3.10.4-3]",
+  async (how) => {
+    const own = await startBroker()
+    const [first, clientId] = await subscriber(5, "t", 2, own)
+    const [one, two] = await take(first, 2)
+    first.send(pubrec(one?.packetId ?? 0))
+    expect(await first.next()).toEqual(pubrel(one?.packetId ?? 0))
+    first.send(packet(0xa2, word(9), [0], "t"))
+    expect((await first.next())[0]).toBe(0xb0)
+    if (how === "kill -9") {
+      await own.kill9()
+      await own.restart()
+    } else first.cut()
+    const second = await Peer.connected(own.port, 5, lasting(clientId))
+    const expected = [`PUBREL ${one?.packetId}`, `PUBLISH 2 id ${two?.packetId} DUP`]
+    expect((await answers(second, 2)).map((bytes) => said(bytes, 5))).toEqual(expected)
+  },
+)
 
 test("a session that changes its version between connections goes on in the new one", async () => {
   const [first, clientId] = await subscriber(5, randomId(), 3)

@@ -1,0 +1,29 @@
+import { startBroker } from "@mqtt-trio/common/testing"
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import { steps, type Step } from "./steps.js"
+import { World } from "./world.js"
+
+/** More of it: MQTT_TEST_MODEL_RUNS=2000; one again: MQTT_TEST_MODEL_SEED=… */
+const RUNS = Number(process.env["MQTT_TEST_MODEL_RUNS"] ?? "40")
+const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? Date.now() % 2 ** 31)
+/** Ends a run, or the search for a shorter history, with what there is by then. */
+const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "45") * 1000
+
+test(`${RUNS} random histories: the broker does what the model does`, { timeout: LIMIT_MS + 30_000 }, async () => {
+  process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)
+  const broker = await startBroker({ args: ["--log-level", "error"] })
+  const history = async (list: Step[]): Promise<void> => {
+    const world = new World(broker)
+    try {
+      await world.run(list)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
+    } finally {
+      await world.end()
+    }
+  }
+  await fc.assert(fc.asyncProperty(steps, history), { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS })
+  expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
+})

@@ -1,0 +1,245 @@
+import { topicMatches } from "@mqtt-trio/common"
+import type { ClientName, QoS, WillOptions } from "./steps.js"
+
+/** What one subscription at QoS 1 or 2 holds for a session; a later grant at QoS 0 closes it for new messages. */
+interface Hold {
+  qos: QoS
+  open: boolean
+}
+
+/** A message at QoS 1 or 2 on its way to a session. */
+export interface Entry {
+  n: number
+  topic: string
+  retain: boolean
+  /** as published; of a retained message already capped by the grant */
+  qos: QoS
+  holds: Set<Hold>
+  phase: "waiting" | "sent" | "released" | "done"
+  /** at which it was sent */
+  sentQos: QoS
+  packetId: number
+  /** the broker was killed since it was published */
+  survivor: boolean
+  /** retained messages of one SUBSCRIBE come in any order */
+  group: number
+}
+
+export interface Expected {
+  kind: "publish" | "pubrel"
+  entry: Entry
+  again: boolean
+}
+
+export interface Plain {
+  n: number | null
+  topic: string
+  retain: boolean
+  /** may be missing: published while a takeover was going on */
+  optional: boolean
+}
+
+/** A session as the standard has it: subscriptions, a queue, what is in flight. */
+export class ModelSession {
+  readonly subscriptions = new Map<string, { qos: QoS; hold: Hold | null }>()
+  queue: Entry[] = []
+  connected = true
+  /** what must come next, in this order */
+  readonly expected: Expected[] = []
+  /** QoS 0, in this order, apart from the rest */
+  readonly plain: Plain[] = []
+  /** completed since the session began; after a crash QoS 1 may come once more */
+  readonly completed: Entry[] = []
+  repeatable = new Set<number>()
+  releasable = new Set<number>()
+
+  constructor(
+    /** made by a CONNECT whose session ends with its connection: all in memory */
+    readonly transient: boolean,
+    public lasting: boolean,
+    private readonly window: number,
+  ) {}
+
+  /** Puts a message in the queue, or delivers it at once at QoS 0. */
+  offer(message: { n: number; topic: string; qos: QoS }, optional: boolean): void {
+    const matching = [...this.subscriptions]
+      .filter(([filter]) => topicMatches(filter, message.topic))
+      .map(([, subscription]) => subscription)
+    if (matching.length === 0) return
+    const granted = Math.max(...matching.map(({ qos }) => qos))
+    if (message.qos === 0 || granted === 0) {
+      if (this.connected) this.plain.push({ n: message.n, topic: message.topic, retain: false, optional })
+      return
+    }
+    const holds = matching.flatMap(({ hold }) => (hold?.open ? [hold] : []))
+    this.enqueue({ ...message, retain: false, holds: new Set(this.transient ? holds.map((hold) => ({ ...hold })) : holds), group: 0 })
+    this.pump()
+  }
+
+  enqueue(fields: Pick<Entry, "n" | "topic" | "qos" | "retain" | "holds" | "group">): void {
+    this.queue.push({ ...fields, phase: "waiting", sentQos: 0, packetId: 0, survivor: false })
+  }
+
+  subscribe(filter: string, qos: QoS): void {
+    const before = this.subscriptions.get(filter)
+    let hold = before?.hold ?? null
+    if (qos > 0 && hold?.open) hold.qos = qos
+    else if (qos > 0) hold = { qos, open: true }
+    else if (hold) hold.open = false
+    this.subscriptions.set(filter, { qos, hold })
+  }
+
+  /** What waits only under this filter is dropped; what is in flight completes. */
+  unsubscribe(filter: string): void {
+    const hold = this.subscriptions.get(filter)?.hold
+    this.subscriptions.delete(filter)
+    if (!hold) return
+    hold.open = false
+    this.queue = this.queue.filter((entry) => {
+      if (entry.phase !== "waiting" || !entry.holds.delete(hold)) return true
+      return entry.holds.size > 0
+    })
+  }
+
+  /** Sends what the window has room for: unacknowledged messages, and a span of four windows. */
+  pump(): void {
+    if (!this.connected) return
+    for (const entry of this.queue) {
+      const span = this.queue.filter(({ phase }) => phase !== "waiting")
+      const open = span.filter(({ phase }) => phase !== "done").length
+      if (entry.phase !== "waiting") continue
+      if (open >= this.window || span.length >= this.window * 4) return
+      entry.phase = "sent"
+      entry.sentQos = this.effective(entry)
+      this.expected.push({ kind: "publish", entry, again: false })
+    }
+  }
+
+  effective(entry: Entry): QoS {
+    if (entry.holds.size === 0) return entry.qos
+    const granted = Math.max(...[...entry.holds].map(({ qos }) => qos))
+    return granted >= entry.qos ? entry.qos : granted === 2 ? 2 : 1
+  }
+
+  finish(entry: Entry): void {
+    entry.phase = "done"
+    this.completed.push(entry)
+    while (this.queue[0]?.phase === "done") this.queue.shift()
+    this.pump()
+  }
+
+  /** The connection is there: what is in flight again, then what waits. */
+  attach(): void {
+    this.connected = true
+    for (const entry of this.queue) {
+      if (entry.phase === "sent") this.expected.push({ kind: "publish", entry, again: true })
+      if (entry.phase === "released") this.expected.push({ kind: "pubrel", entry, again: true })
+    }
+    this.pump()
+  }
+
+  detach(): void {
+    this.connected = false
+    this.expected.length = 0
+    this.plain.length = 0
+  }
+
+  crashed(): void {
+    this.detach()
+    for (const entry of this.queue) entry.survivor = true
+    this.repeatable = new Set(this.completed.filter(({ sentQos }) => sentQos === 1).map(({ n }) => n))
+    this.releasable = new Set(this.completed.filter(({ sentQos }) => sentQos === 2).map(({ packetId }) => packetId))
+  }
+}
+
+export interface ModelClient {
+  session: ModelSession | null
+  will: (WillOptions & { n: number; armed: number }) | null
+}
+
+/** The broker as it ought to be: sessions, retained messages, wills. No network, no store. */
+export class Model {
+  readonly clients = new Map<ClientName, ModelClient>()
+  readonly retained = new Map<string, { n: number; qos: QoS }>()
+  private counter = 0
+  private groups = 0
+
+  /** The number of a new message. */
+  number(): number {
+    return ++this.counter
+  }
+
+  client(name: ClientName): ModelClient {
+    const known = this.clients.get(name)
+    if (known) return known
+    const made: ModelClient = { session: null, will: null }
+    this.clients.set(name, made)
+    return made
+  }
+
+  /** CONNECT. Returns Session Present and the number of the Will that a takeover sends. */
+  connect(name: ClientName, options: { clean: boolean; lasting: boolean; window: number }): { present: boolean; fired: number | null } {
+    const client = this.client(name)
+    const lost = client.session?.connected ? client.will : null
+    client.will = null
+    if (client.session?.connected) {
+      client.session.detach()
+      if (!client.session.lasting) client.session = null
+    }
+    if (options.clean) client.session = null
+    const present = client.session !== null
+    if (client.session) client.session.lasting = options.lasting
+    else client.session = new ModelSession(!options.lasting, options.lasting, options.window)
+    client.session.attach()
+    if (lost) this.publish(lost, client.session)
+    return { present, fired: lost?.n ?? null }
+  }
+
+  /** The connection ended; with its Will, or without. Returns the number of the Will that is sent. */
+  leave(name: ClientName, withWill: boolean): number | null {
+    const client = this.client(name)
+    const will = withWill ? client.will : null
+    client.will = null
+    client.session?.detach()
+    if (client.session && !client.session.lasting) client.session = null
+    if (will) this.publish(will)
+    return will?.n ?? null
+  }
+
+  crash(): void {
+    const wills = [...this.clients.values()].flatMap(({ will }) => (will ? [will] : []))
+    for (const client of this.clients.values()) {
+      client.will = null
+      client.session?.crashed()
+      if (client.session && !client.session.lasting) client.session = null
+    }
+    for (const will of wills.toSorted((a, b) => a.armed - b.armed)) this.publish({ ...will })
+    for (const { session } of this.clients.values()) for (const entry of session?.queue ?? []) entry.survivor = true
+  }
+
+  /** @param takenOver a session that is just being resumed: QoS 0 may miss it */
+  publish(message: { n: number; topic: string; qos: QoS; retain: boolean }, takenOver: ModelSession | null = null): void {
+    if (message.retain) this.retained.set(message.topic, { n: message.n, qos: message.qos })
+    for (const { session } of this.clients.values()) session?.offer(message, session === takenOver)
+  }
+
+  clear(topic: string): void {
+    this.retained.delete(topic)
+    for (const { session } of this.clients.values()) {
+      const matches = session?.connected && [...session.subscriptions.keys()].some((filter) => topicMatches(filter, topic))
+      if (matches) session.plain.push({ n: null, topic, retain: false, optional: false })
+    }
+  }
+
+  subscribe(session: ModelSession, filter: string, granted: QoS): void {
+    session.subscribe(filter, granted)
+    this.groups++
+    for (const [topic, { n, qos }] of this.retained) {
+      if (!topicMatches(filter, topic)) continue
+      const capped = qos < granted ? qos : granted
+      if (capped === 0) session.plain.push({ n, topic, retain: true, optional: false })
+      else session.enqueue({ n, topic, qos: capped, retain: true, holds: new Set(), group: this.groups })
+    }
+    session.pump()
+  }
+}

@@ -1,0 +1,101 @@
+import fc from "fast-check"
+
+export type QoS = 0 | 1 | 2
+export type ClientName = "A" | "B" | "C"
+
+export interface WillOptions {
+  topic: string
+  qos: QoS
+  retain: boolean
+}
+
+/** One thing that a client does, or that happens to the broker. */
+export type Step =
+  | { do: "connect"; client: ClientName; clean: boolean; lasting: boolean; will: WillOptions | null }
+  | { do: "cut" | "disconnect"; client: ClientName }
+  | { do: "subscribe"; client: ClientName; filter: string; qos: QoS }
+  | { do: "unsubscribe"; client: ClientName; filter: string }
+  | { do: "publish"; client: ClientName; topic: string; qos: QoS; retain: boolean; count: number }
+  /** removes the retained message */
+  | { do: "clear"; client: ClientName; topic: string }
+  /** publishes at QoS 2 as far as PUBREC */
+  | { do: "begin"; client: ClientName; topic: string }
+  /** sends what was begun again, with DUP */
+  | { do: "resend"; client: ClientName }
+  /** PUBREL for what was begun */
+  | { do: "release"; client: ClientName }
+  | { do: "acknowledge"; client: ClientName; which: "all" | "first" | "last" }
+  /** PUBREC for all that came at QoS 2, PUBCOMP for nothing */
+  | { do: "receive"; client: ClientName }
+  /** SIGKILL, and the broker starts again */
+  | { do: "crash" }
+
+const TOPICS = ["a", "a/b", "b"]
+const FILTERS = ["a", "a/b", "b", "+", "a/+", "#", "a/#"]
+
+const client = fc.constantFrom<ClientName>("A", "B", "C")
+const topic = fc.constantFrom(...TOPICS)
+const filter = fc.constantFrom(...FILTERS)
+const qos = fc.constantFrom<QoS>(0, 1, 2)
+const rarely = fc.integer({ min: 0, max: 3 }).map((n) => n === 3)
+const will = fc.option(fc.record({ topic, qos, retain: rarely }), { freq: 2 })
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("cut" as const, "disconnect" as const), client }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("subscribe" as const), client, filter, qos }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("unsubscribe" as const), client, filter }) },
+  {
+    weight: 7,
+    arbitrary: fc.record({
+      do: fc.constant("publish" as const),
+      client,
+      topic,
+      qos,
+      retain: rarely,
+      count: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("clear" as const), client, topic }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("begin" as const), client, topic }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("resend" as const, "release" as const, "receive" as const), client }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("acknowledge" as const),
+      client,
+      which: fc.constantFrom("all" as const, "first" as const, "last" as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ do: "crash" as const }) },
+)
+
+/** Lists of steps; a failure shrinks to the shortest that still fails. */
+export const steps = fc.array(step, { minLength: 5, maxLength: 60, size: "max" })
+
+/** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages`. */
+export function describeStep(one: Step): string {
+  switch (one.do) {
+    case "connect":
+      return `${one.client} connects${one.clean ? ", Clean Start" : ""}${one.lasting ? ", to last" : ""}${one.will ? `, will "${one.will.topic}" QoS ${one.will.qos}${one.will.retain ? " retained" : ""}` : ""}`
+    case "subscribe":
+      return `${one.client} subscribes "${one.filter}" QoS ${one.qos}`
+    case "unsubscribe":
+      return `${one.client} unsubscribes "${one.filter}"`
+    case "publish":
+      return `${one.client} publishes "${one.topic}" QoS ${one.qos}${one.retain ? " retained" : ""}, ${one.count} messages`
+    case "clear":
+      return `${one.client} removes the retained message of "${one.topic}"`
+    case "begin":
+      return `${one.client} begins to publish "${one.topic}" QoS 2`
+    case "acknowledge":
+      return `${one.client} acknowledges ${one.which}`
+    case "crash":
+      return "kill -9, restart"
+    default:
+      return `${one.client}: ${one.do}`
+  }
+}
