@@ -1,0 +1,52 @@
+import { runCli } from "@mqtt-trio/common/testing"
+import { describe, expect, test } from "vitest"
+
+/** Arguments, exit code, what stderr says: all of it. */
+const REFUSED: [args: string, code: number, stderr: string][] = [
+  [
+    "start --host 0.0.0.0",
+    2,
+    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  [
+    "start --host ::",
+    2,
+    'error: --host "::" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  ["start --port 99999", 2, 'error: --port: port "99999" is not a whole number from 0 to 65535\n'],
+  ["start --port x", 2, 'error: --port: port "x" is not a whole number from 0 to 65535\n'],
+  ["start --store mysql://x", 2, 'error: --store: store "mysql://x" is not a store\'s URL\nhint: use file:DIR or memory:\n'],
+  ["start --log-level loud", 2, 'error: --log-level: log level "loud" is not one of error, warn, info, debug, silent\n'],
+  ["start --max-inflight 0", 2, 'error: --max-inflight: the number of messages in flight "0" is not a whole number from 1 to 4096\n'],
+  ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
+  ["start extra", 2, "error: too many arguments for 'start'. Expected 0 arguments but got 1.\nhint: see mqtt-broker --help\n"],
+  ["nothing", 2, "error: unknown command 'nothing'\nhint: see mqtt-broker --help\n"],
+  ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker --help\n"],
+  ["queue x --store memory:", 2, "error: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
+]
+
+describe("a wrong command line", () => {
+  test.each(REFUSED)("mqtt-broker %s", async (args, code, stderr) => {
+    expect(await runCli("mqtt-broker", args.split(" "))).toMatchObject({ code, stderr, stdout: "" })
+  })
+
+  test("a wrong environment variable is named", async () => {
+    const result = await runCli("mqtt-broker", ["start"], { env: { MQTT_BROKER_PORT: "many" } })
+    expect(result).toMatchObject({ code: 2, stdout: "" })
+    expect(result.stderr).toContain("MQTT_BROKER_PORT")
+  })
+
+  test("no command: the help", async () => {
+    const { stdout, stderr } = await runCli("mqtt-broker", [])
+    expect(stdout + stderr).toContain("mqtt-broker start")
+    expect(stdout + stderr).not.toContain("outputHelp")
+  })
+})
+
+describe("help and version go to stdout and exit 0", () => {
+  test.each([[["--help"]], [["start", "--help"]], [["queue", "--help"]], [["--version"]]])("%j", async (args) => {
+    const { code, stdout, stderr } = await runCli("mqtt-broker", args)
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(args[0] === "--version" ? /^\d+\.\d+\.\d+\n$/ : /mqtt-broker/)
+  })
+})
