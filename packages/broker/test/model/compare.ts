@@ -73,7 +73,6 @@ function sameMessage(session: ModelSession, { entry }: Expected, n: number): boo
   if (entry.n === n) return true
   const other = session.queue.find((one) => one.n === n && one.group === entry.group && one.phase !== "done")
   if (entry.group === 0 || !other) return false
-  const fields = ({ n: number, topic, qos, sentQos }: Entry): Partial<Entry> => ({ n: number, topic, qos, sentQos: sentQos || qos })
   const [mine, theirs] = [fields(entry), fields(other)]
   Object.assign(entry, theirs)
   Object.assign(other, mine)
@@ -92,4 +91,8 @@ function differs({ entry, again }: Expected, message: Publication, prefix: strin
   if (again && message.packetId !== entry.packetId) return `identifier ${entry.packetId} expected`
   if (!again && message.dup && !entry.survivor) return "DUP 0 expected"
   return null
+}
+
+function fields({ n, topic, qos, sentQos }: Entry): Partial<Entry> {
+  return { n, topic, qos, sentQos: sentQos || qos }
 }

@@ -1,5 +1,5 @@
 import { startBroker } from "@mqtt-trio/common/testing"
-import fc from "fast-check"
+import { assert, asyncProperty } from "fast-check"
 import { expect, test } from "vitest"
 import { steps, type Step } from "./steps.js"
 import { World } from "./world.js"
@@ -24,6 +24,6 @@ test(`${RUNS} random histories: the broker does what the model does`, { timeout:
       await world.end()
     }
   }
-  await fc.assert(fc.asyncProperty(steps, history), { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS })
+  await assert(asyncProperty(steps, history), { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS })
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })

@@ -1,4 +1,4 @@
-import fc from "fast-check"
+import { array, constant, constantFrom, integer, oneof, option, record, type Arbitrary } from "fast-check"
 
 export type QoS = 0 | 1 | 2
 export type ClientName = "A" | "B" | "C"
@@ -12,7 +12,8 @@ export interface WillOptions {
 /** One thing that a client does, or that happens to the broker. */
 export type Step =
   | { do: "connect"; client: ClientName; clean: boolean; lasting: boolean; will: WillOptions | null }
-  | { do: "cut" | "disconnect"; client: ClientName }
+  | { do: "cut"; client: ClientName }
+  | { do: "disconnect"; client: ClientName }
   | { do: "subscribe"; client: ClientName; filter: string; qos: QoS }
   | { do: "unsubscribe"; client: ClientName; filter: string }
   | { do: "publish"; client: ClientName; topic: string; qos: QoS; retain: boolean; count: number }
@@ -33,48 +34,48 @@ export type Step =
 const TOPICS = ["a", "a/b", "b"]
 const FILTERS = ["a", "a/b", "b", "+", "a/+", "#", "a/#"]
 
-const client = fc.constantFrom<ClientName>("A", "B", "C")
-const topic = fc.constantFrom(...TOPICS)
-const filter = fc.constantFrom(...FILTERS)
-const qos = fc.constantFrom<QoS>(0, 1, 2)
-const rarely = fc.integer({ min: 0, max: 3 }).map((n) => n === 3)
-const will = fc.option(fc.record({ topic, qos, retain: rarely }), { freq: 2 })
+const client = constantFrom<ClientName>("A", "B", "C")
+const topic = constantFrom(...TOPICS)
+const filter = constantFrom(...FILTERS)
+const qos = constantFrom<QoS>(0, 1, 2)
+const rarely = integer({ min: 0, max: 3 }).map((n) => n === 3)
+const will = option(record({ topic, qos, retain: rarely }), { freq: 2 })
 
-const step: fc.Arbitrary<Step> = fc.oneof(
+const step: Arbitrary<Step> = oneof(
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }),
+    arbitrary: record({ do: constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("cut" as const, "disconnect" as const), client }) },
-  { weight: 5, arbitrary: fc.record({ do: fc.constant("subscribe" as const), client, filter, qos }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("unsubscribe" as const), client, filter }) },
+  { weight: 2, arbitrary: record({ do: constantFrom("cut" as const, "disconnect" as const), client }) },
+  { weight: 5, arbitrary: record({ do: constant("subscribe" as const), client, filter, qos }) },
+  { weight: 1, arbitrary: record({ do: constant("unsubscribe" as const), client, filter }) },
   {
     weight: 7,
-    arbitrary: fc.record({
-      do: fc.constant("publish" as const),
+    arbitrary: record({
+      do: constant("publish" as const),
       client,
       topic,
       qos,
       retain: rarely,
-      count: fc.integer({ min: 1, max: 5 }),
+      count: integer({ min: 1, max: 5 }),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("clear" as const), client, topic }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("begin" as const), client, topic }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("resend" as const, "release" as const, "receive" as const), client }) },
+  { weight: 1, arbitrary: record({ do: constant("clear" as const), client, topic }) },
+  { weight: 1, arbitrary: record({ do: constant("begin" as const), client, topic }) },
+  { weight: 1, arbitrary: record({ do: constantFrom("resend" as const, "release" as const, "receive" as const), client }) },
   {
     weight: 4,
-    arbitrary: fc.record({
-      do: fc.constant("acknowledge" as const),
+    arbitrary: record({
+      do: constant("acknowledge" as const),
       client,
-      which: fc.constantFrom("all" as const, "first" as const, "last" as const),
+      which: constantFrom("all" as const, "first" as const, "last" as const),
     }),
   },
-  { weight: 1, arbitrary: fc.constant({ do: "crash" as const }) },
+  { weight: 1, arbitrary: constant({ do: "crash" as const }) },
 )
 
 /** Lists of steps; a failure shrinks to the shortest that still fails. */
-export const steps = fc.array(step, { minLength: 5, maxLength: 60, size: "max" })
+export const steps = array(step, { minLength: 5, maxLength: 60, size: "max" })
 
 /** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages`. */
 export function describeStep(one: Step): string {
@@ -95,7 +96,11 @@ export function describeStep(one: Step): string {
       return `${one.client} acknowledges ${one.which}`
     case "crash":
       return "kill -9, restart"
-    default:
+    case "cut":
+    case "disconnect":
+    case "resend":
+    case "release":
+    case "receive":
       return `${one.client}: ${one.do}`
   }
 }

@@ -50,17 +50,10 @@ export class World {
   }
 
   private async take(step: Step): Promise<void> {
-    switch (step.do) {
-      case "connect":
-        return this.connect(step.client, step)
-      case "cut":
-      case "disconnect":
-        return this.leave(step.client, step.do === "cut")
-      case "crash":
-        return this.crash()
-      default:
-        return this.act(step, await this.actor(step.client))
-    }
+    if (step.do === "connect") return this.connect(step.client, step)
+    if (step.do === "cut" || step.do === "disconnect") return this.leave(step.client, step.do === "cut")
+    if (step.do === "crash") return this.crash()
+    return this.act(step, await this.actor(step.client))
   }
 
   private async act(step: Exclude<Step, { do: "connect" | "cut" | "disconnect" | "crash" }>, actor: Actor): Promise<void> {
