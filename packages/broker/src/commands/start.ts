@@ -112,6 +112,15 @@ export const START_OPTIONS = {
     parse: integer("the number of topic levels", 1, 100),
     fallback: 100,
   }),
+  maxQueue: value({
+    flags: "--max-queue <size>",
+    help: "what may wait for one session; the oldest messages go first",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_QUEUE",
+    parse: parseByteSize,
+    fallback: 1_073_741_824,
+    defaultText: "1GB",
+  }),
   maxRetained: value({
     flags: "--max-retained <n>",
     help: "retained messages; further topics get none",
@@ -187,6 +196,7 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
         subscriptions: options.maxSubscriptions,
         topicLevels: options.maxTopicLevels,
       },
+      queueBytes: options.maxQueue,
       retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
     },
     log,

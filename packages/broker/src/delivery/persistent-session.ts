@@ -2,7 +2,7 @@ import type { Cursor, SessionRow } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Outlet } from "./outlet.js"
-import { Reader } from "./reader.js"
+import { type Amount, Reader } from "./reader.js"
 import type { GroupCommit } from "./group-commit.js"
 import { capped, patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
 import { Phase } from "./window.js"
@@ -49,6 +49,32 @@ export class PersistentSession extends Session {
   /** Whether the message at `position` was sent; asked only about messages that are not done. */
   inFlight(position: number): boolean {
     return this.window.length > 0 && position <= this.passed
+  }
+
+  /** What waits at or above `position`, what is in flight included. A message that matches several Topic Filters counts for each. */
+  waiting(position: number): Amount {
+    const sum = { messages: 0, bytes: 0 }
+    for (const reader of this.readers) {
+      const { messages, bytes } = reader.waiting(position)
+      sum.messages += messages
+      sum.bytes += bytes
+    }
+    return sum
+  }
+
+  /** Gives up what waits below `position`. What is in flight completes; of an absent client only what is at QoS 2. */
+  skipTo(position: number): void {
+    if (this.resend) return
+    while (!this.outlet && this.window.length && this.window.oldest < position && this.window.phaseAt(0) === Phase.PUBLISHED_1) {
+      this.giveUp("queueFull", 1)
+      this.finish(0)
+    }
+    const from = this.passed + 1
+    if (position <= from) return
+    this.giveUp("queueFull", this.waiting(from).messages - this.waiting(position).messages)
+    this.passed = position - 1
+    for (const reader of this.readers) reader.forward(position)
+    this.advance()
   }
 
   storedCursor(): Cursor {

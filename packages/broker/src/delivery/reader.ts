@@ -2,6 +2,14 @@ import type { Frames } from "../wire/frames.js"
 import type { Log } from "./log.js"
 import type { PersistentSession } from "./persistent-session.js"
 
+/** Messages, and the bytes of their packets. */
+export interface Amount {
+  messages: number
+  bytes: number
+}
+
+const NOTHING: Amount = { messages: 0, bytes: 0 }
+
 /** One Session's hold on a log, and its place in it. */
 export class Reader {
   chunk: Frames | null = null
@@ -12,6 +20,8 @@ export class Reader {
   /** position from which it does not hold any more: what was sent or queued before is still completed */
   until = Infinity
   private at: number
+  /** what the log held below `need` when it was counted last */
+  private counted = { need: -1, below: NOTHING }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
 
@@ -31,6 +41,22 @@ export class Reader {
   /** The lowest position that this Session may still ask for. */
   get need(): number {
     return Math.max(this.session.cursor, this.since)
+  }
+
+  /** What waits for the Session in this log at or above `position`, what is in flight included. */
+  waiting(position: number): Amount {
+    const { log, need, counted } = this
+    if (position <= need && counted.need !== need) this.counted = { need, below: log.countBelow(need) }
+    const below = position <= need ? this.counted.below : log.countBelow(position)
+    return { messages: log.total - below.messages, bytes: log.totalBytes - below.bytes }
+  }
+
+  /** Passes what is below `position`. */
+  forward(position: number): void {
+    if (position <= this.at && !this.chunk) return
+    this.chunk = null
+    this.ahead = []
+    this.at = Math.max(position, this.since)
   }
 
   /** Goes back to the first message that is not done. */

@@ -34,6 +34,8 @@ export interface Dropped {
   expired: number
   /** larger than the client's Maximum Packet Size */
   tooLarge: number
+  /** the oldest of a queue that reached its cap */
+  queueFull: number
 }
 
 /** How a stretch of messages is sent. */
@@ -50,7 +52,7 @@ export interface Sending {
  */
 export abstract class Session {
   readonly subscriptions = new Map<string, SubscriptionOptions>()
-  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0 }
+  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0 }
   /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
   readonly incoming = new Set<number>()
   /** the connection that may be written to; null: away, or its CONNACK has not left */
@@ -207,7 +209,7 @@ export abstract class Session {
     return null
   }
 
-  private giveUp(why: keyof Dropped, messages: number): void {
+  protected giveUp(why: keyof Dropped, messages: number): void {
     this.dropped[why] += messages
     dropping.add(this)
   }

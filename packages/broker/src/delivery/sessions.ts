@@ -3,7 +3,8 @@ import { CleanSession } from "./clean-session.js"
 import type { GroupCommit } from "./group-commit.js"
 import { Log } from "./log.js"
 import { PersistentSession } from "./persistent-session.js"
-import type { Reader } from "./reader.js"
+import { capQueue } from "./queue-cap.js"
+import type { Amount, Reader } from "./reader.js"
 import type { Router } from "./router.js"
 import type { Session, SubscriptionOptions } from "./session.js"
 import type { Tail } from "./tail.js"
@@ -32,12 +33,6 @@ interface Parts {
   tail: Tail
   /** a Session ended */
   ended: (clientId: string) => void
-}
-
-/** What is waiting for a Session. */
-export interface Depth {
-  messages: number
-  bytes: number
 }
 
 /** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to router, logs and store. */
@@ -181,16 +176,14 @@ export class Sessions {
     return true
   }
 
-  /** Messages that wait for the Session or are in flight to it. One that matches several Topic Filters counts once for each. */
-  depth(session: Session): Depth {
-    const depth = { messages: 0, bytes: 0 }
-    if (!(session instanceof PersistentSession)) return depth
-    for (const reader of session.readers) {
-      const below = reader.log.countBelow(reader.need)
-      depth.messages += reader.log.total - below.messages
-      depth.bytes += reader.log.totalBytes - below.bytes
-    }
-    return depth
+  /** What waits for the Session or is in flight to it. */
+  depth(session: Session): Amount {
+    return session instanceof PersistentSession ? session.waiting(0) : { messages: 0, bytes: 0 }
+  }
+
+  /** Skips the oldest of every queue that holds more than `bytes`. */
+  capQueues(bytes: number): void {
+    for (const session of this.byId.values()) if (session instanceof PersistentSession) capQueue(session, bytes)
   }
 
   /** Takes over what the store kept. Queues stay there. */

@@ -27,6 +27,8 @@ export interface BrokerOptions {
   store: StoreLocation
   limits: Limits
   retained: RetainedLimits
+  /** most bytes that wait for one persistent Session */
+  queueBytes: number
 }
 
 /** How long clients may take to go when the broker stops, in ms. */
@@ -90,6 +92,7 @@ export class Broker {
       admin?.start((request) => answer(delivery, request))
       const sweep = setInterval(() => {
         delivery.sessions.expire(Date.now())
+        delivery.sessions.capQueues(options.queueBytes)
         connections.dropped(takeDropping())
       }, SWEEP_MS)
       return new Broker({ admin, store, delivery, context, listener, sweep })

@@ -30,7 +30,7 @@ export function connectionLog(log: Log): ConnectionLog {
         log.limited(
           "warn",
           "dropped",
-          `${clientId}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it`,
+          `${clientId}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it, ${dropped.queueFull} because its queue was full`,
         )
     },
     notice: (connection, message) => log.limited("warn", "notice", `${name(connection)}: ${message}`),

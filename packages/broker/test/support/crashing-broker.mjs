@@ -35,7 +35,14 @@ const limits = {
   topicLevels: 100,
 }
 await Broker.start(
-  { host: "127.0.0.1", port: Number(port), store: { kind: "file", folder }, limits, retained: { count: 100, bytes: 1_000_000 } },
+  {
+    host: "127.0.0.1",
+    port: Number(port),
+    store: { kind: "file", folder },
+    limits,
+    retained: { count: 100, bytes: 1_000_000 },
+    queueBytes: 2 ** 30,
+  },
   new Log("error", false),
   crashing,
 )

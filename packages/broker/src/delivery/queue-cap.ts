@@ -1,0 +1,21 @@
+import type { PersistentSession } from "./persistent-session.js"
+
+/** How much of the cap is left after a cut, so that not each message causes one. */
+const KEPT = 0.9
+
+/**
+ * Keeps what waits for one Session below `bytes`: the oldest messages are skipped and counted, what is in flight stays.
+ * Called now and then; in between a queue may grow past its cap.
+ */
+export function capQueue(session: PersistentSession, bytes: number): void {
+  if (session.waiting(0).bytes <= bytes) return
+  // the lowest position from which on the rest fits
+  let low = session.cursor
+  let high = Math.max(low, ...session.readers.map((reader) => reader.log.last + 1))
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if (session.waiting(middle).bytes <= bytes * KEPT) high = middle
+    else low = middle + 1
+  }
+  session.skipTo(low)
+}
