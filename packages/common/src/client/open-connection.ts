@@ -112,6 +112,8 @@ function clientOptions(settings: ConnectionSettings): IClientOptions {
     keepalive: settings.keepaliveSeconds,
     outgoingStore: createOutgoingStore(),
     timerVariant: "native",
+    // The cache is 65,536 buffers made at the first packet: most of what a short run would do.
+    writeCache: false,
     log: () => undefined,
   }
   if (username !== undefined) options.username = username

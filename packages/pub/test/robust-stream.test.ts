@@ -1,0 +1,94 @@
+import { spawn } from "node:child_process"
+import { createWriteStream, openSync, readFileSync, statSync } from "node:fs"
+import { once } from "node:events"
+import { join } from "node:path"
+import { expect, it } from "vitest"
+import { cliPath, onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type TestBroker } from "@mqtt-trio/common/testing"
+
+/** ROBUST_LINES=1000000 is the full size; the default keeps the test short. */
+const count = Number(process.env["ROBUST_LINES"] ?? 150_000)
+const timeout = 60_000 + count / 2
+
+/** Writes the lines 1 to count to a file. */
+async function linesFile(folder: string): Promise<string> {
+  const file = join(folder, "lines")
+  const stream = createWriteStream(file)
+  for (let first = 1; first <= count; first += 10_000) {
+    const batch = Array.from({ length: Math.min(10_000, count - first + 1) }, (_, index) => `${first + index}\n`)
+    if (!stream.write(batch.join(""))) await once(stream, "drain")
+  }
+  stream.end()
+  await once(stream, "close")
+  return file
+}
+
+/** The resident memory of a process in MB. */
+function residentMegabytes(pid: number): number {
+  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
+}
+
+/** Kills the broker and starts it again as soon as it has stored something new. */
+async function crash(broker: TestBroker, progress: () => boolean): Promise<void> {
+  await waitFor(progress, { what: "messages on their way", timeoutMs: timeout })
+  await broker.kill9()
+  await broker.restart()
+}
+
+it.each([1, 2] as const)(
+  "a long -l at QoS %d with the broker killed in the middle: all arrive in order, and memory has a bound",
+  async (qos) => {
+    const folder = temporaryFolder()
+    const broker = await startBroker({ args: ["--log-level", "error"] })
+    const at = ["-L", broker.url, "robust", "-q", String(qos)]
+    const session = [...at, "--client", "robust", "--persistent", "--reconnect-period", "100ms"]
+    expect((await runCli("mqtt-sub", [...session, "-E"])).code).toBe(0)
+    const out = join(folder, "out")
+    const input = openSync(await linesFile(folder), "r")
+    const subscriber = spawn(process.execPath, [cliPath("mqtt-sub"), ...session], { stdio: ["ignore", openSync(out, "w"), "inherit"] })
+    const publisher = spawn(process.execPath, [cliPath("mqtt-pub"), ...at, "-l", "--reconnect-period", "100ms"], {
+      stdio: [input, "ignore", "pipe"],
+    })
+    onCleanUp(() => {
+      subscriber.kill("SIGKILL")
+      publisher.kill("SIGKILL")
+    })
+    const published = once(publisher, "close")
+    let notes = ""
+    publisher.stderr?.on("data", (chunk: Buffer) => (notes += String(chunk)))
+    const bytes = (): number => statSync(out).size
+    await crash(broker, () => bytes() > count / 2)
+    const between = bytes()
+    await crash(broker, () => bytes() > between + count / 2)
+    const peak = residentMegabytes(publisher.pid ?? 0)
+    expect((await published)[0]).toBe(0)
+    expect(notes).toContain("connection lost")
+    await waitFor(() => tail(out) === String(count), { what: "the last line", timeoutMs: timeout })
+    const received = readFileSync(out, "latin1").split("\n").slice(0, -1).map(Number)
+    const { missing, repeats } = follow(received)
+    expect(missing).toBe(0)
+    if (qos === 2) expect(repeats).toBe(0)
+    // Repeats come from the window that was on its way at each of two crashes, on both sides.
+    else expect(repeats).toBeLessThan(10_000)
+    expect(peak).toBeLessThan(200)
+  },
+  timeout,
+)
+
+function tail(file: string): string | undefined {
+  return readFileSync(file, "latin1").slice(-20).trimEnd().split("\n").at(-1)
+}
+
+/** First copies must be 1, 2, 3 …: what is not the next number is a repeat of an earlier one, or means that some are missing. */
+function follow(numbers: readonly number[]): { missing: number; repeats: number } {
+  let last = 0
+  let missing = 0
+  let repeats = 0
+  for (const number of numbers) {
+    if (number <= last) repeats += 1
+    else {
+      missing += number - last - 1
+      last = number
+    }
+  }
+  return { missing: missing + count - last, repeats }
+}
