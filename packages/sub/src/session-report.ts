@@ -3,6 +3,9 @@ import type { Diagnostics } from "@mqtt-trio/common"
 /** How long nothing must come until the messages that were waiting count as delivered. */
 const QUIET_MS = 150
 
+/** When there is no pause because new messages come all the time, the report says what it knows after this time. */
+const LONGEST_MS = 3000
+
 export interface SessionReportOptions {
   readonly clientId: string
   readonly diagnostics: Diagnostics
@@ -20,6 +23,7 @@ export class SessionReport {
   #waiting = 0
   #printed = false
   #timer: NodeJS.Timeout | undefined
+  #limit: NodeJS.Timeout | undefined
 
   constructor(options: SessionReportOptions) {
     this.#options = options
@@ -27,8 +31,9 @@ export class SessionReport {
 
   /** Connected for the first time. */
   start(resumed: boolean): void {
-    if (resumed) this.#timer = setTimeout(() => this.finish(), QUIET_MS)
-    else this.#print(false)
+    if (!resumed) return this.#print(false, true)
+    this.#timer = setTimeout(() => this.finish(), QUIET_MS)
+    this.#limit = setTimeout(() => this.finish(false), LONGEST_MS)
   }
 
   /** A message came; the first ones may come before {@link start}. */
@@ -38,21 +43,23 @@ export class SessionReport {
     this.#timer?.refresh()
   }
 
-  /** Prints now what is known, if that has not happened yet. */
-  finish(): void {
+  /** Prints now what is known, if that has not happened yet; `complete` says that all that waited has come. */
+  finish(complete = true): void {
     if (this.#timer === undefined) return
     clearTimeout(this.#timer)
+    clearTimeout(this.#limit)
     this.#timer = undefined
-    this.#print(true)
+    this.#print(true, complete)
   }
 
-  #print(resumed: boolean): void {
+  #print(resumed: boolean, complete: boolean): void {
     const { clientId, diagnostics, json, quiet } = this.#options
     this.#printed = true
     if (quiet) return
-    if (json) process.stderr.write(`${JSON.stringify({ event: "session", client: clientId, resumed, waiting: this.#waiting })}\n`)
-    else if (resumed)
-      diagnostics.note(`session ${clientId} resumed: ${this.#waiting} ${this.#waiting === 1 ? "message was" : "messages were"} waiting`)
-    else diagnostics.note("new session")
+    const messages = `${this.#waiting} ${this.#waiting === 1 ? "message" : "messages"}`
+    if (json) process.stderr.write(`${JSON.stringify({ event: "session", client: clientId, resumed, waiting: this.#waiting, complete })}\n`)
+    else if (!resumed) diagnostics.note("new session")
+    else if (complete) diagnostics.note(`session ${clientId} resumed: ${messages} ${this.#waiting === 1 ? "was" : "were"} waiting`)
+    else diagnostics.note(`session ${clientId} resumed: ${messages} so far, waiting and new ones`)
   }
 }

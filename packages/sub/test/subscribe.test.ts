@@ -120,8 +120,17 @@ describe("sessions", () => {
     const back = await sub(...session, "-W", "1")
     expect(back).toMatchObject({ code: 0, stdout: "1\n2\n3\n", stderr: `session ${client} resumed: 3 messages were waiting\n` })
     const json = await sub(...session, "--json", "-E")
-    expect(JSON.parse(json.stderr)).toEqual({ event: "session", client, resumed: true, waiting: 0 })
+    expect(JSON.parse(json.stderr)).toEqual({ event: "session", client, resumed: true, waiting: 0, complete: true })
     expect((await sub(topic, "-E")).stderr).toBe("")
+  })
+
+  it("does not count new messages as waiting ones when they never pause", async () => {
+    const { topic, session } = await waiting("1", "2")
+    const publisher = spawnCli("mqtt-pub", at(topic, "live", "--interval", "20"))
+    await publisher.waitForLine(/^1$/)
+    const back = spawnCli("mqtt-sub", at(...session))
+    await back.waitForLine(/resumed: \d+ messages so far, waiting and new ones$/, { stream: "stderr" })
+    expect(back.stdout.startsWith("1\n2\nlive\n")).toBe(true)
   })
 
   it("warns that QoS 0 does not wait", async () => {
