@@ -30,7 +30,7 @@ export class Inbound {
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
       if (connection.v5) this.checkQuota()
     }
-    if (!commits.full || connection.holds & Hold.STORE) return
+    if (!durable || !commits.full || connection.holds & Hold.STORE) return
     connection.hold(Hold.STORE)
     commits.whenDrained(() => connection.release(Hold.STORE))
   }

@@ -4,7 +4,7 @@ import type { Log } from "./log.js"
 import type { Outlet } from "./outlet.js"
 import { type Amount, Reader } from "./reader.js"
 import type { GroupCommit } from "./group-commit.js"
-import { capped, patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
+import { patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
 import { Phase } from "./window.js"
 import type { Tail } from "./tail.js"
 
@@ -102,10 +102,15 @@ export class PersistentSession extends Session {
     return reader
   }
 
-  /** Ends a hold: what is in flight completes, what only waits is dropped. `until`: what waits below it is still delivered. */
-  letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): void {
+  /**
+   * Ends a hold: what is in flight completes, what only waits is dropped. `until`: what waits below it is still delivered.
+   * True: something is left to deliver.
+   */
+  letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): boolean {
     reader.until = until
-    if (reader.until <= this.cursor) this.drop(reader)
+    if (until > this.cursor) return true
+    this.drop(reader)
+    return false
   }
 
   private drop(reader: Reader): void {
@@ -113,6 +118,7 @@ export class PersistentSession extends Session {
     if (reader.active) this.active.splice(this.active.indexOf(reader), 1)
     reader.active = false
     reader.log.release(reader)
+    if (reader.slot) this.parts.commits.writeSubscription(this.number, reader.slot, null)
   }
 
   dropAll(): void {
@@ -202,7 +208,7 @@ export class PersistentSession extends Session {
     }
     if (this.resend) {
       if (this.resume(position)) return true
-      this.redeliver(best.chunk, best.i, qos)
+      this.redeliver(best.chunk, best.i)
       this.skip(position)
     } else if (position <= this.passed) {
       this.skip(position) // sent before the reconnect, and done since
@@ -235,13 +241,14 @@ export class PersistentSession extends Session {
   }
 
   /** Sends a message that was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
-  private redeliver(chunk: Frames, i: number, cap: 0 | 1 | 2): void {
+  private redeliver(chunk: Frames, i: number): void {
     const entry = this.again
     if (this.window.positionAt(entry) !== chunk.positionOf(i)) return // given up before it was sent
     this.again++
     this.resend--
+    // as it was sent, whatever is granted now: the client's half of the exchange is of that QoS
     const qos = this.window.phaseAt(entry) === Phase.PUBLISHED_1 ? 1 : 2
-    const bytes = this.encode(chunk, i, { qos: Math.min(qos, capped(chunk, i, cap)) === 2 ? 2 : 1, dup: true })
+    const bytes = this.encode(chunk, i, { qos, dup: true })
     if (!bytes) return this.finish(entry)
     patchIdentifier(bytes, this.window.identifierAt(entry))
     this.resent++

@@ -19,6 +19,8 @@ export class Reader {
   active = false
   /** position from which it does not hold any more: what was sent or queued before is still completed */
   until = Infinity
+  /** the slot in the store of a hold that outlives its Subscription, 0: the Subscription's own row keeps it */
+  slot = 0
   private at: number
   /** what the log held below `need` when it was counted last */
   private counted = { need: -1, below: NOTHING }

@@ -229,7 +229,7 @@ export function takeDropping(): Session[] {
 }
 
 /** The QoS at which a message is delivered: as published, at most as granted [MQTT-3.8.4-8]. */
-export function capped(src: Frames, k: number, cap: QoS): QoS {
+function capped(src: Frames, k: number, cap: QoS): QoS {
   const published = (src.headerOf(k) >> 1) & 3
   return published >= cap ? cap : published === 1 ? 1 : 0
 }

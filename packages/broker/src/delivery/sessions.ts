@@ -137,16 +137,24 @@ export class Sessions {
     const { commits, router } = this.parts
     const held = session.held.get(filter) ?? { slot: session.nextSlot++, reader: null }
     session.held.set(filter, held)
-    const current = held.reader?.until === Infinity ? held.reader : null
+    const current = held.reader
     const owner = options.noLocal ? session : null
     const log = options.qos ? router.log(filter, owner, () => this.makeLog(filter, commits.number(), false)) : null
     if (current && current.log === log) current.qos = options.qos
     else {
       // what waits under the old grant is still delivered [MQTT-3.8.4-4]
-      if (current) session.letGo(current, commits.next)
-      if (log) held.reader = session.hold(log, commits.next, options.qos)
+      if (current) this.drain(session, filter, current, commits.next)
+      held.reader = log && session.hold(log, commits.next, options.qos)
     }
     commits.writeSubscription(session.number, held.slot, rowOf(filter, options, held.reader))
+  }
+
+  /** Ends a hold; as long as something of it is to be delivered, it has a row of its own. */
+  private drain(session: PersistentSession, filter: string, reader: Reader, until?: number): void {
+    if (!session.letGo(reader, until)) return
+    reader.slot = session.nextSlot++
+    const options = { qos: reader.qos, noLocal: false, retainAsPublished: false, identifier: 0 }
+    this.parts.commits.writeSubscription(session.number, reader.slot, rowOf(filter, options, reader))
   }
 
   /** The log of retained messages that a SUBSCRIBE brought this Session. It stands among its holds under an empty filter. */
@@ -170,7 +178,7 @@ export class Sessions {
     if (session instanceof PersistentSession) {
       const held = session.held.get(filter)
       session.held.delete(filter)
-      if (held?.reader && session.readers.includes(held.reader)) session.letGo(held.reader)
+      if (held?.reader) this.drain(session, filter, held.reader)
       if (held) this.parts.commits.writeSubscription(session.number, held.slot, null)
     }
     return true
@@ -188,7 +196,7 @@ export class Sessions {
 
   /** Takes over what the store kept. Queues stay there. */
   load(state: StoredState): void {
-    const { commits, router, tail } = this.parts
+    const { commits, tail } = this.parts
     const logs = new Map<number, Log>()
     for (const { number, row, cursor, subscriptions, incoming } of state.sessions) {
       const session = new PersistentSession({ clientId: row.clientId, number, row }, cursor, { tail, commits })
@@ -196,14 +204,8 @@ export class Sessions {
       session.limitRedelivery(commits.next)
       this.byId.set(row.clientId, session)
       for (const [slot, stored] of subscriptions) {
-        const { filter, qos, noLocal, retainAsPublished, identifier } = stored
         session.nextSlot = Math.max(session.nextSlot, slot + 1)
-        const options = { qos, noLocal, retainAsPublished, identifier }
-        if (filter) {
-          session.subscribe(filter, options)
-          router.subscribe(session, filter, options)
-        }
-        session.held.set(filter, { slot, reader: this.restoreHold(session, stored, logs) })
+        this.restore(session, slot, { row: stored, logs })
       }
       if (row.expirySeconds === 0) this.discard(session)
       else if (row.disconnectedAt === null) this.close(session)
@@ -212,17 +214,28 @@ export class Sessions {
     for (const number of state.logs) if (!logs.has(number)) tail.noteLog(this.makeLog("", number, true))
   }
 
-  private restoreHold(session: PersistentSession, row: SubscriptionRow, logs: Map<number, Log>): Reader | null {
-    if (!row.log) return null
+  /** A stored Subscription, or a hold that outlived one. */
+  private restore(session: PersistentSession, slot: number, { row, logs }: { row: SubscriptionRow; logs: Map<number, Log> }): void {
+    const { filter, qos, noLocal, retainAsPublished, identifier } = row
+    const { router } = this.parts
     const make = (): Log => {
-      const log = logs.get(row.log) ?? this.makeLog(row.filter, row.log, true)
+      const log = logs.get(row.log) ?? this.makeLog(filter, row.log, true)
       logs.set(row.log, log)
       return log
     }
-    const log = row.filter && row.until === null ? this.parts.router.log(row.filter, row.noLocal ? session : null, make) : make()
-    const reader = session.hold(log, row.since, row.qos || 1)
-    if (row.until !== null) session.letGo(reader, row.until)
-    return reader
+    if (row.until !== null) {
+      const reader = session.hold(make(), row.since, qos)
+      reader.slot = slot
+      session.letGo(reader, row.until)
+      return
+    }
+    if (filter) {
+      const options = { qos, noLocal, retainAsPublished, identifier }
+      session.subscribe(filter, options)
+      router.subscribe(session, filter, options)
+    }
+    const log = row.log ? (filter ? router.log(filter, noLocal ? session : null, make) : make()) : null
+    session.held.set(filter, { slot, reader: log && session.hold(log, row.since, qos) })
   }
 
   private makeLog(filter: string, number: number, stored: boolean): Log {

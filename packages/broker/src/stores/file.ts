@@ -48,6 +48,7 @@ export class FileStore implements Store {
     } catch (error) {
       throw storeError(folder, error)
     }
+    process.on("unhandledRejection", passFailedCommit)
   }
 
   async load(): Promise<StoredState> {
@@ -145,11 +146,17 @@ export class FileStore implements Store {
   async close(): Promise<void> {
     await this.root.flushed
     await this.root.close()
+    process.off("unhandledRejection", passFailedCommit)
   }
 }
 
 function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
   return value ? table.put(key, value) : table.remove(key)
+}
+
+/** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */
+function passFailedCommit(reason: unknown): void {
+  if (!(reason instanceof Error && "commitError" in reason)) throw reason
 }
 
 /** Why a commit failed. LMDB's binding says so by a second promise, whose rejection nobody else handles. */

@@ -19,7 +19,7 @@ export interface SubscriptionRow {
   log: number
   /** position since which it holds */
   since: number
-  /** position from which it does not hold any more, null: it holds. Set while what was queued under an older grant drains */
+  /** null: the Subscription holds. Else it ended or changed, and its log is held for what is below this position */
   until: number | null
 }
 
