@@ -7,7 +7,7 @@
  *   DISK_DELAY_MS=N     every fdatasync takes N ms longer
  *   DISK_DIE=PATH       PATH contains "before N" or "after N": the process dies by SIGKILL right before or right after the Nth commit
  *                       from then on (LMDB's commit is the write of a meta page through its O_DSYNC descriptor)
- *   DISK_FAIL=PATH      while PATH exists, writes and syncs fail with the error number that it contains
+ *   DISK_FAIL=PATH      while PATH exists, syncs fail with the error number that it contains
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -169,11 +169,7 @@ static int dies(const char *side) {
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset) {
-  int kind = kind_of(fd), error = kind == OTHER ? 0 : failure();
-  if (error) {
-    errno = error;
-    return -1;
-  }
+  int kind = kind_of(fd);
   if (kind == SYNCED && dies("before")) raise(SIGKILL);
   ssize_t result = real_pwrite(fd, bytes, size, offset);
   if (kind == SYNCED && dies("after")) raise(SIGKILL);
@@ -184,11 +180,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset) {
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) { return pwrite64(fd, bytes, size, offset); }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-  int kind = kind_of(fd), error = kind == OTHER ? 0 : failure();
-  if (error) {
-    errno = error;
-    return -1;
-  }
+  int kind = kind_of(fd);
   off_t offset = kind == OTHER ? 0 : lseek(fd, 0, SEEK_CUR);
   ssize_t result = real_writev(fd, parts, count);
   size_t rest = result > 0 ? (size_t)result : 0;

@@ -3,6 +3,9 @@ import { onCleanUp, waitFor } from "@mqtt-trio/common/testing"
 import { acknowledgementPacket, connectPacket, PACKET, subscribePacket } from "../../src/torture/packets.js"
 import { PacketSplitter } from "../../src/torture/packet-splitter.js"
 
+/** Where the Keep Alive stands in a CONNECT whose Remaining Length takes one byte (MQTT 3.1.1, 3.1.2.10). */
+const KEEP_ALIVE_OFFSET = 10
+
 /** A PUBLISH as it came. */
 export interface ReceivedMessage {
   topic: string
@@ -22,17 +25,20 @@ export class RawClient {
   private readonly socket: Socket
   private readonly splitter = new PacketSplitter()
 
-  constructor(port: number, clientId: string, cleanSession: boolean) {
+  /** `keepAliveSeconds`: 0, the default, means none. This client never sends PINGREQ. */
+  constructor(port: number, clientId: string, cleanSession: boolean, keepAliveSeconds = 0) {
     this.socket = connect({ port, host: "127.0.0.1", noDelay: true })
     this.socket.on("data", (chunk: Buffer) => this.splitter.push(chunk, ({ head, body }) => this.take(head, body)))
     this.socket.on("error", () => (this.closed = true)).on("close", () => (this.closed = true))
-    this.socket.write(connectPacket(clientId, cleanSession))
+    const packet = connectPacket(clientId, cleanSession)
+    packet.writeUInt16BE(keepAliveSeconds, KEEP_ALIVE_OFFSET)
+    this.socket.write(packet)
     onCleanUp(() => this.cut())
   }
 
   /** Connects and waits for the CONNACK. */
-  static async open(port: number, clientId: string, cleanSession = false): Promise<RawClient> {
-    const client = new RawClient(port, clientId, cleanSession)
+  static async open(port: number, clientId: string, cleanSession = false, keepAliveSeconds = 0): Promise<RawClient> {
+    const client = new RawClient(port, clientId, cleanSession, keepAliveSeconds)
     await waitFor(() => client.sessionPresent !== undefined, { what: `CONNACK for ${clientId}` })
     return client
   }

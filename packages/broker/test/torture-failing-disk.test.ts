@@ -1,0 +1,144 @@
+import { spawnSync } from "node:child_process"
+import { constants } from "node:os"
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { systemCode } from "@mqtt-trio/common"
+import { onCleanUp, startBroker, temporaryFolder, waitFor, type BrokerOptions } from "@mqtt-trio/common/testing"
+import { expect, test } from "vitest"
+import { publishPacket } from "../src/torture/packets.js"
+import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
+import { RawClient } from "./support/raw-client.js"
+
+const BEFORE = 200
+const DURING = 500
+const PAYLOAD_BYTES = 4000
+/** More than the broker takes in while its store is down: it stops reading from this publisher. */
+const BLOCKED = 4000
+const KEEP_ALIVE_SECONDS = 1
+
+/** A disk that can be broken and mended while the broker runs. */
+interface BreakableDisk {
+  broker: BrokerOptions
+  breakIt(): void
+  mend(): void
+}
+
+/** Every sync fails with EIO, as it does when the kernel could not write pages back. */
+function failingDisk(): BreakableDisk {
+  const folder = temporaryFolder()
+  const fail = join(folder, "fail")
+  return {
+    broker: { dir: folder, env: diskEnvironment(compileDisk(), { fail }) },
+    breakIt: () => writeFileSync(fail, String(constants.errno.EIO)),
+    mend: () => rmSync(fail),
+  }
+}
+
+/** A file system of 64 MB that is filled to the last block. */
+function fullDisk(): BreakableDisk {
+  const folder = temporaryFolder()
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", folder])
+  if (mounted.status !== 0) throw new Error(`mount: ${mounted.stderr.toString()}`)
+  onCleanUp(() => void spawnSync("umount", ["-l", folder]))
+  const filler = join(folder, "filler")
+  return {
+    broker: { dir: folder },
+    breakIt: () => fillUp(filler),
+    mend: () => rmSync(filler),
+  }
+}
+
+/** Writes the file until there is no space left, whoever else writes meanwhile. */
+function fillUp(file: string): void {
+  const block = Buffer.alloc(4096)
+  const descriptor = openSync(file, "w")
+  try {
+    for (;;) writeSync(descriptor, block)
+  } catch (error) {
+    if (systemCode(error) !== "ENOSPC") throw error
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Only root may mount; elsewhere the test is skipped, loudly, and on CI that is an error. */
+function mayMount(): boolean {
+  const may = process.platform === "linux" && process.getuid?.() === 0
+  if (!may && (process.env["CI"] ?? "") !== "") throw new Error("the disk-full test must run as root on CI")
+  if (!may) process.stderr.write("SKIPPED: the disk-full test needs root on Linux\n")
+  return may
+}
+
+const publish = (topic: string, packetId: number): Buffer =>
+  publishPacket({ topic, qos: 1, dup: false, packetId, payload: Buffer.from(String(packetId).padEnd(PAYLOAD_BYTES)) })
+
+const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
+
+/** Log lines that say that the store fails. */
+function failures(log: string): number {
+  return log.split("takes no commits").length - 1
+}
+
+async function survives(disk: BreakableDisk): Promise<void> {
+  const broker = await startBroker(disk.broker)
+  const { pid } = broker
+  const session = await RawClient.open(broker.port, "session")
+  await session.subscribe("stored")
+  const away = await RawClient.open(broker.port, "away")
+  await away.subscribe("blocked")
+  away.cut()
+  const publisher = await RawClient.open(broker.port, "publisher", true)
+  const live = await RawClient.open(broker.port, "live", true)
+  await live.subscribe("live")
+  for (const n of numbers(1, BEFORE)) publisher.send(publish("stored", n))
+  await waitFor(() => publisher.pubacks.length === BEFORE && session.messages.length === BEFORE, { what: "traffic before" })
+
+  disk.breakIt()
+  for (const n of numbers(BEFORE + 1, BEFORE + DURING)) publisher.send(publish("stored", n))
+  await waitFor(() => failures(broker.stderr) === 1, { what: "the log line" })
+  const blocked = await RawClient.open(broker.port, "blocked", true, KEEP_ALIVE_SECONDS)
+  for (const n of numbers(1, BLOCKED)) blocked.send(publish("blocked", n))
+  const silent = await RawClient.open(broker.port, "silent", true, KEEP_ALIVE_SECONDS)
+  const acknowledged = publisher.pubacks.length
+  for (const n of numbers(1, 100)) live.send(publish("live", n))
+  await waitFor(() => live.pubacks.length === 100 && live.messages.length === 100, { what: "live traffic while the store is down" })
+  expect(publisher.pubacks.length).toBe(acknowledged)
+  expect(acknowledged).toBeLessThan(BEFORE + DURING)
+  expect(session.messages.length).toBeLessThanOrEqual(acknowledged)
+  const refused = new RawClient(broker.port, "newcomer", false)
+  await waitFor(() => refused.closed, { what: "a persistent CONNECT is refused" })
+  await waitFor(() => silent.closed, { what: "the Keep Alive of a client that is silent" })
+  expect([publisher.closed, session.closed, live.closed, blocked.closed]).toEqual([false, false, false, false])
+  expect(blocked.pubacks).toEqual([])
+
+  disk.mend()
+  const all = numbers(1, BEFORE + DURING)
+  await waitFor(() => publisher.pubacks.length === all.length, { what: "the PUBACKs after mending", timeoutMs: 20_000 })
+  await waitFor(() => blocked.pubacks.length === BLOCKED, { what: "the PUBACKs of the blocked publisher", timeoutMs: 20_000 })
+  await waitFor(() => session.messages.length === all.length, { what: "the deliveries after mending", timeoutMs: 20_000 })
+  expect(publisher.pubacks).toEqual(all)
+  expect(session.messages.map(({ payload }) => Number(payload))).toEqual(all)
+  expect(broker.pid).toBe(pid)
+  await waitFor(() => broker.stderr.includes("takes commits again"), { what: "the log line that says that it is over" })
+  expect(failures(broker.stderr)).toBe(1)
+
+  session.cut()
+  for (const n of numbers(1, 50)) publisher.send(publish("stored", n))
+  await waitFor(() => publisher.pubacks.length === all.length + 50, { what: "traffic after" })
+  await broker.kill9()
+  await broker.restart()
+  const back = await RawClient.open(broker.port, "away")
+  await waitFor(() => back.messages.length === BLOCKED, { what: "the queue that filled while the disk was mended", timeoutMs: 20_000 })
+  expect(back.messages.map(({ payload }) => Number(payload))).toEqual(numbers(1, BLOCKED))
+  const again = await RawClient.open(broker.port, "session")
+  await waitFor(() => again.messages.length >= 50, { what: "the queue after the restart" })
+  expect(again.messages.slice(-50).map(({ payload }) => Number(payload))).toEqual(numbers(1, 50))
+}
+
+test.runIf(hasCompiler())("EIO: nothing is acknowledged, the rest goes on, and nothing is lost when the disk is back", () =>
+  survives(failingDisk()),
+)
+
+test.runIf(mayMount())("a full disk: nothing is acknowledged, the rest goes on, and nothing is lost when there is space", () =>
+  survives(fullDisk()),
+)
