@@ -77,6 +77,7 @@ class SubRun {
   #connection: Connection | undefined
   #printed = 0
   #paused = false
+  #subscribed = false
   #refused: CliError | undefined
 
   constructor(plan: SubPlan, io: SubIo) {
@@ -116,7 +117,7 @@ class SubRun {
       message: (message) => this.#take(message),
       connected: (resumed) => {
         this.#io.diagnostics.note("connected again")
-        if (!resumed) void this.#subscribe()
+        if (!resumed || !this.#subscribed) void this.#subscribe()
       },
       lost: (why) => this.#io.diagnostics.warn(`connection lost (${why}); connecting again`),
       failed: (error) => this.finish({ kind: "failed", error }),
@@ -128,7 +129,6 @@ class SubRun {
     this.#report?.start(connection.connack.sessionPresent)
     connection.receive()
     await this.#subscribe()
-    if (this.#plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
   }
 
   finish(end: End): void {
@@ -156,6 +156,8 @@ class SubRun {
     try {
       const refused = await subscribeAll(connection, this.#plan, this.#io.diagnostics)
       this.#refused ??= refused
+      this.#subscribed = true
+      if (this.#plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
     } catch (error) {
       // A connection that is lost meanwhile subscribes again when it is back.
       if (error instanceof CliError) this.finish({ kind: "failed", error })

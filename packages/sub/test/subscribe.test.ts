@@ -1,5 +1,15 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import { randomId, runCli, runProcess, spawnCli, startBroker, cliPath, type RunResult, type TestBroker } from "@mqtt-trio/common/testing"
+import {
+  randomId,
+  runCli,
+  runProcess,
+  spawnCli,
+  startBroker,
+  cliPath,
+  waitFor,
+  type RunResult,
+  type TestBroker,
+} from "@mqtt-trio/common/testing"
 
 let broker: TestBroker
 beforeAll(async () => {
@@ -151,6 +161,17 @@ describe("sessions", () => {
       await running.waitForEnd()
       expect(running.stdout).toBe(`${topic}/0 0\n${topic}/1 1\n`)
     }
+  })
+
+  it("subscribes to filters that are names of something in JavaScript, and numbers, each with its QoS", async () => {
+    const filters = ["resubscribe", "7", "__proto__", "constructor", "10"]
+    const args = filters.flatMap((filter, index) => ["-t", filter, "-q", String(index % 2)])
+    const running = spawnCli("mqtt-sub", at(...args, "-F", "%t %q", "-C", "5", "-d"))
+    await running.waitForLine(/SUBACK[^]*/, { stream: "stderr" })
+    await waitFor(() => running.stderr.split("received SUBACK").length === 3, { what: "both SUBACKs" })
+    for (const filter of filters) await pub(filter, "x")
+    await running.waitForEnd()
+    expect(running.stdout).toBe(filters.map((filter, index) => `${filter} ${index % 2}\n`).join(""))
   })
 
   it("-U ends a subscription of the session", async () => {

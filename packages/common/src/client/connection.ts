@@ -78,23 +78,19 @@ export class Connection {
     this.#client.publish(topic, payload, { qos: options.qos, retain: options.retain, ...properties }, done)
   }
 
-  /** Sends one SUBSCRIBE; resolves with the code for each filter: the granted QoS or a reason code from 0x80 on. Throws when the connection is lost meanwhile. */
-  subscribe(subscriptions: readonly Subscription[], properties?: Properties): Promise<number[]> {
-    const map = Object.fromEntries(
-      subscriptions.map((one) => [one.filter, { qos: one.qos, nl: one.noLocal, rap: one.retainAsPublished, rh: one.retainHandling }]),
-    )
-    const order = Object.keys(map)
-    return new Promise((resolve, reject) => {
-      this.#client.subscribe(
-        map,
-        { qos: 0, ...(properties === undefined ? {} : { properties: mutable(properties) }) },
-        (error, _granted, packet) => {
-          const codes = packet?.granted.map(Number)
-          if (codes === undefined) reject(error ?? new Error("the subscription was not answered"))
-          else resolve(subscriptions.map(({ filter }) => codes[order.indexOf(filter)] ?? 0x80))
-        },
-      )
-    })
+  /**
+   * Subscribes, with one SUBSCRIBE for each QoS among the filters; resolves with the code for each filter: the granted QoS, or a reason
+   * code from 0x80 on. All other options are those of the first filter. Throws when the connection is lost meanwhile.
+   */
+  async subscribe(subscriptions: readonly Subscription[], properties?: Properties): Promise<number[]> {
+    const codes = new Map<string, number>()
+    for (const qos of [0, 1, 2] as const) {
+      const same = subscriptions.filter((one) => one.qos === qos)
+      if (same.length === 0) continue
+      const granted = await this.#subscribeOnce(same, properties)
+      for (const [index, { filter }] of same.entries()) codes.set(filter, granted[index] ?? 0x80)
+    }
+    return subscriptions.map(({ filter }) => codes.get(filter) ?? 0x80)
   }
 
   /** Sends one UNSUBSCRIBE and resolves when it is acknowledged. */
@@ -151,6 +147,20 @@ export class Connection {
     this.#stop()
     await new Promise<void>((resolve) => {
       this.#client.end(true, {}, () => resolve())
+    })
+  }
+
+  /** An array, not an object by filter: there `resubscribe` and `__proto__` would be no filters, and numbers would come first. */
+  #subscribeOnce(subscriptions: readonly Subscription[], properties: Properties | undefined): Promise<number[]> {
+    const [first] = subscriptions
+    const filters = subscriptions.map(({ filter }) => filter)
+    const shared = { nl: first?.noLocal ?? false, rap: first?.retainAsPublished ?? false, rh: first?.retainHandling ?? 0 }
+    const options = { qos: first?.qos ?? 0, ...shared, ...(properties === undefined ? {} : { properties: mutable(properties) }) }
+    return new Promise((resolve, reject) => {
+      this.#client.subscribe(filters, options, (error, _granted, packet) => {
+        if (packet === undefined) reject(error ?? new Error("the subscription was not answered"))
+        else resolve(packet.granted.map(Number))
+      })
     })
   }
 
