@@ -48,8 +48,9 @@ export class PublishReader {
     const behind = topicEnd + (qos ? 2 : 0)
     if (behind > end) throw malformed("the Topic Name of a PUBLISH reaches past its end")
     if (qos && !buf[topicEnd] && !buf[topicEnd + 1]) throw malformed("PUBLISH with Packet Identifier 0 [MQTT-2.2.1-2]")
-    const expires = v5 && buf[behind] !== 0 ? this.checkProperties(behind, end, topicEnd > topicAt) : false
     if (v5 && behind >= end) throw malformed("PUBLISH without a property length")
+    const expires = v5 && buf[behind] !== 0 ? this.checkProperties(behind, end) : false
+    if (v5 && topicEnd === topicAt) throw protocolError("an empty Topic Name needs a Topic Alias")
     if (!run.n || header !== this.header || run.n === LONGEST || !this.sameTopic(topicAt, topicEnd)) this.turn(start, topicAt, topicEnd)
     this.header = header
     this.topicAt = topicAt
@@ -86,14 +87,13 @@ export class PublishReader {
   }
 
   /** True when the message expires. */
-  private checkProperties(at: number, end: number, named: boolean): boolean {
+  private checkProperties(at: number, end: number): boolean {
     const { buf } = this.run
     const read = readVarint(buf, at, end)
     const from = at + (read & 7)
     if (read < 0 || from + (read >>> 3) > end) throw malformed("the property length of a PUBLISH does not add up")
     const facts = checkProperties(buf, from, from + (read >>> 3), "PUBLISH")
     if (facts.topicAlias !== undefined) throw new PacketError(Reason.TOPIC_ALIAS_INVALID, "Topic Alias Maximum is 0")
-    if (!named) throw protocolError("an empty Topic Name needs a Topic Alias")
     return facts.messageExpirySeconds !== undefined
   }
 }

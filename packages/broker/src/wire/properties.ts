@@ -34,6 +34,9 @@ const TABLE = new Map<number, readonly [Kind, string]>([
   [39, ["four", "CONNECT"]],
 ])
 
+const AUTHENTICATION_METHOD = 1n << 21n
+const AUTHENTICATION_DATA = 1n << 22n
+
 /** What checkProperties found in a PUBLISH; one object per packet with properties is not worth a second walk. */
 export interface PropertyFacts {
   /** seconds, undefined when absent (section 3.3.2.3.3) */
@@ -64,6 +67,8 @@ export function checkProperties(buf: Buffer, from: number, end: number, owner: P
     if (id === Property.TOPIC_ALIAS) facts.topicAlias = buf.readUInt16BE(at)
     at = next
   }
+  if (owner === "CONNECT" && seen & AUTHENTICATION_DATA && !(seen & AUTHENTICATION_METHOD))
+    throw protocolError("Authentication Data without an Authentication Method")
   return facts
 }
 
