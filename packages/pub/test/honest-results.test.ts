@@ -40,6 +40,18 @@ describe("when nobody listens", () => {
     )
   })
 
+  it("points to the broker on MQTT's registered port when there is one", async () => {
+    const registered = createServer()
+    onCleanUp(() => void registered.close())
+    // Somebody else who listens there does as well.
+    await new Promise<void>((resolve) => {
+      registered.once("error", () => resolve())
+      registered.listen(1883, "127.0.0.1", resolve)
+    })
+    const result = await runCli("mqtt-pub", ["t", "x", "-p", String(await freePort())])
+    expect(result).toMatchObject({ code: 3, stderr: expect.stringContaining("or use the one that answers on port 1883: -p 1883") })
+  })
+
   it("an unknown host is exit 3 and says so", async () => {
     const result = await runCli("mqtt-pub", ["t", "x", "-h", "no-such-host.invalid"])
     expect(result).toMatchObject({ code: 3, stderr: expect.stringContaining("there is no host of that name") })
