@@ -1,5 +1,7 @@
+import { join } from "node:path"
 import { type Database, open, type RootDatabase } from "lmdb"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
+import { DiskGuard } from "./disk-guard.js"
 import { makeFolder } from "./folder.js"
 import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { storeError } from "./errors.js"
@@ -28,15 +30,17 @@ export class FileStore implements Store {
   private readonly retained: Table
   private readonly wills: Table
   private readonly meta: Table
+  private readonly disk: DiskGuard
 
   /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
   constructor(readonly folder: string) {
     this.url = `file:${folder}`
+    const file = join(folder, "mqtt-broker.mdb")
     const binary = { encoding: "binary", keyEncoding: "binary" } as const
     try {
       makeFolder(folder)
       // without overlappingSync the promise of a write resolves after fdatasync, not before
-      this.root = open({ path: `${folder}/mqtt-broker.mdb`, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
+      this.root = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
       this.logs = this.root.openDB("logs", binary)
       this.sessions = this.root.openDB("sessions", binary)
       this.subscriptions = this.root.openDB("subscriptions", binary)
@@ -45,6 +49,7 @@ export class FileStore implements Store {
       this.retained = this.root.openDB("retained", binary)
       this.wills = this.root.openDB("wills", binary)
       this.meta = this.root.openDB("meta", binary)
+      this.disk = new DiskGuard(file)
     } catch (error) {
       throw storeError(folder, error)
     }
@@ -102,6 +107,16 @@ export class FileStore implements Store {
   }
 
   async commit(commit: Commit): Promise<void> {
+    if (this.disk.due) await this.disk.check()
+    try {
+      await this.write(commit)
+    } catch (error) {
+      this.disk.failed()
+      throw error
+    }
+  }
+
+  private async write(commit: Commit): Promise<void> {
     const written = new Set<Promise<boolean>>() // the writes of one transaction share a promise, which resolves after its fdatasync
     for (const { log, first, value } of commit.appends) written.add(this.logs.put(logKey(log, first), value))
     for (const { log, first } of commit.removes) written.add(this.logs.remove(logKey(log, first)))

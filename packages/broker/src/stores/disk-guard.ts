@@ -1,0 +1,56 @@
+import { statfsSync, statSync } from "node:fs"
+import { open, unlink } from "node:fs/promises"
+import { dirname, join } from "node:path"
+
+/** Free space below which commits are refused before the database sees them: its own failed writes are not harmless. */
+const MARGIN_BYTES = 16 << 20
+/** How long a look at the disk counts, in ms. */
+const FRESH_MS = 50
+
+/**
+ * Looks whether a database file can still be written: it is where it was, and there is space. A commit that cannot
+ * succeed is refused here; after one that failed, the database is not asked again until a write of our own went through.
+ */
+export class DiskGuard {
+  private readonly inode: number
+  private lookedAt = 0
+  private suspect = false
+
+  constructor(private readonly file: string) {
+    this.inode = statSync(file).ino
+  }
+
+  /** Whether `check` must be awaited before the next commit. */
+  get due(): boolean {
+    return this.suspect || performance.now() - this.lookedAt > FRESH_MS
+  }
+
+  /** Throws when a commit would fail. */
+  async check(): Promise<void> {
+    const ino = statSync(this.file, { throwIfNoEntry: false })?.ino
+    if (ino !== this.inode) throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
+    const { bavail, bsize } = statfsSync(this.file)
+    if (bavail * bsize < MARGIN_BYTES)
+      throw new Error(`less than ${MARGIN_BYTES >> 20} MB are free where ${JSON.stringify(this.file)} is; free some space`)
+    if (this.suspect) await this.probe()
+    this.suspect = false
+    this.lookedAt = performance.now()
+  }
+
+  /** A commit failed. */
+  failed(): void {
+    this.suspect = true
+  }
+
+  private async probe(): Promise<void> {
+    const path = join(dirname(this.file), "probe")
+    const file = await open(path, "w", 0o600)
+    try {
+      await file.write(Buffer.alloc(4096))
+      await file.datasync()
+    } finally {
+      await file.close()
+      await unlink(path)
+    }
+  }
+}
