@@ -37,21 +37,23 @@ const NAMES = [
   "💥".repeat(100),
 ]
 
+/** A session that lasts, with its name as client identifier, user name and password, and Session Present. */
+async function connectAs(name: string, clean: boolean): Promise<[Peer, present: number]> {
+  const peer = new Peer(broker.port, 5)
+  peer.send(fullConnect(5, { ...lasting(name), clientId: name, clean, userName: name, password: name }))
+  const { reason, present } = readConnack(await peer.next())
+  expect(reason).toBe(0)
+  return [peer, present]
+}
+
 describe.each(NAMES)("%j is an ordinary string", (name) => {
   test("as a client identifier and user name: session, takeover, Session Present", async () => {
-    const connectAs = async (clean: boolean): Promise<[Peer, present: number]> => {
-      const peer = new Peer(broker.port, 5)
-      peer.send(fullConnect(5, { ...lasting(name), clientId: name, clean, userName: name, password: name }))
-      const { reason, present } = readConnack(await peer.next())
-      expect(reason).toBe(0)
-      return [peer, present]
-    }
-    const [first, before] = await connectAs(true)
+    const [first, before] = await connectAs(name, true)
     await first.subscribe(["odd", 1])
-    const [second, after] = await connectAs(false)
+    const [second, after] = await connectAs(name, false)
     expect([before, after]).toEqual([0, 1])
     expect((await first.ended()).map((one) => one[2])).toEqual([0x8e])
-    const [third, fresh] = await connectAs(true)
+    const [third, fresh] = await connectAs(name, true)
     expect(fresh).toBe(0)
     third.cut()
     second.cut()

@@ -1,0 +1,129 @@
+import { startBroker, type TestBroker, waitFor } from "@mqtt-trio/common/testing"
+import { describe, expect, test } from "vitest"
+import { lasting } from "./support/messages.js"
+import { Peer } from "./support/peer.js"
+import { anonymousMemory } from "./support/processes.js"
+import { PINGREQ, puback, publish } from "./support/wire.js"
+
+const SIZE = 10_000
+const COUNT = 10_000
+const MB = 1 << 20
+const AHEAD = 100
+const LONGEST_PAUSE_MS = 100
+
+/** A subscriber that reads: counts what comes, acknowledges it, remembers the longest time without a message. */
+class Healthy {
+  received = 0
+  longestPause = 0
+  inOrder = true
+  private last = 0
+
+  constructor(private readonly peer: Peer) {}
+
+  async read(count: number): Promise<void> {
+    this.last = performance.now()
+    while (this.received < count) {
+      const message = await this.peer.nextPublish()
+      const now = performance.now()
+      this.longestPause = Math.max(this.longestPause, now - this.last)
+      this.last = now
+      this.inOrder &&= Number(message.payload.toString("latin1", 0, 8)) === this.received
+      this.received++
+      if (message.qos === 1) this.peer.send(puback(message.packetId))
+    }
+  }
+}
+
+const numbered = (n: number): Buffer => Buffer.alloc(SIZE, `${n}`.padStart(8, "0").padEnd(16, "."), "latin1")
+
+/** Publishes 100 MB, never more than a megabyte ahead of the healthy subscriber. */
+async function flood(publisher: Peer, healthy: Healthy, qos: 0 | 1): Promise<void> {
+  for (let n = 0; n < COUNT; n++) {
+    publisher.send(publish(4, { topic: "t", qos, packetId: (n % 60_000) + 1, payload: numbered(n) }))
+    if (n % AHEAD < AHEAD - 1) continue
+    publisher.send(PINGREQ)
+    while ((await publisher.next())[0] !== 0xd0); // PUBACKs come in between
+    await waitFor(() => healthy.received > n - AHEAD, { what: "the healthy subscriber", timeoutMs: 20_000 })
+  }
+}
+
+interface Round {
+  healthy: Healthy
+  growth: number
+}
+
+/** 100 MB to a healthy subscriber, with whoever is connected beside it. */
+async function round(broker: TestBroker, qos: 0 | 1): Promise<Round> {
+  const reader = await Peer.connected(broker.port, 4)
+  await reader.subscribe(["t", qos])
+  const publisher = await Peer.connected(broker.port, 4)
+  const healthy = new Healthy(reader)
+  const before = memory(broker)
+  const reading = healthy.read(COUNT)
+  let highest = before
+  const sampler = setInterval(() => (highest = Math.max(highest, memory(broker))), 50)
+  await Promise.all([reading, flood(publisher, healthy, qos)])
+  clearInterval(sampler)
+  reader.cut()
+  publisher.cut()
+  return { healthy, growth: highest - before }
+}
+
+function memory(broker: TestBroker): number {
+  return process.platform === "linux" ? anonymousMemory(broker.pid) : 0
+}
+
+async function frozen(broker: TestBroker, qos: 0 | 1, clientId?: string): Promise<Peer> {
+  const peer = await Peer.connected(broker.port, 5, clientId === undefined ? {} : lasting(clientId))
+  await peer.subscribe(["t", qos])
+  peer.socket.pause()
+  return peer
+}
+
+/** The machine's own pauses count for the limit: a round without a subscriber that is frozen shows them. */
+function expectCalm({ healthy, growth }: Round, control: Round, name: string): void {
+  process.stderr.write(
+    `${name}: longest pause ${healthy.longestPause.toFixed(0)} ms (without: ${control.healthy.longestPause.toFixed(0)} ms), memory +${(growth / MB).toFixed(0)} MB\n`,
+  )
+  expect(healthy.inOrder).toBe(true)
+  expect(healthy.longestPause).toBeLessThan(Math.max(LONGEST_PAUSE_MS, 2 * control.healthy.longestPause))
+  expect(growth).toBeLessThan(150 * MB)
+}
+
+describe("a frozen subscriber beside a healthy one, 100 MB", () => {
+  test("QoS 0: the frozen one's messages are dropped beyond a bound", { timeout: 120_000 }, async () => {
+    const broker = await startBroker({ store: "memory:" })
+    const control = await round(broker, 0)
+    const cold = await frozen(broker, 0)
+    expectCalm(await round(broker, 0), control, "QoS 0")
+    cold.socket.resume()
+    const came = await cold.settled()
+    expect(came.length).toBeGreaterThan(0)
+    expect(came.length).toBeLessThan(COUNT / 2)
+  })
+
+  test("QoS 1, a session that lasts: its messages stay in the store, all of them, in order", { timeout: 120_000 }, async () => {
+    const broker = await startBroker()
+    const absent = await frozen(broker, 1, "absent")
+    absent.cut()
+    // the store has the same work in both rounds
+    const control = await round(broker, 1)
+    await Peer.connected(broker.port, 4, { clientId: "absent" })
+    const cold = await frozen(broker, 1, "cold")
+    expectCalm(await round(broker, 1), control, "QoS 1, lasting")
+    cold.cut()
+    const thawed = new Healthy(await Peer.connected(broker.port, 5, lasting("cold")))
+    await thawed.read(COUNT)
+    expect(thawed.inOrder).toBe(true)
+  })
+
+  test("QoS 1, a clean session: closed with 0x97 when 64 MB wait; nobody else notices", { timeout: 120_000 }, async () => {
+    const broker = await startBroker({ store: "memory:" })
+    const control = await round(broker, 1)
+    const cold = await frozen(broker, 1)
+    expectCalm(await round(broker, 1), control, "QoS 1, clean")
+    cold.socket.resume()
+    await cold.ended()
+    expect(broker.stderr).toMatch(/quota exceeded/)
+  })
+})
