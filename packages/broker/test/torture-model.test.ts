@@ -6,7 +6,7 @@ import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving
 import { runSteps } from "./support/model/run.js"
 import { steps } from "./support/model/step.js"
 
-const RUNS = Number(process.env["MODEL_RUNS"] ?? 60)
+const RUNS = Number(process.env["MODEL_RUNS"] ?? 25)
 const LIMIT_MS = 60_000 + RUNS * 3000
 
 /**

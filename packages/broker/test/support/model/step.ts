@@ -22,7 +22,7 @@ const TOPICS = ["a", "b", "a/x"]
 const client = fc.nat(CLIENTS - 1)
 const death = fc.option(fc.record({ when: fc.constantFrom("before" as const, "after" as const), commit: fc.integer({ min: 1, max: 2 }) }), {
   nil: undefined,
-  freq: 12,
+  freq: 9,
 })
 const filter = fc.constantFrom(...FILTERS)
 
@@ -46,12 +46,22 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       death,
     }),
   },
-  { weight: 5, arbitrary: fc.record({ kind: fc.constantFrom("disconnect" as const, "cut", "hold", "release"), client }) },
+  { weight: 7, arbitrary: fc.record({ kind: fc.constantFrom("disconnect" as const, "cut", "cut", "hold", "hold", "release"), client }) },
   { weight: 1, arbitrary: fc.constant({ kind: "kill" as const }) },
 )
 
-/** Between a connected start and a drained end. */
-export const steps = fc.array(step, { minLength: 1, maxLength: 40 })
+/** All clients connect and subscribe to something; then anything may happen. */
+const beginning: fc.Arbitrary<Step[]> = fc
+  .array(fc.record({ filter, qos: fc.constantFrom(1 as const, 2 as const) }), { minLength: CLIENTS, maxLength: CLIENTS })
+  .map((subscriptions) =>
+    subscriptions.flatMap(({ filter: wanted, qos }, index): Step[] => [
+      { kind: "connect", client: index, clean: false, death: undefined },
+      { kind: "subscribe", client: index, filter: wanted, qos, death: undefined },
+    ]),
+  )
+
+/** A beginning and up to 50 steps. */
+export const steps = fc.tuple(beginning, fc.array(step, { maxLength: 50, size: "max" })).map(([first, then]): Step[] => [...first, ...then])
 
 /** One line for a person. */
 export function describeStep(item: Step): string {
