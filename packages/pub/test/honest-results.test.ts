@@ -134,6 +134,24 @@ describe("a connection that is lost", () => {
     expect(limited.code).toBe(6)
   })
 
+  it("what is sent again has DUP set and the same packet identifier, what is sent first has not", async () => {
+    const seen: Buffer[] = []
+    const port = await badServer((socket) => {
+      socket.on("data", (data) => {
+        if (data[0] === 0x10) socket.write(Buffer.from([0x20, 3, 0, 0, 0]))
+        if ((data[0] ?? 0) >> 4 !== 3) return
+        seen.push(data)
+        if (seen.length === 1) socket.destroy()
+        else socket.write(Buffer.from([0x40, 2, ...data.subarray(5, 7)]))
+      })
+    })
+    const result = await runCli("mqtt-pub", ["t", "x", "-p", String(port), "--reconnect-period", "50ms"])
+    expect(result.code).toBe(0)
+    const [first, again] = seen
+    expect([first?.[0], again?.[0]]).toEqual([0x32, 0x3a])
+    expect(again?.subarray(1)).toEqual(first?.subarray(1))
+  })
+
   it("two clients with one id: the one that is pushed out ends with exit 6 and says why", async () => {
     const broker = await startBroker()
     const args = ["-L", broker.url, "t", "x", "--client", "same", "--interval", "50"]
