@@ -11,6 +11,7 @@ import {
   runProcess,
   spawnCli,
   startBroker,
+  startCuttingProxy,
   startMosquitto,
   temporaryFolder,
   type RunResult,
@@ -89,13 +90,16 @@ describe("what was not written out is not acknowledged and comes again", () => {
 })
 
 describe("a slow reader", () => {
-  it("is waited for: the connection is kept alive, nothing is lost, and memory has a bound", async () => {
-    const count = 40_000
-    const session = await waiting(lines(count, 500))
-    const reader = `| (sleep 3; ps -o rss= -p $(pgrep -f '^[^ ]*node .*${session[4]}' | head -1) >&2; cat)`
+  // Small messages stop at the broker's window of unacknowledged ones, large ones at our own bound, where nothing is read any more.
+  it.each([
+    [40_000, 500],
+    [2000, 10_000],
+  ])("is waited for: %d messages of %d bytes; the connection is kept alive, memory has a bound", async (count, width) => {
+    const session = await waiting(lines(count, width))
+    const reader = `| (sleep 4; ps -o rss= -p $(pgrep -f '^[^ ]*node .*${session[4]}' | head -1) >&2; cat)`
     const words = [process.execPath, cliPath("mqtt-sub"), ...session.filter((word) => word !== "--quiet"), "-C", String(count), "-k", "1"]
     const result = await runProcess("bash", ["-c", `${words.join(" ")} ${reader}`])
-    expect(result.stdout === lines(count, 500)).toBe(true)
+    expect(result.stdout === lines(count, width)).toBe(true)
     expect(result.stderr).not.toContain("connection lost")
     const megabytes = Number(/^\s*(\d+)$/m.exec(result.stderr)?.[1]) / 1024
     expect(megabytes).toBeGreaterThan(20)
@@ -123,7 +127,7 @@ describe("QoS 2", () => {
       "autosave_on_changes true",
     ])
     for (const version of ["5", "3.1.1"]) {
-      const proxy = await cuttingProxy(mosquitto.port)
+      const proxy = await startCuttingProxy(mosquitto.port)
       const topic = randomId("topic")
       const session = [
         topic,
@@ -184,32 +188,3 @@ describe.skipIf(!hasMosquitto())("what the broker refuses or lowers (mosquitto)"
     expect(some.stderr).toContain('warning: the broker granted QoS 0 for "cd" instead of 1')
   })
 })
-
-/** A TCP proxy that can cut its connections. */
-async function cuttingProxy(target: number): Promise<{ port: number; cut: () => void }> {
-  const { connect } = await import("node:net")
-  const open = new Set<{ destroy(): unknown }>()
-  const server = createServer((client) => {
-    const upstream = connect(target, "127.0.0.1")
-    for (const socket of [client, upstream]) {
-      open.add(socket)
-      socket.on("error", () => undefined)
-      socket.on("close", () => {
-        client.destroy()
-        upstream.destroy()
-      })
-    }
-    client.pipe(upstream)
-    upstream.pipe(client)
-  })
-  onCleanUp(() => {
-    for (const socket of open) socket.destroy()
-    server.close()
-  })
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve)
-  })
-  const address = server.address()
-  const port = typeof address === "object" && address !== null ? address.port : 0
-  return { port, cut: () => open.forEach((socket) => void socket.destroy()) }
-}

@@ -1,0 +1,40 @@
+import { connect, createServer, type Socket } from "node:net"
+import { onCleanUp } from "./clean-up.js"
+
+/** A TCP proxy whose connections can be cut, as a network does it: without a word to either side. */
+export interface CuttingProxy {
+  readonly port: number
+  /** Cuts every connection that is open now; new ones are accepted. */
+  cut(): void
+}
+
+/** Starts a proxy on a free port of 127.0.0.1 in front of another port there. */
+export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
+  const open = new Set<Socket>()
+  const server = createServer((client) => {
+    const upstream = connect(target, "127.0.0.1")
+    for (const socket of [client, upstream]) {
+      open.add(socket)
+      socket.on("error", () => undefined)
+      socket.on("close", () => {
+        open.delete(socket)
+        client.destroy()
+        upstream.destroy()
+      })
+    }
+    client.pipe(upstream)
+    upstream.pipe(client)
+  })
+  const cut = (): void => {
+    for (const socket of open) socket.destroy()
+  }
+  onCleanUp(() => {
+    cut()
+    server.close()
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve)
+  })
+  const address = server.address()
+  return { port: typeof address === "object" && address !== null ? address.port : 0, cut }
+}
