@@ -1,7 +1,7 @@
 import type { Socket } from "node:net"
 import { Hold, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained-stream.js"
-import type { Session } from "../delivery/session.js"
+import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import { ackFailed, readAck } from "../wire/acknowledgements.js"
 import { checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
@@ -67,7 +67,7 @@ export class Connection implements Outlet, Timed {
     context.open.add(this)
     context.clock.add(this)
     socket.on("data", (chunk: Buffer) => this.read(chunk))
-    socket.on("drain", () => this.session?.pump())
+    socket.on("drain", () => this.drained())
     socket.on("error", () => {}) // 'close' follows
     socket.on("close", () => this.gone())
   }
@@ -108,6 +108,11 @@ export class Connection implements Outlet, Timed {
     this.socket.resume()
   }
 
+  private drained(): void {
+    this.release(Hold.UNSENT)
+    this.session?.pump()
+  }
+
   private read(chunk: Buffer): void {
     if (this.closed) return
     this.since = this.context.clock.now
@@ -146,6 +151,7 @@ export class Connection implements Outlet, Timed {
       return
     }
     this.session?.pump()
+    if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
     this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
   }
 
@@ -316,7 +322,7 @@ export class Connection implements Outlet, Timed {
 
   /** The broker stops: what arrives from now on is not accepted, what was is still acknowledged. */
   stopReading(): void {
-    this.hold(STOPPED)
+    this.hold(Hold.STOPPED)
   }
 
   destroy(): void {
@@ -346,7 +352,7 @@ const OLD_RETURN_CODES = new Map<ReasonCode, number>([
   [Reason.NOT_AUTHORIZED, 5],
 ])
 
-/** a hold that is never released */
-const STOPPED = 8
+/** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
+const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
 
 const EMPTY = Buffer.alloc(0)

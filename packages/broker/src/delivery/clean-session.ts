@@ -7,7 +7,7 @@ import { Session, UNSENT } from "./session.js"
 const MOST_QUEUED = 64 << 20
 /** From here on its publishers wait for it, for at most HOLD_MS at a time. */
 const SLOW = 1 << 20
-const HOLD_MS = 100
+const HOLD_MS = 50
 const CHUNK = 65_536
 
 /** A Session that ends with its network connection: all of it is in memory. */
@@ -85,7 +85,7 @@ export class CleanSession extends Session {
   }
 
   /**
-   * A publisher that is faster than a reading receiver waits until half of it is read, or 100 ms: a frozen receiver,
+   * A publisher that is faster than a reading receiver waits until half of it is read, or 50 ms: a frozen receiver,
    * or two that wait for each other, stop nobody for good.
    */
   private slow(publisher: Outlet): void {

@@ -8,6 +8,10 @@ export const Hold = {
   STORE: 2,
   /** a receiver is slower than this publisher */
   RECEIVER: 4,
+  /** the client does not read what it is sent */
+  UNSENT: 8,
+  /** the broker stops; never released */
+  STOPPED: 16,
 } as const
 
 /** What a Session needs of the network connection it is attached to; the connection implements it. */
