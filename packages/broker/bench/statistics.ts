@@ -11,9 +11,3 @@ export function median(samples: readonly number[]): number {
   const upper = sorted[Math.floor(middle)] ?? Number.NaN
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
-
-/** Largest distance from the median, as a share of it: 0.1 means that every sample lies within 10 %. */
-export function spread(samples: readonly number[]): number {
-  const middle = median(samples)
-  return Math.max(...samples.map((sample) => Math.abs(sample - middle))) / middle
-}
