@@ -42,6 +42,11 @@ export abstract class PersistentClient {
     this.connection?.cut()
   }
 
+  /** Reads nothing more until `takeOver`: what the broker sends from here on is lost, as in a network that fails with it. */
+  deafen(): void {
+    this.connection?.abandon()
+  }
+
   /** Connects again while the old connection is still open. */
   async takeOver(): Promise<void> {
     const old = this.connection

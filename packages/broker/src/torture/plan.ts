@@ -18,6 +18,8 @@ export interface Round {
   /** Acknowledgements until its end, and how long it waits after the last of them. */
   acknowledgements: number
   waitMs: number
+  /** Every second publisher is deaf during that wait: acknowledgements are lost with the broker. */
+  deaf: boolean
   /** Ends with a signal; otherwise the broker lives on. */
   signal: boolean
   /** In the order in which they are due. */
@@ -43,10 +45,11 @@ export function planRounds(options: PlanOptions): Round[] {
 function planRound(random: Random, options: PlanOptions): Round {
   const acknowledgements = random.scaled(FEWEST_ACKNOWLEDGEMENTS, options.mostAcknowledgements)
   const waitMs = random.chance(0.5) ? 0 : random.next() * LONGEST_WAIT_MS
+  const deaf = random.chance(0.5)
   const signal = random.chance(SIGNALLED)
   const count = options.subscribers > 0 ? random.integer(1, MOVES_PER_ROUND) : 0
   const moves = Array.from({ length: count }, () => planMove(random, options, acknowledgements))
-  return { acknowledgements, waitMs, signal, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }
+  return { acknowledgements, waitMs, deaf, signal, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }
 }
 
 function planMove(random: Random, options: PlanOptions, acknowledgements: number): Move {

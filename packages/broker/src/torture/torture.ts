@@ -7,7 +7,7 @@ import { inGroups, liveCast, sparseCast, subscribeAll, type Cast, type CastOptio
 import { Checker, type Verdict } from "./checker.js"
 import { planRounds, type Move, type Round } from "./plan.js"
 import { progressUntil } from "./progress.js"
-import type { Budget } from "./publisher.js"
+import type { Budget, Publisher } from "./publisher.js"
 import type { StoredQos } from "./stream.js"
 import type { Target, TortureSignal } from "./target.js"
 
@@ -145,6 +145,7 @@ class Run {
       if (this.stalled) return
       await this.round(cast, round)
       if (round.signal) await this.signal()
+      if (round.deaf) this.moves.push(...deafened(cast).map((publisher) => publisher.takeOver()))
       this.note(`${name}: round ${index + 1} of ${plan.length}, ${acknowledged(cast)} acknowledged, ${this.checker.outstanding} to deliver`)
     }
   }
@@ -160,6 +161,7 @@ class Run {
     }
     const reached = (): boolean => acknowledged(cast) - from >= round.acknowledgements
     await this.progress(reached, () => acknowledged(cast), ACKNOWLEDGEMENT_STALL_MS, step)
+    if (round.deaf) for (const publisher of deafened(cast)) publisher.deafen()
     await delay(round.waitMs)
   }
 
@@ -233,6 +235,10 @@ class Run {
 
 function acknowledged(cast: Cast): number {
   return cast.publishers.reduce((sum, publisher) => sum + publisher.acknowledged, 0)
+}
+
+function deafened(cast: Cast): Publisher[] {
+  return cast.publishers.filter((_, index) => index % 2 === 1)
 }
 
 async function makeMove(cast: Cast, move: Move | undefined): Promise<void> {
