@@ -142,3 +142,33 @@ test.runIf(hasCompiler())("EIO: nothing is acknowledged, the rest goes on, and n
 test.runIf(mayMount())("a full disk: nothing is acknowledged, the rest goes on, and nothing is lost when there is space", () =>
   survives(fullDisk()),
 )
+
+test("the folder is removed: nothing is acknowledged from then on, and the rest goes on", async () => {
+  const folder = temporaryFolder()
+  const broker = await startBroker({ dir: folder })
+  const session = await RawClient.open(broker.port, "session")
+  await session.subscribe("stored")
+  const publisher = await RawClient.open(broker.port, "publisher", true)
+  const live = await RawClient.open(broker.port, "live", true)
+  await live.subscribe("live")
+  publisher.send(publish("stored", 1))
+  await waitFor(() => publisher.pubacks.length === 1 && session.messages.length === 1, { what: "traffic before" })
+
+  rmSync(join(folder, "store"), { recursive: true })
+  // The broker looks at its file every 50 ms at most: what is published before it looks may still be acknowledged.
+  let last = 1
+  const noticed = (): boolean => {
+    if (failures(broker.stderr) === 0) publisher.send(publish("stored", ++last))
+    return failures(broker.stderr) === 1
+  }
+  await waitFor(noticed, { what: "the log line" })
+  const acknowledged = publisher.pubacks.length
+  for (const n of numbers(last + 1, last + 50)) publisher.send(publish("stored", n))
+  for (const n of numbers(1, 100)) live.send(publish("live", n))
+  await waitFor(() => live.pubacks.length === 100 && live.messages.length === 100, { what: "live traffic" })
+  expect(acknowledged).toBeLessThan(last)
+  expect(publisher.pubacks).toHaveLength(acknowledged)
+  expect(session.messages).toHaveLength(acknowledged)
+  expect([publisher.closed, session.closed]).toEqual([false, false])
+  expect(failures(broker.stderr)).toBe(1)
+})
