@@ -7,6 +7,8 @@ import { Clock } from "../connection/keep-alive.js"
 import { Takeovers } from "../connection/takeovers.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
+import type { CommitEvents } from "../delivery/group-commit.js"
+import { messageOf } from "@mqtt-trio/common"
 import type { RetainedLimits } from "../delivery/retained.js"
 import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
@@ -53,33 +55,20 @@ export class Broker {
     },
   ) {}
 
-  /** Resolves when clients can connect. Throws a BrokerError. `open`: another way to open the store. */
+  /** Resolves when clients can connect. Throws a BrokerError, and then nothing is left behind. `open`: another way to open the store. */
   static async start(options: BrokerOptions, log: Log, open = openStore): Promise<Broker> {
-    const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
+    const undo: (() => Promise<void> | void)[] = []
     try {
+      const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
+      undo.push(async () => admin?.close())
       const store = await open(options.store)
-      const delivery = await openDelivery(
-        store,
-        { retained: options.retained, topicLevels: options.limits.topicLevels },
-        {
-          failing: (error) =>
-            log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${String(error)}`),
-          recovered: () => log.info("the store takes commits again"),
-        },
-      )
+      undo.push(() => store.close())
+      const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
+      undo.push(() => delivery.wills.stop())
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
-      const connections = connectionLog(log)
-      const context: Context = {
-        delivery,
-        engine,
-        limits: options.limits,
-        clock: new Clock(),
-        reader: new PublishReader(delivery.router),
-        log: connections,
-        takeovers: new Takeovers((clientId) => connections.fight(clientId)),
-        clients: new Map(),
-        open: new Set(),
-      }
+      undo.push(() => engine.close())
+      const context = contextOf({ delivery, engine, limits: options.limits, log: connectionLog(log) })
+      undo.push(() => context.clock.stop())
       if (admin && !admin.owned)
         throw new BrokerError("store-in-use", "another broker took the store's folder at the same moment", {
           hint: "start one of them again",
@@ -90,14 +79,10 @@ export class Broker {
         else socket.destroy()
       })
       admin?.start((request) => answer(delivery, request))
-      const sweep = setInterval(() => {
-        delivery.sessions.expire(Date.now())
-        delivery.sessions.capQueues(options.queueBytes)
-        connections.dropped(takeDropping())
-      }, SWEEP_MS)
-      return new Broker({ admin, store, delivery, context, listener, sweep })
+      return new Broker({ admin, store, delivery, context, listener, sweep: sweeping(context, options.queueBytes) })
     } catch (error) {
-      await admin?.close()
+      // oxlint-disable-next-line no-await-in-loop -- in the reverse order
+      for (const step of undo.toReversed()) await step()
       throw error
     }
   }
@@ -136,6 +121,33 @@ export class Broker {
     await admin?.close()
     await Promise.race([store.close(), after(STOP_MS)])
   }
+}
+
+function storeEvents(log: Log): CommitEvents {
+  return {
+    failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${messageOf(error)}`),
+    recovered: () => log.info("the store takes commits again"),
+  }
+}
+
+function contextOf(parts: Pick<Context, "delivery" | "engine" | "limits" | "log">): Context {
+  return {
+    ...parts,
+    clock: new Clock(),
+    reader: new PublishReader(parts.delivery.router),
+    takeovers: new Takeovers((clientId) => parts.log.fight(clientId)),
+    clients: new Map(),
+    open: new Set(),
+  }
+}
+
+/** What is looked at each second: Sessions that expired, queues that are full, and what was given up. */
+function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeout {
+  return setInterval(() => {
+    delivery.sessions.expire(Date.now())
+    delivery.sessions.capQueues(queueBytes)
+    log.dropped(takeDropping())
+  }, SWEEP_MS)
 }
 
 const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }

@@ -15,31 +15,36 @@ export class DiskGuard {
   private readonly inode: number
   private lookedAt = 0
   private suspect = false
+  private probing: Promise<void> | null = null
 
   constructor(private readonly file: string) {
     this.inode = statSync(file).ino
   }
 
-  /** Whether `check` must be awaited before the next commit. */
-  get due(): boolean {
-    return this.suspect || performance.now() - this.lookedAt > FRESH_MS
-  }
-
   /** Throws when a commit would fail. */
-  async check(): Promise<void> {
+  check(): void {
+    if (performance.now() - this.lookedAt < FRESH_MS) return
     const ino = statSync(this.file, { throwIfNoEntry: false })?.ino
     if (ino !== this.inode) throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
     const { bavail, bsize } = statfsSync(this.file)
     if (bavail * bsize < MARGIN_BYTES)
       throw new Error(`less than ${MARGIN_BYTES >> 20} MB are free where ${JSON.stringify(this.file)} is; free some space`)
-    if (this.suspect) await this.probe()
-    this.suspect = false
     this.lookedAt = performance.now()
+  }
+
+  /** Set after a failed commit: resolves when a write of our own went through, rejects when it did not. */
+  get recovery(): Promise<void> | null {
+    if (!this.suspect) return null
+    this.probing ??= this.probe().finally(() => {
+      this.probing = null
+    })
+    return this.probing
   }
 
   /** A commit failed. */
   failed(): void {
     this.suspect = true
+    this.lookedAt = 0
   }
 
   private async probe(): Promise<void> {
@@ -52,5 +57,6 @@ export class DiskGuard {
       await file.close()
       await unlink(path)
     }
+    this.suspect = false
   }
 }

@@ -1,13 +1,18 @@
+import { closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
 import { type Database, open, type RootDatabase } from "lmdb"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { makeFolder } from "./folder.js"
 import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
+import { BrokerError } from "../errors.js"
 import { storeError } from "./errors.js"
 
 /** Format of what is stored; a newer one is refused, an older one would be converted here. */
 const FORMAT = 1
+/** the mark in the first page of an LMDB file */
+const MAGIC = 0xbeefc0de
+const MAGIC_AT = 24
 const FORMAT_KEY = Buffer.from("format")
 const NEXT_KEY = Buffer.from("next")
 /** stands for Infinity in a stored cursor */
@@ -39,6 +44,7 @@ export class FileStore implements Store {
     const binary = { encoding: "binary", keyEncoding: "binary" } as const
     try {
       makeFolder(folder)
+      checkMagic(file)
       // without overlappingSync the promise of a write resolves after fdatasync, not before
       this.root = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
       this.logs = this.root.openDB("logs", binary)
@@ -57,6 +63,14 @@ export class FileStore implements Store {
   }
 
   async load(): Promise<StoredState> {
+    try {
+      return await this.loadAll()
+    } catch (error) {
+      throw error instanceof BrokerError ? error : storeError(this.folder, await reasonOf(error))
+    }
+  }
+
+  private async loadAll(): Promise<StoredState> {
     const format = this.meta.get(FORMAT_KEY)?.readUInt32BE(0)
     if (format === undefined) {
       const value = Buffer.alloc(4)
@@ -107,7 +121,9 @@ export class FileStore implements Store {
   }
 
   async commit(commit: Commit): Promise<void> {
-    if (this.disk.due) await this.disk.check()
+    const { recovery } = this.disk
+    if (recovery) await recovery
+    this.disk.check()
     try {
       await this.write(commit)
     } catch (error) {
@@ -167,6 +183,16 @@ export class FileStore implements Store {
 
 function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
   return value ? table.put(key, value) : table.remove(key)
+}
+
+/** LMDB reads whatever it is given; a file that is none of its own ends the process. A new or empty file passes. */
+function checkMagic(file: string): void {
+  const head = Buffer.alloc(MAGIC_AT + 4)
+  if (!existsSync(file)) return
+  const descriptor = openSync(file, "r")
+  const bytes = readSync(descriptor, head)
+  closeSync(descriptor)
+  if (bytes > 0 && head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error(`${JSON.stringify(file)} is not a database of this program`)
 }
 
 /** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs"
+import { mkdirSync, readdirSync } from "node:fs"
 import { dirname } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 
@@ -19,7 +19,10 @@ function made(folder: string): boolean {
     return true
   } catch (error) {
     const code = systemCode(error)
-    if (code === "EEXIST") return true
+    if (code === "EEXIST") {
+      readdirSync(folder) // ENOTDIR when it is a file
+      return true
+    }
     if (code === "ENOENT") return false
     throw error
   }
