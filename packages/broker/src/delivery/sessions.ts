@@ -58,6 +58,7 @@ export class Sessions {
    */
   open({ clientId, cleanStart, expirySeconds }: SessionRequest): Opened {
     const { commits, tail } = this.parts
+    this.expire(Date.now(), clientId)
     const old = this.byId.get(clientId)
     const row: SessionRow = { clientId, expirySeconds, disconnectedAt: null }
     if (old instanceof PersistentSession && !cleanStart) {
@@ -100,9 +101,11 @@ export class Sessions {
     if (expiry !== null) this.expiring.add(session)
   }
 
-  /** Ends Sessions whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
-  expire(now: number): void {
-    for (const session of this.expiring) {
+  /** Ends Sessions, or the one of a client, whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
+  expire(now: number, clientId?: string): void {
+    const one = clientId === undefined ? null : this.byId.get(clientId)
+    const candidates = one === null ? this.expiring : one instanceof PersistentSession && this.expiring.has(one) ? [one] : []
+    for (const session of candidates) {
       const { disconnectedAt, expirySeconds } = session.row
       if (expirySeconds === null || disconnectedAt === null || now < disconnectedAt + expirySeconds * 1000) continue
       this.expired++
