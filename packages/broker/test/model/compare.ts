@@ -51,9 +51,8 @@ function released(actor: Actor, session: ModelSession, packetId: number): void {
 
 function published(actor: Actor, session: ModelSession, message: Publication, prefix: string): void {
   const n = Number(message.payload.toString())
-  // what waits for the store at QoS 2 may be passed by QoS 1: the order is promised for one QoS
-  const next = session.expected.find(({ entry }) => entry.sentQos === message.qos || (entry.survivor && entry.n === n))
-  if (next?.kind !== "publish" || !sameMessage(session, next, n)) {
+  const next = expectedAs(session, message.qos, n)
+  if (next?.kind !== "publish") {
     if (message.qos === 1 && message.dup && session.repeatable.delete(n)) return actor.puback(message.packetId)
     throw new Error(`not expected: ${describeIncoming({ kind: "publish", message })}`)
   }
@@ -68,15 +67,20 @@ function met(session: ModelSession, one: Expected): void {
   session.expected.splice(session.expected.indexOf(one), 1)
 }
 
-/** True when this is the expected message; of a group in any order, it becomes it. */
-function sameMessage(session: ModelSession, { entry }: Expected, n: number): boolean {
-  if (entry.n === n) return true
-  const other = session.queue.find((one) => one.n === n && one.group === entry.group && one.phase !== "done")
-  if (entry.group === 0 || !other) return false
-  const [mine, theirs] = [fields(entry), fields(other)]
-  Object.assign(entry, theirs)
+/**
+ * The expectation that message `n` meets. What waits for the store at QoS 2 may be passed by QoS 1: the order is promised
+ * for one QoS. A retained message of a group in any order takes the place of another of its group.
+ */
+function expectedAs(session: ModelSession, qos: number, n: number): Expected | undefined {
+  const next = session.expected.find(({ entry }) => entry.sentQos === qos || (entry.survivor && entry.n === n))
+  if (next?.entry.n === n) return next
+  const other = session.queue.find((one) => one.n === n && one.group > 0 && one.phase !== "done")
+  const place = session.expected.find(({ entry }) => other && entry.group === other.group)
+  if (!other || !place) return undefined
+  const [mine, theirs] = [fields(place.entry), fields(other)]
+  Object.assign(place.entry, theirs)
   Object.assign(other, mine)
-  return true
+  return place
 }
 
 function differs({ entry, again }: Expected, message: Publication, prefix: string): string | null {

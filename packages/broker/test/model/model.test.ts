@@ -13,7 +13,10 @@ const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "45") * 1000
 test(`${RUNS} random histories: the broker does what the model does`, { timeout: LIMIT_MS + 30_000 }, async () => {
   process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)
   const broker = await startBroker({ args: ["--log-level", "error"] })
+  let [histories, taken] = [0, 0]
   const history = async (list: Step[]): Promise<void> => {
+    histories++
+    taken += list.length
     const world = new World(broker)
     try {
       await world.run(list)
@@ -25,5 +28,6 @@ test(`${RUNS} random histories: the broker does what the model does`, { timeout:
     }
   }
   await assert(asyncProperty(steps, history), { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS })
+  process.stderr.write(`${histories} histories, ${taken} steps\n`)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })
