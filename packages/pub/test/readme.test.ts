@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { optionReference } from "@mqtt-trio/common"
+import { longFlag, optionReference, shortFlag } from "@mqtt-trio/common"
 import { hasReadme, readmeSection } from "@mqtt-trio/common/testing"
 import { pubOptions } from "../src/options.js"
 
@@ -14,4 +14,9 @@ it("the reference has a row for each option, and each option has a line of help"
     expect(reference).toContain(`| \`${flags}\``)
     expect(help.length).toBeGreaterThan(5)
   }
+})
+
+it("no two options share a flag or an alias", () => {
+  const flags = Object.values(pubOptions).flatMap((spec) => [longFlag(spec), shortFlag(spec) ?? [], spec.aliases ?? []].flat())
+  expect(flags).toEqual([...new Set(flags)])
 })
