@@ -7,7 +7,8 @@ import { publish, subscribe } from "./support/wire.js"
 
 const SUBSCRIBERS = 1000
 const SEEN_BY_EACH = 8
-const AT_ONCE = 25
+const AT_ONCE = 10
+const WINDOW = 100
 
 /** Publishes the numbers from 1 on with RETAIN, a window of them at a time, until it is told to stop. */
 class Counter {
@@ -19,7 +20,7 @@ class Counter {
     private readonly peer: Peer,
     private readonly topic: string,
   ) {
-    for (let slot = 0; slot < 10; slot++) this.next()
+    for (let slot = 0; slot < WINDOW; slot++) this.next()
     this.ended = this.run()
     this.ended.catch(() => {}) // stop() tells
   }
@@ -45,9 +46,9 @@ class Counter {
 /** Subscribes at whatever moment this is, and looks at the numbers that come. */
 async function arrive(port: number, n: number): Promise<{ retained: boolean; numbers: number[] }> {
   const version = n % 2 ? 4 : 5
-  const fields = n % 3 ? { clientId: randomId() } : lasting(randomId())
+  const fields = n % 4 < 2 ? { clientId: randomId() } : lasting(randomId())
   const peer = await Peer.connected(port, version, fields)
-  peer.send(subscribe(version, 1, [n % 5 ? "counter" : "+", n % 7 === 0 ? 0 : n % 7 < 4 ? 1 : 2]))
+  peer.send(subscribe(version, 1, [n % 5 ? "counter" : "+", n % 3]))
   const numbers: number[] = []
   let retained = false
   while (numbers.length < SEEN_BY_EACH) {
