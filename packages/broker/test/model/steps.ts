@@ -37,40 +37,29 @@ const FILTERS = ["a", "a/b", "b", "+", "a/+", "#", "a/#"]
 const client = constantFrom<ClientName>("A", "B", "C")
 const topic = constantFrom(...TOPICS)
 const filter = constantFrom(...FILTERS)
-const qos = constantFrom<QoS>(0, 1, 2)
+const qos = constantFrom<QoS>(0, 1, 1, 2, 2)
 const rarely = integer({ min: 0, max: 3 }).map((n) => n === 3)
 const will = option(record({ topic, qos, retain: rarely }), { freq: 2 })
 
+/** What one client does to its acknowledgements. */
+const which = constantFrom("all" as const, "first" as const, "last" as const)
+
 const step: Arbitrary<Step> = oneof(
+  { weight: 6, arbitrary: record({ do: constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }) },
+  { weight: 3, arbitrary: record({ do: constant("cut" as const), client }) },
+  { weight: 1, arbitrary: record({ do: constant("disconnect" as const), client }) },
+  { weight: 8, arbitrary: record({ do: constant("subscribe" as const), client, filter, qos }) },
+  { weight: 2, arbitrary: record({ do: constant("unsubscribe" as const), client, filter }) },
   {
-    weight: 3,
-    arbitrary: record({ do: constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }),
-  },
-  { weight: 2, arbitrary: record({ do: constantFrom("cut" as const, "disconnect" as const), client }) },
-  { weight: 5, arbitrary: record({ do: constant("subscribe" as const), client, filter, qos }) },
-  { weight: 1, arbitrary: record({ do: constant("unsubscribe" as const), client, filter }) },
-  {
-    weight: 7,
-    arbitrary: record({
-      do: constant("publish" as const),
-      client,
-      topic,
-      qos,
-      retain: rarely,
-      count: integer({ min: 1, max: 5 }),
-    }),
+    weight: 14,
+    arbitrary: record({ do: constant("publish" as const), client, topic, qos, retain: rarely, count: integer({ min: 1, max: 5 }) }),
   },
   { weight: 1, arbitrary: record({ do: constant("clear" as const), client, topic }) },
-  { weight: 1, arbitrary: record({ do: constant("begin" as const), client, topic }) },
-  { weight: 1, arbitrary: record({ do: constantFrom("resend" as const, "release" as const, "receive" as const), client }) },
-  {
-    weight: 4,
-    arbitrary: record({
-      do: constant("acknowledge" as const),
-      client,
-      which: constantFrom("all" as const, "first" as const, "last" as const),
-    }),
-  },
+  { weight: 2, arbitrary: record({ do: constant("begin" as const), client, topic }) },
+  { weight: 1, arbitrary: record({ do: constant("resend" as const), client }) },
+  { weight: 1, arbitrary: record({ do: constant("release" as const), client }) },
+  { weight: 5, arbitrary: record({ do: constant("receive" as const), client }) },
+  { weight: 6, arbitrary: record({ do: constant("acknowledge" as const), client, which }) },
   { weight: 1, arbitrary: constant({ do: "crash" as const }) },
 )
 
