@@ -4,7 +4,7 @@ import { RetainedStream } from "../delivery/retained-stream.js"
 import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import { ackFailed, readAck } from "../wire/acknowledgements.js"
-import { checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
+import { type FilterRules, checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
 import { PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { readVarint } from "../wire/varint.js"
@@ -12,7 +12,7 @@ import type { Context } from "./context.js"
 import { ControlFlow } from "./control-flow.js"
 import { Inbound } from "./inbound.js"
 import { write } from "./control-packets.js"
-import type { Timed } from "./keep-alive.js"
+import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
 import { ReplyLine } from "./reply-line.js"
 import { Splitter } from "./splitter.js"
@@ -79,7 +79,7 @@ export class Connection implements Outlet, Timed {
     return this
   }
   get unsent(): number {
-    return this.output.unsent
+    return this.output.unsent + this.replies.waitingBytes
   }
   get block(): Buffer {
     return this.output.block
@@ -125,8 +125,20 @@ export class Connection implements Outlet, Timed {
   private parse(buf: Buffer): void {
     const { reader } = this.context
     reader.begin(buf, this.inbound.take)
+    try {
+      const [at, need] = this.packets(buf)
+      reader.flush()
+      this.session?.pump()
+      if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
+      this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /** Treats the complete packets; returns where the rest begins, and how many bytes its first packet takes at least. */
+  private packets(buf: Buffer): [at: number, need: number] {
     let at = 0
-    let need = 0
     try {
       while (buf.length - at >= 2 && !this.closed && !(this.holds & Hold.CONTROL)) {
         const length = readVarint(buf, at + 1, buf.length)
@@ -137,22 +149,22 @@ export class Connection implements Outlet, Timed {
         if (end - at > this.limit)
           throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
         if (end > buf.length) {
-          need = end - at
           this.early(buf[at] ?? 0)
-          break
+          return [at, end - at]
         }
         this.packet(buf, at, body, end)
         at = end
       }
-      reader.flush()
     } catch (error) {
-      reader.flush()
-      this.fail(error)
-      return
+      this.context.reader.flush() // what came before the packet that is wrong is accepted
+      throw error
     }
-    this.session?.pump()
-    if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
-    this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
+    return [at, 0]
+  }
+
+  private get filterRules(): FilterRules {
+    const { topicLevels, subscriptions } = this.context.limits
+    return { version: this.version, levels: topicLevels, most: subscriptions }
   }
 
   private get limit(): number {
@@ -196,13 +208,13 @@ export class Connection implements Outlet, Timed {
         this.greeted = true
         this.version = checkProtocol(bytes, body, end)
         this.v5 = this.version === 5
-        checkConnect(bytes, body, end, this.version)
+        checkConnect(bytes, body, end, this.filterRules)
         return this.await(this.control.connect(bytes))
       case PacketType.SUBSCRIBE:
-        checkSubscribe(bytes, body, end, { version: this.version, levels: this.context.limits.topicLevels })
+        checkSubscribe(bytes, body, end, this.filterRules)
         return this.await(this.control.subscribe(bytes))
       case PacketType.UNSUBSCRIBE:
-        checkUnsubscribe(bytes, body, end, { version: this.version, levels: this.context.limits.topicLevels })
+        checkUnsubscribe(bytes, body, end, this.filterRules)
         return this.await(this.control.unsubscribe(bytes))
       case PacketType.PINGREQ:
         if (body !== end) throw malformed("PINGREQ must be empty")
@@ -217,8 +229,9 @@ export class Connection implements Outlet, Timed {
   /** Reading waits for the answer; then the rest of the buffer is treated. */
   private await(answered: Promise<void>): void {
     this.hold(Hold.CONTROL)
+    // one control packet per turn of the event loop: a flood of them takes its turn like everybody
     void answered.then(
-      () => this.answered(),
+      () => setImmediate(() => this.answered()),
       (error: unknown) => this.fail(error),
     )
   }
@@ -255,7 +268,7 @@ export class Connection implements Outlet, Timed {
       if (idle > LINGER_MS) this.socket.destroy()
     } else if (!this.session) {
       if (idle > this.context.limits.connectTimeoutMs) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
-    } else if (this.keepAliveMs && !this.holds && idle > this.keepAliveMs * 1.5)
+    } else if (this.keepAliveMs && !this.holds && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }
 

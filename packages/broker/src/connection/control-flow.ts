@@ -92,7 +92,9 @@ export class ControlFlow {
     const identifier = subscriptionIdentifier(packet.properties?.subscriptionIdentifier)
     const codes: number[] = []
     const wanted: [filter: string, qos: QoS][] = []
-    for (const { topic, qos, nl, rap, rh } of packet.subscriptions) {
+    for (const [k, { topic, qos, nl, rap, rh }] of packet.subscriptions.entries()) {
+      // oxlint-disable-next-line no-await-in-loop -- others have their turn
+      if (k % AT_ONCE === AT_ONCE - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const code = this.full(topic) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(topic, qos)
       if (code === null) return
@@ -136,12 +138,20 @@ export class ControlFlow {
     const { connection, context } = this
     const { version } = connection
     const { messageId = 0, unsubscriptions } = readUnsubscribe(bytes, version)
-    if (!(await this.ask(bytes))) return
+    const granted: number[] = []
+    for (let k = 0; k < unsubscriptions.length; k += AT_ONCE) {
+      const some = unsubscriptions.slice(k, k + AT_ONCE)
+      // oxlint-disable-next-line no-await-in-loop -- in the order of the packet, others have their turn between
+      const reply = await this.ask(write({ cmd: "unsubscribe", messageId, unsubscriptions: some }, version))
+      const { session } = connection
+      if (!reply || !session) return
+      for (const filter of some)
+        granted.push(context.delivery.sessions.unsubscribe(session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
+      // oxlint-disable-next-line no-await-in-loop
+      await turn()
+    }
     const { session } = connection
     if (!session) return
-    const granted = unsubscriptions.map((filter) =>
-      context.delivery.sessions.unsubscribe(session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED,
-    )
     connection.replies.send(write({ cmd: "unsuback", messageId, granted }, version), session.persistent)
   }
 
@@ -176,6 +186,16 @@ export class ControlFlow {
     if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
     return reply
   }
+}
+
+/** Topic Filters that are treated in one turn of the event loop. */
+const AT_ONCE = 50
+
+/** The next turn of the event loop. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }
 
 function after(ms: number): Promise<void> {

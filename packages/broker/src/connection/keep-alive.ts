@@ -4,7 +4,8 @@ export interface Timed {
   tick(now: number): void
 }
 
-const TICK_MS = 500
+/** How old `now` may be, in ms: what is measured with it may seem this much longer than it was. */
+export const TICK_MS = 500
 
 /**
  * One timer for all connections: Keep Alive and the time to send CONNECT. It costs a comparison per connection and

@@ -26,6 +26,8 @@ interface Entry {
 export class ReplyLine implements Waiter {
   /** at most two: the commit under way, and the one that gathers */
   private readonly entries: Entry[] = []
+  /** bytes that wait for a commit */
+  waitingBytes = 0
 
   constructor(
     private readonly commits: GroupCommit,
@@ -41,7 +43,7 @@ export class ReplyLine implements Waiter {
       return
     }
     const size = run.n * ACK_SIZE
-    let at = entry ? room(entry, size) : this.output.claim(size)
+    let at = entry ? this.room(entry, size) : this.output.claim(size)
     const buf = entry ? entry.bytes : this.output.block
     for (let k = 0; k < run.n; k++) at = writeAck(buf, at, header, run.identifierOf(k))
   }
@@ -68,13 +70,14 @@ export class ReplyLine implements Waiter {
   released(): void {
     const entry = this.entries.shift()
     if (!entry) return
+    this.waitingBytes -= entry.used
     if (entry.used) this.output.push(entry.bytes.subarray(0, entry.used))
     for (const callback of entry.afterwards) callback()
   }
 
   private put(entry: Entry | null, bytes: Buffer): void {
     if (!entry) return this.output.push(bytes)
-    const at = room(entry, bytes.length)
+    const at = this.room(entry, bytes.length)
     bytes.copy(entry.bytes, at)
   }
 
@@ -88,17 +91,18 @@ export class ReplyLine implements Waiter {
     entry.batch.waiters.push(this)
     return entry
   }
-}
 
-function room(entry: Entry, size: number): number {
-  const at = entry.used
-  entry.used += size
-  if (entry.used > entry.bytes.length) {
-    const wider = Buffer.allocUnsafe(Math.max(entry.used, entry.bytes.length * 2, 64))
-    entry.bytes.copy(wider, 0, 0, at)
-    entry.bytes = wider
+  private room(entry: Entry, size: number): number {
+    const at = entry.used
+    this.waitingBytes += size
+    entry.used += size
+    if (entry.used > entry.bytes.length) {
+      const wider = Buffer.allocUnsafe(Math.max(entry.used, entry.bytes.length * 2, 64))
+      entry.bytes.copy(wider, 0, 0, at)
+      entry.bytes = wider
+    }
+    return at
   }
-  return at
 }
 
 const EMPTY = Buffer.alloc(0)

@@ -1,6 +1,8 @@
 import type { QoS } from "../wire/packet-types.js"
 import { type Frames, Trait } from "../wire/frames.js"
 import { convert } from "../wire/publish.js"
+import { messageOf } from "@mqtt-trio/common"
+import { Reason } from "../wire/reason-codes.js"
 import { Variants } from "./accept.js"
 import { CleanSession } from "./clean-session.js"
 import type { Delivery } from "./delivery.js"
@@ -31,11 +33,14 @@ export class RetainedStream {
    */
   request(filter: string, qos: QoS, answered: Promise<void>): void {
     this.requests.set(filter, { qos, upTo: this.delivery.retained.sequence, answered })
-    if (!this.running) void this.run() // it never rejects: nothing in it fails
+    if (this.running) return
+    this.running = true
+    void this.run().catch((error: unknown) =>
+      this.session.outlet?.refuse(Reason.UNSPECIFIED_ERROR, `retained messages: ${messageOf(error)}`),
+    )
   }
 
   private async run(): Promise<void> {
-    this.running = true
     for (const [filter, { qos, upTo, answered }] of this.requests) {
       this.requests.delete(filter)
       for (const message of this.delivery.retained.match(filter)) {

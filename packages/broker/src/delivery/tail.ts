@@ -7,7 +7,6 @@ import type { PersistentSession } from "./persistent-session.js"
 export interface TailEntry {
   readonly log: Log
   readonly chunk: Frames
-  dropped: boolean
 }
 
 /** Memory for chunks that were just committed, all logs together, in bytes. */
@@ -31,8 +30,8 @@ export class Tail implements Housekeeping {
   readonly woken = new Set<PersistentSession>()
 
   private readonly spare: Buffer[] = []
-  private readonly queue: TailEntry[] = []
-  private head = 0
+  /** in the order in which they came */
+  private readonly entries = new Set<TailEntry>()
   private bytes = 0
 
   constructor(private readonly later: () => void) {}
@@ -48,28 +47,22 @@ export class Tail implements Housekeeping {
   }
 
   add(log: Log, chunk: Frames): TailEntry {
-    const entry = { log, chunk, dropped: false }
-    this.queue.push(entry)
+    const entry = { log, chunk }
+    this.entries.add(entry)
     this.bytes += chunk.buf.length + OVERHEAD
     return entry
   }
 
   drop(entry: TailEntry): void {
-    entry.dropped = true
-    this.bytes -= entry.chunk.buf.length + OVERHEAD
+    if (this.entries.delete(entry)) this.bytes -= entry.chunk.buf.length + OVERHEAD
   }
 
   /** First in, first out, until the bound is kept. */
   evict(): void {
-    for (let entry = this.queue[this.head]; entry && (this.bytes > TAIL || entry.dropped); entry = this.queue[this.head]) {
-      this.head++
-      if (entry.dropped) continue
+    for (const entry of this.entries) {
+      if (this.bytes <= TAIL) return
       this.drop(entry)
       entry.log.forget()
-    }
-    if (this.head > 1024 && this.head * 2 > this.queue.length) {
-      this.queue.splice(0, this.head)
-      this.head = 0
     }
   }
 

@@ -11,7 +11,7 @@ import type { ProtocolVersion } from "./packet-types.js"
  */
 
 /** Checks a CONNECT whose protocol was checked before (MQTT 5.0 and 3.1.1 section 3.1). */
-export function checkConnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): void {
+export function checkConnect(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
   let o = at + (version === 3 ? 9 : 7)
   if (o + 3 > end) throw malformed("CONNECT is too short")
   const flags = buf[o]!
@@ -22,7 +22,7 @@ export function checkConnect(buf: Buffer, at: number, end: number, version: Prot
   o = behindString(buf, o, end, true)
   if (version < 5 && o === clientId + 2 && !(flags & 2))
     throw new PacketError(Reason.CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1")
-  if (flags & 4) o = checkWill(buf, o, end, version)
+  if (flags & 4) o = checkWill(buf, o, end, { version, levels })
   if (flags & 128) o = behindString(buf, o, end, true)
   if (flags & 64) o = behindString(buf, o, end, false)
   if (o !== end) throw malformed("CONNECT has bytes behind its payload")
@@ -49,10 +49,12 @@ function checkConnectFlags(flags: number, version: ProtocolVersion): void {
   if (version < 5 && flags & 64 && !(flags & 128)) throw malformed("a password without a user name [MQTT-3.1.2-22]")
 }
 
-function checkWill(buf: Buffer, at: number, end: number, version: ProtocolVersion): number {
+function checkWill(buf: Buffer, at: number, end: number, { version, levels }: Pick<FilterRules, "version" | "levels">): number {
   const topic = version === 5 ? checkBlock(buf, at, end, "WILL") : at
   const message = behindString(buf, topic, end, true)
   if (!validTopicName(buf, topic + 2, message)) throw new PacketError(Reason.TOPIC_NAME_INVALID, "the Will Topic is not a Topic Name")
+  if (tooDeep(buf.toString("utf8", topic + 2, message), levels))
+    throw new PacketError(Reason.TOPIC_NAME_INVALID, `the Will Topic has more than ${levels} levels`)
   return behindString(buf, message, end, false)
 }
 
@@ -66,18 +68,21 @@ function checkBlock(buf: Buffer, at: number, end: number, owner: Parameters<type
   return to
 }
 
-/** What Topic Filters are checked by: the version, and the most levels they may have. */
+/** What topics and Topic Filters are checked by. */
 export interface FilterRules {
   version: ProtocolVersion
   levels: number
+  /** most Topic Filters in one packet */
+  most: number
 }
 
 /** Checks a SUBSCRIBE (section 3.8). Filters that are well-formed strings but no valid Topic Filter are refused by the answer in 5.0. */
-export function checkSubscribe(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
+export function checkSubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): void {
   let o = checkIdentifier(buf, at, end)
   if (version === 5) o = checkBlock(buf, o, end, "SUBSCRIBE")
   if (o === end) throw protocolError("SUBSCRIBE without a Topic Filter [MQTT-3.8.3-2]")
-  while (o < end) {
+  for (let n = 0; o < end; n++) {
+    if (n === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
     const behind = behindString(buf, o, end, true)
     if (behind >= end) throw malformed("a Topic Filter without options")
     checkFilter(buf.toString("utf8", o + 2, behind), levels)
@@ -92,11 +97,12 @@ export function checkSubscribe(buf: Buffer, at: number, end: number, { version, 
 }
 
 /** Checks an UNSUBSCRIBE (section 3.10). */
-export function checkUnsubscribe(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
+export function checkUnsubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): void {
   let o = checkIdentifier(buf, at, end)
   if (version === 5) o = checkBlock(buf, o, end, "UNSUBSCRIBE")
   if (o === end) throw protocolError("UNSUBSCRIBE without a Topic Filter [MQTT-3.10.3-2]")
-  while (o < end) {
+  for (let n = 0; o < end; n++) {
+    if (n === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
     const behind = behindString(buf, o, end, true)
     checkFilter(buf.toString("utf8", o + 2, behind), levels)
     o = behind
