@@ -20,7 +20,6 @@ const LARGE_SETTINGS = [
   "allow_anonymous true",
   "persistence true",
   "persistence_location {dir}/",
-  "autosave_on_changes true",
   "autosave_interval 1",
   "max_queued_messages 0",
   "max_queued_bytes 0",
@@ -62,10 +61,10 @@ const ROWS: readonly [string, (verdict: Verdict) => number][] = [
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      rounds: { type: "string", default: "10" },
+      rounds: { type: "string", default: "6" },
       seed: { type: "string", default: "1" },
-      qos: { type: "string", default: "1" },
-      sessions: { type: "string", default: "1000" },
+      qos: { type: "string", default: "2" },
+      sessions: { type: "string", default: "300" },
     },
   })
   const version = mosquittoVersion()
