@@ -64,8 +64,8 @@ test("a hundred connections that announce 256 MB and send what they may: memory 
   await bystanders.exchange()
   const before = linux ? anonymousMemory(broker.pid) : 0
   const peers = Array.from({ length: 100 }, () => new Peer(broker.port, 4))
-  for (const peer of peers) peer.send(hex("10 ff ff ff 7f"), Buffer.alloc(500_000, 1))
-  for (const peer of peers) await peer.ended()
+  for (const peer of peers) peer.send(hex("10 ff ff ff 7f"), Buffer.alloc(1_500_000, 1))
+  for (const peer of peers) await peer.ended(5000)
   await bystanders.exchange()
   if (linux) expect(anonymousMemory(broker.pid) - before).toBeLessThan(MOST_GROWTH)
 })
