@@ -1,9 +1,9 @@
-import { startBroker } from "@mqtt-trio/common/testing"
+import { startBroker, type TestBroker } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { answers, complete, lasting } from "./support/messages.js"
 import { Peer } from "./support/peer.js"
 import { readPublish } from "./support/read.js"
-import { publish, puback } from "./support/wire.js"
+import { packet, publish, puback, subscribe, word } from "./support/wire.js"
 
 /** Publishes with RETAIN and returns who got it live. */
 class Keeper {
@@ -71,6 +71,59 @@ test("--max-retained-size: bytes of all together; a smaller message in the place
   await keeper.retain("b", "")
   await keeper.retain("c", "x".repeat(2000))
   expect(await keeper.kept()).toBe("a c")
+})
+
+const MANY = 10_000
+
+/** A broker with MANY retained messages of 1,000 bytes. */
+async function full(): Promise<TestBroker> {
+  const broker = await startBroker()
+  const publisher = await Peer.connected(broker.port, 4)
+  const payload = "x".repeat(1000)
+  for (let n = 1; n <= MANY; n++) publisher.send(publish(4, { topic: `t/${n}`, payload, qos: 1, packetId: n, retain: true }))
+  await answers(publisher, MANY)
+  publisher.cut()
+  return broker
+}
+
+test.each(["connection breaks", "broker is killed"])(
+  "SUBACK of a session that lasts, then the %s: every retained message comes all the same",
+  async (how) => {
+    const broker = await full()
+    const first = await Peer.connected(broker.port, 4, lasting("s"))
+    first.send(subscribe(4, 1, ["t/+", 1]))
+    while ((await first.next())[0] !== 0x90); // messages may come before SUBACK [section 3.8.4]
+    if (how === "connection breaks") first.cut()
+    else {
+      await broker.kill9()
+      await broker.restart()
+    }
+    const second = await Peer.connected(broker.port, 4, lasting("s"))
+    const topics = new Set<string>()
+    while (topics.size < MANY) {
+      const message = await second.nextPublish()
+      topics.add(message.topic)
+      await complete(second, message)
+    }
+    expect(await second.settled()).toEqual([])
+  },
+)
+
+test.each([
+  ["clean", {}],
+  ["lasting", lasting("s")],
+])("UNSUBACK of a %s session ends what its SUBSCRIBE began: no retained message is added [MQTT-3.10.4-2]", async (_name, fields) => {
+  const broker = await full()
+  const peer = await Peer.connected(broker.port, 4, fields)
+  peer.send(subscribe(4, 1, ["t/+", 1]), packet(0xa2, word(2), "t/+"))
+  const inFlight = new Set<string>()
+  for (let bytes = await peer.next(); bytes[0] !== 0xb0; bytes = await peer.next()) {
+    if (bytes[0] === 0x90) continue
+    inFlight.add(readPublish(bytes, 4).topic)
+  }
+  // the window of 100 is what may be on its way
+  for (const bytes of await peer.settled()) inFlight.add(readPublish(bytes, 4).topic)
+  expect(inFlight.size).toBeLessThanOrEqual(100)
 })
 
 test.each([
