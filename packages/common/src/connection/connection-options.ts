@@ -261,7 +261,6 @@ export const connectionOptions = {
     flags: "-d, --debug",
     help: "print packets and the stacks of errors on stderr",
     group: GENERAL,
-    aliases: ["--verbose-debug"],
   }),
   noColor: flag({ flags: "--no-color", help: "no colours on a terminal", group: GENERAL }),
 } as const
