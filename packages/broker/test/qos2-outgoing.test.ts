@@ -1,10 +1,10 @@
-import { randomId, startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, waitFor, type TestBroker } from "@mqtt-trio/common/testing"
 import { describe, expect, test } from "vitest"
 import { answers, complete, lasting, numberOf, publishNumbers, pubcomp, pubrec, pubrel, range, take } from "./support/messages.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 import { Peer } from "./support/peer.js"
 import { readPublish, type Publication } from "./support/read.js"
-import { hex, packet, properties, puback, word } from "./support/wire.js"
+import { hex, packet, properties, puback, publish, word } from "./support/wire.js"
 
 const broker = await startBroker()
 
@@ -258,6 +258,25 @@ test.each(["reconnect", "kill -9"])(
     expect((await answers(second, 2)).map((bytes) => said(bytes, 5))).toEqual(expected)
   },
 )
+
+test("a message that was sent does not expire: it comes again after its interval [MQTT-4.3.3-7]", async () => {
+  const [topic, clientId] = [randomId(), randomId()]
+  const first = await Peer.connected(broker.port, 5, lasting(clientId, 1))
+  await first.subscribe([topic, 2])
+  const publisher = await Peer.connected(broker.port, 5)
+  const start = performance.now()
+  for (const packetId of [1, 2])
+    publisher.send(publish(5, { topic, qos: 2, packetId, payload: `${packetId}`, properties: properties([2, 0, 0, 0, 1]) }))
+  const { packetId } = await first.nextPublish()
+  await waitFor(() => performance.now() - start > 2100, { what: "the Message Expiry Interval" })
+  first.cut()
+  const second = await Peer.connected(broker.port, 5, lasting(clientId, 1))
+  const message = await second.nextPublish()
+  expect(message).toMatchObject({ packetId, qos: 2, dup: true })
+  await complete(second, message)
+  // the other one waited for the window, and expired there
+  expect(await second.settled()).toEqual([])
+})
 
 test("a session that changes its version between connections goes on in the new one", async () => {
   const [first, clientId] = await subscriber(5, randomId(), 3)
