@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import type { IConnectPacket } from "mqtt-packet"
+import type { Wanted } from "../delivery/retained-stream.js"
 import type { SubscriptionOptions } from "../delivery/session.js"
 import type { Will } from "../delivery/wills.js"
 import type { SessionRequest } from "../delivery/sessions.js"
@@ -91,7 +92,7 @@ export class ControlFlow {
     const packet = readSubscribe(bytes, version)
     const identifier = subscriptionIdentifier(packet.properties?.subscriptionIdentifier)
     const codes: number[] = []
-    const wanted: [filter: string, qos: QoS][] = []
+    const wanted: Wanted[] = []
     for (const [k, { topic, qos, nl, rap, rh }] of packet.subscriptions.entries()) {
       // oxlint-disable-next-line no-await-in-loop -- others have their turn
       if (k % AT_ONCE === AT_ONCE - 1) await turn()
@@ -101,17 +102,20 @@ export class ControlFlow {
       codes.push(code)
       if (code >= 0x80 || !connection.session) continue
       const isNew = !connection.session.subscriptions.has(topic)
-      if (rh === 0 || rh === undefined || (rh === 1 && isNew)) wanted.push([topic, qos])
+      if (rh === 0 || rh === undefined || (rh === 1 && isNew)) wanted.push({ filter: topic, qos, upTo: context.delivery.retained.sequence })
       const options: SubscriptionOptions = { qos, noLocal: nl ?? false, retainAsPublished: rap ?? false, identifier }
       context.delivery.sessions.subscribe(connection.session, topic, options)
     }
     const messageId = packet.messageId ?? 0
     const persistent = connection.session?.persistent ?? false
+    // oxlint-disable-next-line no-await-in-loop -- one filter after the other
+    if (persistent) for (const one of wanted) await connection.retained?.store(one)
+    if (connection.closed) return
     connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), persistent)
     const answered = new Promise<void>((resolve) => {
       connection.replies.afterwards(resolve, persistent)
     })
-    for (const [filter, granted] of wanted) connection.retained?.request(filter, granted, answered)
+    for (const one of wanted) connection.retained?.request(one, answered)
   }
 
   private full(filter: string): boolean {

@@ -79,6 +79,7 @@ export class GroupCommit {
   private reserved: Reserved = { position: 0, number: 0 }
   private scheduled = false
   private keep = false
+  private stopped = false
   private timer: NodeJS.Timeout | null = null
   private readonly afterBacklog: (() => void)[] = []
   private idle: (() => void)[] = []
@@ -182,6 +183,11 @@ export class GroupCommit {
     })
   }
 
+  /** The broker ends: a commit that fails is not tried again. */
+  stop(): void {
+    this.stopped = true
+  }
+
   private async run(): Promise<void> {
     do {
       const batch = this.gathering
@@ -241,6 +247,8 @@ export class GroupCommit {
         this.failing = true
         // oxlint-disable-next-line no-await-in-loop
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        // oxlint-disable-next-line no-await-in-loop
+        if (this.stopped) await new Promise<never>(() => {}) // nothing that waits is acknowledged
       }
     }
   }

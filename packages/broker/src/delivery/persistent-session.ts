@@ -15,7 +15,7 @@ import type { Tail } from "./tail.js"
 export class PersistentSession extends Session {
   readonly persistent = true
   readonly readers: Reader[] = []
-  /** below this position all is done */
+  /** below this position no message is needed any more */
   cursor: number
   row: SessionRow
   /** by Topic Filter: the Subscription's slot in the store, and its hold on a log at QoS 1 and 2 */
@@ -27,6 +27,8 @@ export class PersistentSession extends Session {
   /** messages below this position may have been sent by a broker that died */
   private dupBelow: number
   private active: Reader[] = []
+  /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
+  private needed = 0
   /** entries of the window that are looked at again after a reconnect, and how many are left */
   private again = 0
   private resend = 0
@@ -62,18 +64,27 @@ export class PersistentSession extends Session {
     return sum
   }
 
-  /** Gives up what waits below `position`. What is in flight completes; of an absent client only what is at QoS 2. */
+  /** Gives up what waits below `position`, and what was sent and never acknowledged. An exchange at QoS 2 is still completed. */
   skipTo(position: number): void {
     if (this.resend) return
-    while (!this.outlet && this.window.length && this.window.oldest < position && this.window.phaseAt(0) === Phase.PUBLISHED_1) {
-      this.giveUp("queueFull", 1)
-      this.finish(0)
-    }
+    this.giveUpInFlight(position)
     const from = this.passed + 1
     if (position <= from) return
     this.giveUp("queueFull", this.waiting(from).messages - this.waiting(position).messages)
     this.passed = position - 1
     for (const reader of this.readers) reader.forward(position)
+    this.advance()
+  }
+
+  private giveUpInFlight(position: number): void {
+    for (let entry = 0; entry < this.window.length && this.window.positionAt(entry) < position;) {
+      const phase = this.window.phaseAt(entry)
+      if (phase === Phase.PUBLISHED_1 || phase === Phase.PUBLISHED_2) this.giveUp("queueFull", 1)
+      if (phase === Phase.PUBLISHED_2) this.window.release(entry) // PUBREL frees the identifier at the client
+      const before = this.window.length
+      if (phase === Phase.PUBLISHED_1) this.finish(entry)
+      if (this.window.length === before) entry++
+    }
     this.advance()
   }
 
@@ -107,8 +118,8 @@ export class PersistentSession extends Session {
    * True: something is left to deliver.
    */
   letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): boolean {
-    reader.until = until
-    if (until > this.cursor) return true
+    reader.until = Math.min(until, reader.log.last + 1)
+    if (reader.until > this.cursor) return true
     this.drop(reader)
     return false
   }
@@ -160,7 +171,9 @@ export class PersistentSession extends Session {
 
   /** The window moved on, or something was passed over: so does the cursor. */
   private advance(): void {
-    const cursor = this.window.length ? this.window.oldest : this.passed + 1
+    const { window } = this
+    while (this.needed < window.length && (window.isDone(this.needed) || window.phaseAt(this.needed) === Phase.RELEASED)) this.needed++
+    const cursor = this.needed < window.length ? window.positionAt(this.needed) : this.passed + 1
     if (cursor === this.cursor) return
     this.cursor = cursor
     this.parts.tail.note(this)
@@ -175,7 +188,7 @@ export class PersistentSession extends Session {
     while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
       if (!this.step()) break
     }
-    if (!this.window.length) this.advance()
+    this.advance()
   }
 
   /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */
@@ -275,6 +288,7 @@ export class PersistentSession extends Session {
 
   protected finish(entry: number): void {
     const moved = this.window.finish(entry)
+    this.needed = Math.max(0, this.needed - moved)
     if (this.resend) {
       this.resent = Math.max(0, this.resent - 1)
       // the place in the window is counted from its head
@@ -290,5 +304,6 @@ export class PersistentSession extends Session {
   protected sendStored(bytes: Buffer): void {
     this.parts.commits.writeCursor(this)
     this.outlet?.pushDurable(bytes)
+    this.advance()
   }
 }

@@ -3,6 +3,7 @@ import { type Frames, Trait } from "../wire/frames.js"
 import { convert } from "../wire/publish.js"
 import { messageOf } from "@mqtt-trio/common"
 import { Reason } from "../wire/reason-codes.js"
+import type { RetainedMessage } from "./retained.js"
 import { Variants } from "./accept.js"
 import { CleanSession } from "./clean-session.js"
 import type { Delivery } from "./delivery.js"
@@ -12,13 +13,22 @@ import { type Session, UNSENT } from "./session.js"
 /** How long to wait for room, in ms. */
 const PAUSE_MS = 5
 
+/** What one Topic Filter of a SUBSCRIBE asks for. */
+export interface Wanted {
+  filter: string
+  /** granted */
+  qos: QoS
+  /** Retained.sequence when the Subscription began: it delivers what is newer */
+  upTo: number
+}
+
 /**
  * Sends retained messages because of SUBSCRIBE (MQTT 5.0 section 3.3.1.3), one Topic Filter after the other, no faster
  * than the client and the store take them. What is published meanwhile reaches the Session by its Subscription: it is
  * not sent here too, and nothing older is sent behind it.
  */
 export class RetainedStream {
-  private readonly requests = new Map<string, { qos: QoS; upTo: number; answered: Promise<void> }>()
+  private readonly requests = new Map<string, Wanted & { answered: Promise<void> }>()
   private running = false
   private readonly variants = new Variants()
 
@@ -28,11 +38,22 @@ export class RetainedStream {
   ) {}
 
   /**
-   * Asks for what a Topic Filter matches now, at most at `qos`. What a persistent Session gets at QoS 1 and 2 gathers for
-   * the commit of its SUBACK, as far as there is room; what needs no store is sent behind the SUBACK, when `answered`.
+   * Puts what a Topic Filter matches now, and a persistent Session gets at QoS 1 or 2, into its private log: durable with
+   * the SUBACK that is sent when this resolves.
    */
-  request(filter: string, qos: QoS, answered: Promise<void>): void {
-    this.requests.set(filter, { qos, upTo: this.delivery.retained.sequence, answered })
+  async store({ filter, qos, upTo }: Wanted): Promise<void> {
+    for (const message of this.delivery.retained.match(filter)) {
+      // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
+      while (this.delivery.commits.full && !this.ended) await pause()
+      if (this.ended) return
+      const effective = capped(message, qos)
+      if (effective && this.prepare(message, filter, upTo)) this.deliver(effective)
+    }
+  }
+
+  /** Asks for the rest of what a Topic Filter matches now: what needs no store. It is sent behind the SUBACK, when `answered`. */
+  request(wanted: Wanted, answered: Promise<void>): void {
+    this.requests.set(wanted.filter, { ...wanted, answered })
     if (this.running) return
     this.running = true
     void this.run().catch((error: unknown) =>
@@ -43,30 +64,34 @@ export class RetainedStream {
   private async run(): Promise<void> {
     for (const [filter, { qos, upTo, answered }] of this.requests) {
       this.requests.delete(filter)
+      // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
+      await answered
       for (const message of this.delivery.retained.match(filter)) {
-        // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
+        // oxlint-disable-next-line no-await-in-loop
         while (this.crowded && !this.ended) await pause()
         if (this.ended) return
-        const published = (message.frames.headerOf(0) >> 1) & 3
-        const effective = published < qos ? published : qos
-        // oxlint-disable-next-line no-await-in-loop
-        if (effective === 0 || !this.session.persistent) await answered
-        if (message.replaced || message.sequence > upTo) continue
-        this.variants.of(upToDate(message.frames), published === 2 ? 2 : published === 1 ? 1 : 0)
-        this.deliver(effective)
+        const effective = capped(message, qos)
+        if ((!effective || !this.session.persistent) && this.prepare(message, filter, upTo)) this.deliver(effective)
       }
     }
     this.running = false
   }
 
-  private deliver(qos: number): void {
+  /** False when it must not be sent: the Subscription delivered something newer, or it is gone. */
+  private prepare(message: RetainedMessage, filter: string, upTo: number): boolean {
+    if (message.replaced || message.sequence > upTo || !this.session.subscriptions.has(filter)) return false
+    this.variants.of(upToDate(message.frames), publishedQos(message))
+    return true
+  }
+
+  private deliver(qos: QoS): void {
     const { session, variants } = this
     const v5 = session.outlet?.v5 ?? true
     if (qos === 0) session.sendAtOnce(variants.get(v5, 0), variants)
-    else if (session instanceof CleanSession) session.offer(variants.get(v5, qos === 2 ? 2 : 1), null)
+    else if (session instanceof CleanSession) session.offer(variants.get(v5, qos), null)
     else if (session instanceof PersistentSession) {
       const log = this.delivery.sessions.privateLog(session)
-      log.append(variants.get(v5, qos === 2 ? 2 : 1), this.delivery.commits.take(1))
+      log.append(variants.get(v5, qos), this.delivery.commits.take(1))
     }
   }
 
@@ -78,6 +103,16 @@ export class RetainedStream {
     const { session } = this
     return (session.outlet?.unsent ?? 0) > UNSENT || this.delivery.commits.full || (session instanceof CleanSession && session.behind)
   }
+}
+
+function publishedQos({ frames }: RetainedMessage): QoS {
+  const qos = (frames.headerOf(0) >> 1) & 3
+  return qos === 2 ? 2 : qos === 1 ? 1 : 0
+}
+
+function capped(message: RetainedMessage, qos: QoS): QoS {
+  const published = publishedQos(message)
+  return published < qos ? published : qos
 }
 
 /** What expires, with the seconds it has left. */

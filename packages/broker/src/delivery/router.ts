@@ -5,8 +5,9 @@ import { CleanSession } from "./clean-session.js"
 import type { Log } from "./log.js"
 import type { Session, SubscriptionOptions } from "./session.js"
 
-/** Topics whose receivers are remembered. */
+/** Topics whose receivers are remembered, and their receivers, each counted for each topic. */
 const CACHE = 20_000
+const CACHED_TARGETS = 500_000
 
 /** Topics that are found by their bytes, and how long they may be: bounds what is kept. */
 const QUICK = 4096
@@ -66,6 +67,7 @@ class Node {
 export class Router {
   private readonly root = new Node()
   private readonly cache = new Map<string, Match>()
+  private cached = 0
   /** by a hash of the topic's bytes: finds a Match without making a string; another topic may take the place */
   private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK })
 
@@ -137,7 +139,8 @@ export class Router {
       const kind = target.qos === 0 ? match.atOnce : target.session instanceof CleanSession ? match.clean : match.queued
       kind.push(target)
     }
-    if (this.cache.size >= CACHE) this.forgetAll()
+    this.cached += targets.size
+    if (this.cache.size >= CACHE || this.cached > CACHED_TARGETS) this.forgetAll()
     if (topic.length <= LONGEST_QUICK) this.cache.set(topic, match)
     return match
   }
@@ -204,6 +207,7 @@ export class Router {
   private forgetAll(): void {
     for (const match of this.cache.values()) match.stale = true
     this.cache.clear()
+    this.cached = 0
   }
 }
 

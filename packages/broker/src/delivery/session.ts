@@ -189,7 +189,8 @@ export abstract class Session {
     const outlet = this.outlet
     if (!outlet) return null
     const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
-    if (expirySecondsOf(src, k) <= waitedSeconds) {
+    // what was sent before must be completed [MQTT-4.3.3-7]
+    if (!dup && expirySecondsOf(src, k) <= waitedSeconds) {
       this.giveUp("expired", 1)
       return null
     }

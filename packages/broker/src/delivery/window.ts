@@ -49,11 +49,6 @@ export class Window {
     return Math.min(this.limit - this.waiting, Math.min(this.limit * 4, MAX_IDENTIFIER - 1) - this.size)
   }
 
-  /** Position of the oldest unacknowledged message. Only when length > 0. */
-  get oldest(): number {
-    return this.positions[this.head] ?? 0
-  }
-
   positionAt(entry: number): number {
     return this.positions[(this.head + entry) & (this.positions.length - 1)] ?? 0
   }

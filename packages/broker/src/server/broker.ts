@@ -117,6 +117,7 @@ export class Broker {
     for (const connection of context.open) connection.destroy()
     context.clock.stop()
     delivery.wills.stop()
+    delivery.commits.stop()
     await context.engine.close()
     await admin?.close()
     await Promise.race([store.close(), after(STOP_MS)])

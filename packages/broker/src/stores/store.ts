@@ -25,7 +25,7 @@ export interface SubscriptionRow {
 
 /** How far a Session has come. */
 export interface Cursor {
-  /** below this position all is done */
+  /** below this position no message is needed any more */
   cursor: number
   /** below this position anything may have been sent before: redelivered with DUP 1. Infinity while the Session is connected */
   sentBelow: number
