@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { mosquittoVersion } from "./contender.js"
 import { freePort } from "./free-port.js"
-import { machineLines } from "./machine.js"
+import { machineLine } from "./machine.js"
 import { markdown } from "./markdown.js"
 
 /** The torture of this broker beside mosquitto, from one run, as a Markdown table for the README. */
@@ -80,7 +80,7 @@ async function main(): Promise<void> {
   const settings =
     version === undefined ? [] : [`mosquitto default: ${DEFAULT_SETTINGS.join("; ")}.`, `mosquitto large: ${LARGE_SETTINGS.join("; ")}.`]
   const command = `mqtt-broker torture --rounds ${values.rounds} --seed ${values.seed} --qos ${values.qos} --sessions ${values.sessions}`
-  process.stdout.write([...markdown([header, ...lines]), "", `\`${command}\``, ...machineLines(undefined, []), ...settings, ""].join("\n"))
+  process.stdout.write([...markdown([header, ...lines]), "", `\`${command}\``, machineLine(), ...settings, ""].join("\n"))
 }
 
 function subjectsFor(version: string | undefined): Subject[] {
