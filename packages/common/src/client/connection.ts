@@ -37,6 +37,10 @@ export interface PublishOptions {
 /** How long a graceful end may take until the connection is dropped. */
 const END_TIMEOUT_MS = 3000
 
+/** A connection that does not last so long, several times in a row, is pushed out by somebody. */
+const SHORT_LIFE_MS = 5000
+const SHORT_LIVES = 3
+
 const MALFORMED = "the other side sent something that is not MQTT"
 
 /** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
@@ -49,6 +53,8 @@ export class Connection {
   readonly #inlet: MessageInlet
   #attempts = 0
   #lostReason: string | undefined
+  #connectedAt = performance.now()
+  #shortLives = 0
   #ending = false
 
   /** Takes over a client that has just received `connack`; {@link openConnection} does that. */
@@ -179,6 +185,7 @@ export class Connection {
     client.on("connect", () => {
       this.#attempts = 0
       this.#lostReason = undefined
+      this.#connectedAt = performance.now()
       this.#inlet.connected(this.connack.sessionPresent)
       this.#handlers.connected?.(this.connack.sessionPresent)
     })
@@ -206,7 +213,15 @@ export class Connection {
     if (this.#ending) return
     const why = this.#lostReason ?? "connection closed"
     if (this.settings.reconnectPeriodMs === 0) this.#fail(why)
-    else if (this.#attempts === 0) this.#handlers.lost?.(why)
+    else if (this.#attempts === 0) this.#handlers.lost?.(why + this.#suspicion())
+  }
+
+  /** Before version 5 nobody says why a connection is closed; two clients with one id show by doing it to each other again and again. */
+  #suspicion(): string {
+    const short = performance.now() - this.#connectedAt < SHORT_LIFE_MS
+    this.#shortLives = short ? this.#shortLives + 1 : 0
+    const id = JSON.stringify(this.settings.clientId)
+    return this.#shortLives < SHORT_LIVES ? "" : `; again and again: does another client use the id ${id}? Give each its own --client`
   }
 
   #failedOnce(error: Error): void {
