@@ -1,5 +1,5 @@
 import type { Commit, Store } from "../stores/store.js"
-import { Frames } from "../wire/frames.js"
+import { Frames, Trait } from "../wire/frames.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
 import type { Reader } from "./reader.js"
 import type { Tail, TailEntry } from "./tail.js"
@@ -74,7 +74,9 @@ export class Log implements Appendable {
     const size = run.bytes
     let chunk = this.open.at(-1)
     if (!chunk) this.parts.commits.append(this)
-    if (!chunk || chunk.bytes + size > CHUNK) {
+    // the age of a chunk counts for all of its messages that expire
+    const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
+    if (!chunk || aged || chunk.bytes + size > CHUNK) {
       const room = Math.max(size, chunk || this.busy ? CHUNK : SMALL_CHUNK)
       chunk = this.parts.tail.chunk(room)
       chunk.first = position
@@ -118,6 +120,12 @@ export class Log implements Appendable {
     this.online.delete(reader)
     if (!this.holders.size) this.parts.orphaned(this)
     this.parts.tail.noteLog(this)
+  }
+
+  /** One hold lasts only for what is there: when none goes on, nothing more must be appended. */
+  ending(): void {
+    for (const { until } of this.holders) if (until === Infinity) return
+    this.parts.orphaned(this)
   }
 
   /** The tail lets go of this log's oldest chunk in memory. */

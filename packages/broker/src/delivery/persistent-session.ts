@@ -8,6 +8,9 @@ import { patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
 import { Phase } from "./window.js"
 import type { Tail } from "./tail.js"
 
+/** Logs that are looked at in one turn of the event loop: a Session with thousands of them must not stop the others. */
+const MOST_LOOKS = 50_000
+
 /**
  * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps
  * itself is one cursor. One reader serves a Session that is up to date and one that is behind.
@@ -27,6 +30,7 @@ export class PersistentSession extends Session {
   /** messages below this position may have been sent by a broker that died */
   private dupBelow: number
   private active: Reader[] = []
+  private pumping = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
   private needed = 0
   /** entries of the window that are looked at again after a reconnect, and how many are left */
@@ -119,7 +123,10 @@ export class PersistentSession extends Session {
    */
   letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): boolean {
     reader.until = Math.min(until, reader.log.last + 1)
-    if (reader.until > this.cursor) return true
+    if (reader.until > this.cursor) {
+      reader.log.ending()
+      return true
+    }
     this.drop(reader)
     return false
   }
@@ -185,10 +192,26 @@ export class PersistentSession extends Session {
   }
 
   pump(): void {
+    let looks = 0
     while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
+      looks += this.active.length
+      if (looks > MOST_LOOKS) {
+        this.pumpAgain()
+        break
+      }
       if (!this.step()) break
     }
     this.advance()
+  }
+
+  /** Goes on in the next turn of the event loop: others have theirs. */
+  private pumpAgain(): void {
+    if (this.pumping) return
+    this.pumping = true
+    setImmediate(() => {
+      this.pumping = false
+      this.pump()
+    })
   }
 
   /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */

@@ -50,7 +50,8 @@ export class Reader {
     const { log, need, counted } = this
     if (position <= need && counted.need !== need) this.counted = { need, below: log.countBelow(need) }
     const below = position <= need ? this.counted.below : log.countBelow(position)
-    return { messages: log.total - below.messages, bytes: log.totalBytes - below.bytes }
+    const end = this.until === Infinity ? { messages: log.total, bytes: log.totalBytes } : log.countBelow(this.until)
+    return { messages: Math.max(0, end.messages - below.messages), bytes: Math.max(0, end.bytes - below.bytes) }
   }
 
   /** Passes what is below `position`. */

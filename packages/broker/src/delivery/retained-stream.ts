@@ -10,8 +10,9 @@ import type { Delivery } from "./delivery.js"
 import { PersistentSession } from "./persistent-session.js"
 import { type Session, UNSENT } from "./session.js"
 
-/** How long to wait for room, in ms. */
-const PAUSE_MS = 5
+/** How long to wait for room, in ms: doubled each time in vain. */
+const SHORTEST_PAUSE_MS = 5
+const LONGEST_PAUSE_MS = 1000
 
 /** What one Topic Filter of a SUBSCRIBE asks for. */
 export interface Wanted {
@@ -44,7 +45,7 @@ export class RetainedStream {
   async store({ filter, qos, upTo }: Wanted): Promise<void> {
     for (const message of this.delivery.retained.match(filter)) {
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
-      while (this.delivery.commits.full && !this.ended) await pause()
+      if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
       const effective = capped(message, qos)
       if (effective && this.prepare(message, filter, upTo)) this.deliver(effective)
@@ -68,7 +69,7 @@ export class RetainedStream {
       await answered
       for (const message of this.delivery.retained.match(filter)) {
         // oxlint-disable-next-line no-await-in-loop
-        while (this.crowded && !this.ended) await pause()
+        if (this.crowded) await this.room(() => !this.crowded)
         if (this.ended) return
         const effective = capped(message, qos)
         if ((!effective || !this.session.persistent) && this.prepare(message, filter, upTo)) this.deliver(effective)
@@ -92,6 +93,14 @@ export class RetainedStream {
     else if (session instanceof PersistentSession) {
       const log = this.delivery.sessions.privateLog(session)
       log.append(variants.get(v5, qos), this.delivery.commits.take(1))
+    }
+  }
+
+  /** Resolves when there is room, or nothing left to send to. */
+  private async room(isThere: () => boolean): Promise<void> {
+    for (let ms = SHORTEST_PAUSE_MS; !isThere() && !this.ended; ms = Math.min(ms * 2, LONGEST_PAUSE_MS)) {
+      // oxlint-disable-next-line no-await-in-loop -- waiting is the point
+      await after(ms)
     }
   }
 
@@ -122,8 +131,8 @@ function upToDate(frames: Frames): Frames {
   return convert(frames, true, qos === 2 ? 2 : qos === 1 ? 1 : 0, Math.floor((Date.now() - frames.createdAt) / 1000))
 }
 
-function pause(): Promise<void> {
+function after(ms: number): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, PAUSE_MS)
+    setTimeout(resolve, ms)
   })
 }

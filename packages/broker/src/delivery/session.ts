@@ -15,6 +15,8 @@ export const UNSENT_QOS_0 = 8 << 20
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
 const LARGE = 8192
+/** Topics whose Subscriptions a Session remembers. */
+const MATCHES = 1000
 const PUBREL = 0x62
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
@@ -62,6 +64,8 @@ export abstract class Session {
   protected readonly window = new Window(100)
   private careFor = 0
   private identifiers = false
+  /** the Subscriptions that match a topic, while they stay as they are */
+  private readonly matches = new Map<string, SubscriptionOptions[]>()
 
   constructor(
     readonly clientId: string,
@@ -91,11 +95,13 @@ export abstract class Session {
 
   subscribe(filter: string, options: SubscriptionOptions): void {
     this.subscriptions.set(filter, options)
+    this.matches.clear()
     if (options.identifier) this.identifiers = true
   }
 
   unsubscribe(filter: string): void {
     this.subscriptions.delete(filter)
+    this.matches.clear()
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
   }
 
@@ -216,7 +222,13 @@ export abstract class Session {
   }
 
   private matching(topic: string): SubscriptionOptions[] {
-    return [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, options]) => options)
+    let found = this.matches.get(topic)
+    if (!found) {
+      found = [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, options]) => options)
+      if (this.matches.size >= MATCHES) this.matches.clear()
+      if (topic.length <= 256) this.matches.set(topic, found)
+    }
+    return found
   }
 }
 
