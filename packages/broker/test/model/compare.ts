@@ -1,5 +1,5 @@
 import type { Publication } from "../support/read.js"
-import { pubcomp } from "../support/messages.js"
+import { pubcomp, pubrec } from "../support/messages.js"
 import type { Actor, Incoming } from "./actor.js"
 import type { Entry, Expected, ModelSession, Plain } from "./plain-model.js"
 
@@ -53,7 +53,7 @@ function published(actor: Actor, session: ModelSession, message: Publication, pr
   const n = Number(message.payload.toString())
   const next = expectedAs(session, message.qos, n)
   if (next?.kind !== "publish") {
-    if (message.qos === 1 && message.dup && session.repeatable.delete(n)) return actor.puback(message.packetId)
+    if (repeats(actor, session, message)) return
     throw new Error(`not expected: ${describeIncoming({ kind: "publish", message })}`)
   }
   const problem = differs(next, message, prefix)
@@ -61,6 +61,17 @@ function published(actor: Actor, session: ModelSession, message: Publication, pr
   met(session, next)
   next.entry.packetId = message.packetId
   next.entry.group = 0
+}
+
+/** A QoS 1 message whose PUBACK the store did not get before a crash. A grant that was raised since may make it QoS 2. */
+function repeats(actor: Actor, session: ModelSession, { qos, dup, packetId, payload }: Publication): boolean {
+  if ((qos === 1 && !dup) || !session.repeatable.delete(Number(payload.toString()))) return false
+  if (qos === 1) actor.puback(packetId)
+  else {
+    actor.send(pubrec(packetId))
+    session.releasable.add(packetId)
+  }
+  return true
 }
 
 function met(session: ModelSession, one: Expected): void {
