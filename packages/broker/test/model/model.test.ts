@@ -4,9 +4,10 @@ import { expect, test } from "vitest"
 import { steps, type Step } from "./steps.js"
 import { World } from "./world.js"
 
-/** More of it: MQTT_TEST_MODEL_RUNS=2000; one again: MQTT_TEST_MODEL_SEED=… */
+/** More of it: MQTT_TEST_MODEL_RUNS=2000; one again: MQTT_TEST_MODEL_SEED=… and, as the report says, MQTT_TEST_MODEL_PATH=… */
 const RUNS = Number(process.env["MQTT_TEST_MODEL_RUNS"] ?? "40")
 const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? Date.now() % 2 ** 31)
+const PATH = process.env["MQTT_TEST_MODEL_PATH"]
 /** Ends a run, or the search for a shorter history, with what there is by then. */
 const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "45") * 1000
 
@@ -27,7 +28,12 @@ test(`${RUNS} random histories: the broker does what the model does`, { timeout:
       await world.end()
     }
   }
-  await assert(asyncProperty(steps, history), { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS })
+  await assert(asyncProperty(steps, history), {
+    seed: SEED,
+    numRuns: RUNS,
+    interruptAfterTimeLimit: LIMIT_MS,
+    ...(PATH !== undefined && { path: PATH }),
+  })
   process.stderr.write(`${histories} histories, ${taken} steps\n`)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })
