@@ -83,7 +83,7 @@ function met(session: ModelSession, one: Expected): void {
  * for one QoS. A retained message of a group in any order takes the place of another of its group.
  */
 function expectedAs(session: ModelSession, qos: number, n: number): Expected | undefined {
-  const next = session.expected.find(({ entry }) => entry.sentQos === qos || (entry.survivor && entry.n === n))
+  const next = session.expected.find(({ entry }) => (entry.n === n ? entry.survivor || entry.sentQos === qos : blocks(session, entry, qos)))
   if (next?.entry.n === n) return next
   const other = session.queue.find((one) => one.n === n && one.group > 0 && one.phase !== "done")
   const place = session.expected.find(({ entry }) => other && entry.group === other.group)
@@ -92,6 +92,11 @@ function expectedAs(session: ModelSession, qos: number, n: number): Expected | u
   Object.assign(place.entry, theirs)
   Object.assign(other, mine)
   return place
+}
+
+/** Whether an entry must come before others at this QoS; after a crash a grant that was raised may make it QoS 2. */
+function blocks(session: ModelSession, entry: Entry, qos: number): boolean {
+  return entry.sentQos === qos && !(entry.survivor && entry.sentQos === 1 && session.effective(entry) === 2)
 }
 
 function differs({ entry, again }: Expected, message: Publication, prefix: string): string | null {
