@@ -50,8 +50,7 @@ function released(actor: Actor, session: ModelSession, packetId: number): void {
 }
 
 function published(actor: Actor, session: ModelSession, message: Publication, prefix: string): void {
-  const n = Number(message.payload.toString())
-  const next = expectedAs(session, message.qos, n)
+  const next = expectedAs(session, message)
   if (next?.kind !== "publish") {
     if (repeats(actor, session, message)) return
     throw new Error(`not expected: ${describeIncoming({ kind: "publish", message })}`)
@@ -64,8 +63,9 @@ function published(actor: Actor, session: ModelSession, message: Publication, pr
 }
 
 /** A QoS 1 message whose PUBACK the store did not get before a crash. A grant that was raised since may make it QoS 2. */
-function repeats(actor: Actor, session: ModelSession, { qos, dup, packetId, payload }: Publication): boolean {
-  if ((qos === 1 && !dup) || !session.repeatable.delete(Number(payload.toString()))) return false
+function repeats(actor: Actor, session: ModelSession, message: Publication): boolean {
+  const { qos, dup, packetId } = message
+  if ((qos === 1 && !dup) || !session.repeatable.delete(`${message.payload.toString()} ${message.retain}`)) return false
   if (qos === 1) actor.puback(packetId)
   else {
     actor.send(pubrec(packetId))
@@ -82,10 +82,14 @@ function met(session: ModelSession, one: Expected): void {
  * The expectation that message `n` meets. What waits for the store at QoS 2 may be passed by QoS 1: the order is promised
  * for one QoS. A retained message of a group in any order takes the place of another of its group.
  */
-function expectedAs(session: ModelSession, qos: number, n: number): Expected | undefined {
-  const next = session.expected.find(({ entry }) => (entry.n === n ? entry.survivor || entry.sentQos === qos : blocks(session, entry, qos)))
-  if (next?.entry.n === n) return next
-  const other = session.queue.find((one) => one.n === n && one.group > 0 && one.phase !== "done")
+function expectedAs(session: ModelSession, message: Publication): Expected | undefined {
+  const { qos, retain } = message
+  const n = Number(message.payload.toString())
+  const next = session.expected.find(({ entry }) =>
+    entry.n === n && entry.retain === retain ? entry.survivor || entry.sentQos === qos : blocks(session, entry, qos),
+  )
+  if (next?.entry.n === n && next.entry.retain === retain) return next
+  const other = session.queue.find((one) => retain && one.n === n && one.group > 0 && one.phase !== "done")
   const place = session.expected.find(({ entry }) => other && entry.group === other.group)
   if (!other || !place) return undefined
   const [mine, theirs] = [fields(place.entry), fields(other)]

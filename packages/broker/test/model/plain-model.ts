@@ -50,7 +50,8 @@ export class ModelSession {
   readonly plain: Plain[] = []
   /** completed since the session began; after a crash QoS 1 may come once more */
   readonly completed: Entry[] = []
-  repeatable = new Set<number>()
+  /** `number RETAIN`: a message may come live and, later, because it is retained */
+  repeatable = new Set<string>()
   releasable = new Set<number>()
 
   constructor(
@@ -147,7 +148,7 @@ export class ModelSession {
   crashed(): void {
     this.detach()
     for (const entry of this.queue) entry.survivor = true
-    this.repeatable = new Set(this.completed.filter(({ sentQos }) => sentQos === 1).map(({ n }) => n))
+    this.repeatable = new Set(this.completed.filter(({ sentQos }) => sentQos === 1).map(({ n, retain }) => `${n} ${retain}`))
     this.releasable = new Set(this.completed.filter(({ sentQos }) => sentQos === 2).map(({ packetId }) => packetId))
   }
 }
