@@ -19,8 +19,9 @@ interface Sent {
 function sentPackets(calls: readonly SystemCall[]): Sent[] {
   const streams = new Map<string, { rest: Buffer; at: number }>()
   const sent: Sent[] = []
-  for (const { target, bytes, began, name } of calls) {
-    if (!target.startsWith("socket:") || name === "openat") continue
+  for (const { target, bytes, began, name, fd } of calls) {
+    // stdout and stderr may be sockets too
+    if (!target.startsWith("socket:") || name === "openat" || fd <= 2) continue
     const stream = streams.get(target)
     let rest = Buffer.concat([stream?.rest ?? Buffer.alloc(0), bytes])
     let at = stream?.rest.length ? stream.at : began
