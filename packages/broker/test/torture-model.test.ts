@@ -6,8 +6,8 @@ import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving
 import { runSteps } from "./support/model/run.js"
 import { steps } from "./support/model/step.js"
 
-const RUNS = Number(process.env["MODEL_RUNS"] ?? 25)
-const LIMIT_MS = 60_000 + RUNS * 3000
+const RUNS = Number(process.env["MODEL_RUNS"] ?? 15)
+const LIMIT_MS = 120_000 + RUNS * 6000
 
 /**
  * Random steps of three clients against the real broker on the real store, which dies at the commits that the steps name,

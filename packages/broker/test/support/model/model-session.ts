@@ -6,7 +6,7 @@ export interface Message {
   publisher: string
   topic: string
   qos: 1 | 2
-  /** Sent twice by its publisher at QoS 1: it may come twice. */
+  /** Sent again by its publisher after a crash: at QoS 1, and to receivers at QoS 0, it may come twice. */
   repeated: boolean
   /** Its publisher gave it up without an acknowledgement: it may come or not. */
   optional: boolean
@@ -98,16 +98,19 @@ export class ModelSession {
     if (qos === 2 && this.exactlyOnce.has(packetId)) return this.again(arrival)
     const place = this.pending.findIndex(({ message }) => message.n === n)
     if (place >= 0) return this.first(arrival, place)
+    const known = this.delivered.get(n)
     const open = this.unacknowledged.get(n)
-    if (open) {
+    // What its publisher sent twice at QoS 1 is two messages to the broker: either may be the one that comes.
+    const twice = known !== undefined && known.message.repeated && (qos === 0 || known.message.qos === 1)
+    if (open && !twice) {
       if (!dup) return "was redelivered without DUP"
       if (open.packetId !== packetId && !(this.crashed && qos === 1)) return `was redelivered with another identifier than ${open.packetId}`
       this.note(arrival)
       return undefined
     }
-    const known = this.delivered.get(n)
     if (!known) return "was not expected"
-    if (qos === 1 && (this.mayRepeat.has(n) || known.message.repeated)) return undefined
+    if (twice) this.awaited.delete(n)
+    if (twice || (qos === 1 && this.mayRepeat.has(n))) return undefined
     return "was delivered and acknowledged before"
   }
 

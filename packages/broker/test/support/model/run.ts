@@ -176,7 +176,7 @@ class Run {
     let attempts = 0
     const done = await this.untilDone(client, async (connection) => {
       if (attempts++ > 0) this.history.push(`  client ${client} sends ${progress.reached === "received" ? "PUBREL for" : ""} ${n} again`)
-      message.repeated = qos === 1 && attempts > 1
+      message.repeated = attempts > 1
       progress.reached =
         progress.reached === "received" ? await connection.release(packetId) : await connection.publish(packet, packetId, attempts > 1)
       return progress.reached === "done"
