@@ -1,4 +1,4 @@
-import { startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { startBroker, type TestBroker, waitFor } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { answers, complete, lasting } from "./support/messages.js"
 import { Peer } from "./support/peer.js"
@@ -66,11 +66,12 @@ test("--max-retained-size: bytes of all together; a smaller message in the place
   await keeper.retain("a", "x".repeat(500))
   await keeper.retain("b", "x".repeat(2000))
   expect(await keeper.kept()).toBe("a b")
-  await keeper.retain("a", "x".repeat(2000))
-  expect(await keeper.kept()).toBe("a b")
+  await keeper.retain("a", "x".repeat(2000)) // refused: the older one is not the last message any more [section 3.3.1.3]
+  expect(await keeper.kept()).toBe("b")
   await keeper.retain("b", "")
   await keeper.retain("c", "x".repeat(2000))
-  expect(await keeper.kept()).toBe("a c")
+  expect(await keeper.kept()).toBe("c")
+  await waitFor(() => broker.stderr.includes("not kept, --max-retained"), { what: "the log line" })
 })
 
 const MANY = 10_000

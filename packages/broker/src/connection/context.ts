@@ -32,8 +32,8 @@ export interface ConnectionLog {
   connected(connection: Connection): void
   /** `reason` is null when the client left, with or without a DISCONNECT */
   closed(connection: Connection, reason: ReasonCode | null, message: string): void
-  /** something of this connection was not done as it asked */
-  notice(connection: Connection, message: string): void
+  /** something was not done as this client asked */
+  notice(clientId: string, message: string): void
   /** several connections keep taking one Client Identifier from each other */
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */

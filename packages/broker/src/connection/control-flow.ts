@@ -40,8 +40,8 @@ export class ControlFlow {
     if (!reply) return
     if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)
     const request = sessionRequest(packet, clientId, version)
-    if (request.expirySeconds !== 0 && context.delivery.commits.failing)
-      throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    const stores = request.expirySeconds !== 0 || packet.will !== undefined || context.delivery.sessions.get(clientId)?.persistent
+    if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
     if (context.clients.has(clientId)) {
       const wait = context.takeovers.note(clientId, performance.now())
       if (wait) await after(wait)
@@ -80,9 +80,12 @@ export class ControlFlow {
       sharedSubscriptionAvailable: false,
       maximumPacketSize: this.context.limits.packetBytes,
       ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
-      ...(present ? { userProperties: { "messages-waiting": String(waiting) } } : {}),
     }
-    return write({ cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present, properties }, version)
+    const packet = { cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present } as const
+    const userProperties = present ? { "messages-waiting": String(waiting) } : {}
+    const bytes = write({ ...packet, properties: { ...properties, userProperties } }, version)
+    // a packet that is too large for the client must not be sent [MQTT-3.1.2-24]; what it can do without goes first
+    return bytes.length <= this.connection.maximumPacketSize ? bytes : write({ ...packet, properties }, version)
   }
 
   /** SUBSCRIBE: one Topic Filter at a time; what counts is the packet that went in and the code that came out (section 3.8). */
@@ -170,7 +173,7 @@ export class ControlFlow {
     const { version, session } = this.connection
     const seconds = version === 5 ? readDisconnect(bytes, version).properties?.sessionExpiryInterval : undefined
     if (seconds === undefined) return undefined
-    if (seconds > 0 && !session?.persistent)
+    if (seconds > 0 && session?.endsWithConnection !== false)
       throw new PacketError(Reason.PROTOCOL_ERROR, "DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
     return seconds === NEVER ? null : seconds
   }

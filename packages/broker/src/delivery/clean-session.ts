@@ -13,6 +13,7 @@ const CHUNK = 65_536
 /** A Session that ends with its network connection: all of it is in memory. */
 export class CleanSession extends Session {
   readonly persistent = false
+  readonly endsWithConnection = true
   private readonly queue: Frames[] = []
   private sent = 0 // messages of queue[0]
   private queued = 0 // bytes

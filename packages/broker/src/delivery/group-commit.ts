@@ -160,11 +160,6 @@ export class GroupCommit {
     }, HOUSEKEEPING_MS)
   }
 
-  /** Whether `batch` is not durable yet. */
-  pending(batch: Batch | null): boolean {
-    return batch !== null && (batch === this.gathering || batch === this.flying)
-  }
-
   get full(): boolean {
     return this.gathering.bytes > BACKLOG
   }

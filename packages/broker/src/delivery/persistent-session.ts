@@ -48,8 +48,13 @@ export class PersistentSession extends Session {
     this.row = identity.row
     this.cursor = cursor.cursor
     if (cursor.inflight) this.window.unpack(cursor.inflight)
-    this.passed = this.window.length ? this.window.positionAt(this.window.length - 1) : cursor.cursor - 1
+    const last = this.window.length ? this.window.positionAt(this.window.length - 1) : -1
+    this.passed = Math.max(last, cursor.cursor - 1)
     this.dupBelow = cursor.sentBelow
+  }
+
+  get endsWithConnection(): boolean {
+    return this.row.expirySeconds === 0
   }
 
   /** Whether the message at `position` was sent; asked only about messages that are not done. */
@@ -81,13 +86,10 @@ export class PersistentSession extends Session {
   }
 
   private giveUpInFlight(position: number): void {
-    for (let entry = 0; entry < this.window.length && this.window.positionAt(entry) < position;) {
-      const phase = this.window.phaseAt(entry)
-      if (phase === Phase.PUBLISHED_1 || phase === Phase.PUBLISHED_2) this.giveUp("queueFull", 1)
-      if (phase === Phase.PUBLISHED_2) this.window.release(entry) // PUBREL frees the identifier at the client
-      const before = this.window.length
-      if (phase === Phase.PUBLISHED_1) this.finish(entry)
-      if (this.window.length === before) entry++
+    for (let entry = this.needed; entry < this.window.length && this.window.positionAt(entry) < position; entry++) {
+      if (!this.window.needsMessage(entry)) continue
+      this.giveUp("queueFull", 1)
+      this.window.abandon(entry)
     }
     this.advance()
   }
@@ -160,6 +162,7 @@ export class PersistentSession extends Session {
 
   override detach(): void {
     super.detach()
+    this.again = this.resend = this.resent = 0
     for (const reader of this.readers) reader.log.online.delete(reader)
     this.parts.tail.note(this)
   }
@@ -179,7 +182,7 @@ export class PersistentSession extends Session {
   /** The window moved on, or something was passed over: so does the cursor. */
   private advance(): void {
     const { window } = this
-    while (this.needed < window.length && (window.isDone(this.needed) || window.phaseAt(this.needed) === Phase.RELEASED)) this.needed++
+    while (this.needed < window.length && !window.needsMessage(this.needed)) this.needed++
     const cursor = this.needed < window.length ? window.positionAt(this.needed) : this.passed + 1
     if (cursor === this.cursor) return
     this.cursor = cursor
@@ -194,12 +197,11 @@ export class PersistentSession extends Session {
   pump(): void {
     let looks = 0
     while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
-      looks += this.active.length
-      if (looks > MOST_LOOKS) {
-        this.pumpAgain()
-        break
-      }
       if (!this.step()) break
+      looks += this.active.length
+      if (looks <= MOST_LOOKS) continue
+      this.pumpAgain()
+      break
     }
     this.advance()
   }
@@ -300,7 +302,7 @@ export class PersistentSession extends Session {
       const entry = this.again
       const released = this.window.phaseAt(entry) === Phase.RELEASED
       const done = this.window.isDone(entry)
-      if (!released && !done && this.window.positionAt(entry) >= position) return false
+      if (this.window.needsMessage(entry) && this.window.positionAt(entry) >= position) return false
       this.again++
       this.resend--
       if (released) this.outlet?.push(pubrel(this.window.identifierAt(entry)))

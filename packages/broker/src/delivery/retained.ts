@@ -34,8 +34,8 @@ export class Retained {
   bytes = 0
   /** the sequence of the last change */
   sequence = 0
-  /** messages that were not kept because of the limits */
-  refused = 0
+  /** messages that were not kept because of the limits, since takeRefused() */
+  private refused = 0
 
   constructor(
     private readonly commits: GroupCommit,
@@ -44,7 +44,7 @@ export class Retained {
 
   /**
    * Keeps the last message of a run, or with an empty payload removes what was kept [MQTT-3.3.1-6]. In the store with
-   * the gathering commit. False: the limits do not allow it, nothing changed.
+   * the gathering commit. When the limits do not allow it nothing is kept for the topic. False: nothing changed.
    */
   update(run: Frames): boolean {
     const k = run.n - 1
@@ -57,7 +57,8 @@ export class Retained {
     const size = run.endOf(k) - run.startOf(k)
     if ((!old && this.count >= this.limits.count) || this.bytes + size - (old?.frames.bytes ?? 0) > this.limits.bytes) {
       this.refused++
-      return false
+      if (old) this.remove(topic, old) // what was kept is not the last message any more
+      return old !== null
     }
     const frames = new Frames(Buffer.allocUnsafe(size), 1)
     frames.createdAt = Date.now()
@@ -67,6 +68,13 @@ export class Retained {
     this.commits.writeRetained(number, frames.seal())
     this.put(topic, { number, frames, sequence: ++this.sequence, replaced: false })
     return true
+  }
+
+  /** How many messages the limits refused since the last call. */
+  takeRefused(): number {
+    const { refused } = this
+    this.refused = 0
+    return refused
   }
 
   /** What the store kept. */

@@ -24,6 +24,8 @@ export interface Target {
   qos: QoS
   /** the same without Subscriptions that ask for No Local; null: nothing (MQTT 5.0 section 3.8.3.1) */
   qosOfOwn: QoS | null
+  /** the matching Subscriptions with an identifier or Retain As Published, null: none */
+  options: SubscriptionOptions[] | null
 }
 
 /** Who receives what is published to one Topic Name; shared by all that publish to it. */
@@ -39,6 +41,17 @@ export class Match {
   readonly logs: RoutedLog[] = []
   /** subscriptions changed: look the topic up again */
   stale = false
+  private options: Map<Session, SubscriptionOptions[]> | null = null
+
+  /** The Subscriptions of one Session among them that have an identifier or Retain As Published. */
+  optionsOf(session: Session): readonly SubscriptionOptions[] {
+    if (!this.options) {
+      this.options = new Map()
+      for (const list of [this.clean, this.queued, this.atOnce])
+        for (const target of list) if (target.options) this.options.set(target.session, target.options)
+    }
+    return this.options.get(session) ?? NO_OPTIONS
+  }
 
   get empty(): boolean {
     return !this.clean.length && !this.queued.length && !this.atOnce.length
@@ -110,9 +123,7 @@ export class Router {
 
   /** The Match of the Topic Name in bytes `from` to `end`. Throws a PacketError when it is none (section 3.3.2.1). */
   lookup(buf: Buffer, from: number, end: number): Match {
-    let hash = end - from
-    for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (buf[i] ?? 0)) | 0
-    const slot = (hash ^ (hash >>> 16)) & (QUICK - 1)
+    const slot = slotOf(buf, from, end)
     const quick = this.quick[slot]
     if (quick && !quick.match.stale && sameBytes(quick.topic, buf, from, end)) return quick.match
     if (!validUtf8(buf, from, end)) throw malformed("a Topic Name is not well-formed UTF-8 or holds U+0000")
@@ -202,13 +213,24 @@ export class Router {
     if (!match) return
     match.stale = true
     this.cache.delete(filter)
+    const topic = Buffer.from(filter)
+    this.quick[slotOf(topic, 0, topic.length)] = undefined
   }
 
   private forgetAll(): void {
     for (const match of this.cache.values()) match.stale = true
+    this.quick.fill(undefined)
     this.cache.clear()
     this.cached = 0
   }
+}
+
+const NO_OPTIONS: readonly SubscriptionOptions[] = []
+
+function slotOf(buf: Buffer, from: number, end: number): number {
+  let hash = end - from
+  for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (buf[i] ?? 0)) | 0
+  return (hash ^ (hash >>> 16)) & (QUICK - 1)
 }
 
 function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boolean {
@@ -220,12 +242,11 @@ function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boole
 function gather(entry: Entry, targets: Map<Session, Target>, match: Match): void {
   for (const [session, options] of entry.subscribers) {
     const own = options.noLocal ? null : options.qos
-    const target = targets.get(session)
-    if (!target) targets.set(session, { session, qos: options.qos, qosOfOwn: own })
-    else {
-      if (options.qos > target.qos) target.qos = options.qos
-      if (own !== null && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
-    }
+    let target = targets.get(session)
+    if (!target) targets.set(session, (target = { session, qos: options.qos, qosOfOwn: own, options: null }))
+    if (options.qos > target.qos) target.qos = options.qos
+    if (own !== null && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
+    if (options.identifier || options.retainAsPublished) (target.options ??= []).push(options)
   }
   if (entry.log) match.logs.push({ log: entry.log, except: null })
   for (const [session, log] of entry.ownLogs) match.logs.push({ log, except: session })

@@ -1,4 +1,3 @@
-import { topicMatches } from "@mqtt-trio/common"
 import { ackWithReason, ACK_SIZE, writeAck } from "../wire/acknowledgements.js"
 import { copyBytes, type Frames, Trait } from "../wire/frames.js"
 import { DUP, PacketType, type QoS, RETAIN } from "../wire/packet-types.js"
@@ -15,8 +14,6 @@ export const UNSENT_QOS_0 = 8 << 20
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
 const LARGE = 8192
-/** Topics whose Subscriptions a Session remembers. */
-const MATCHES = 1000
 const PUBREL = 0x62
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
@@ -64,8 +61,6 @@ export abstract class Session {
   protected readonly window = new Window(100)
   private careFor = 0
   private identifiers = false
-  /** the Subscriptions that match a topic, while they stay as they are */
-  private readonly matches = new Map<string, SubscriptionOptions[]>()
 
   constructor(
     readonly clientId: string,
@@ -75,6 +70,8 @@ export abstract class Session {
 
   /** Whether the Session outlives its network connection. */
   abstract readonly persistent: boolean
+  /** Whether it is discarded when its network connection ends: Session Expiry Interval 0. */
+  abstract readonly endsWithConnection: boolean
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
   /** Marks an entry of the window done. */
@@ -95,13 +92,11 @@ export abstract class Session {
 
   subscribe(filter: string, options: SubscriptionOptions): void {
     this.subscriptions.set(filter, options)
-    this.matches.clear()
     if (options.identifier) this.identifiers = true
   }
 
   unsubscribe(filter: string): void {
     this.subscriptions.delete(filter)
-    this.matches.clear()
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
   }
 
@@ -113,7 +108,7 @@ export abstract class Session {
     const entry = this.window.entryOf(identifier)
     const phase = entry < 0 ? -1 : this.window.phaseAt(entry)
     if (type === PacketType.PUBACK) {
-      if (phase === Phase.PUBLISHED_1) this.finish(entry)
+      if (phase === Phase.PUBLISHED_1 || phase === Phase.ABANDONED) this.finish(entry)
       else if (entry >= 0) throw protocolError("PUBACK for a message of QoS 2")
     } else if (type === PacketType.PUBREC) this.received(entry, phase, { identifier, failed })
     else if (phase === Phase.RELEASED) this.finish(entry)
@@ -121,7 +116,7 @@ export abstract class Session {
   }
 
   private received(entry: number, phase: number, { identifier, failed }: { identifier: number; failed: boolean }): void {
-    if (phase === Phase.PUBLISHED_1) throw protocolError("PUBREC for a message of QoS 1")
+    if (phase === Phase.PUBLISHED_1 || phase === Phase.ABANDONED) throw protocolError("PUBREC for a message of QoS 1")
     if (entry < 0) {
       if (!failed)
         this.outlet?.push(this.outlet.v5 ? ackWithReason(PUBREL, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND) : pubrel(identifier))
@@ -221,15 +216,8 @@ export abstract class Session {
     dropping.add(this)
   }
 
-  private matching(topic: string): SubscriptionOptions[] {
-    let found = this.matches.get(topic)
-    if (!found) {
-      found = [...this.subscriptions].filter(([filter]) => topicMatches(filter, topic)).map(([, options]) => options)
-      if (this.matches.size >= MATCHES) this.matches.clear()
-      if (topic.length <= 256) this.matches.set(topic, found)
-    }
-    return found
-  }
+  /** The Subscriptions with an identifier or Retain As Published that match a topic; the router knows them. */
+  matching: (topic: string) => readonly SubscriptionOptions[] = () => NONE
 }
 
 const dropping = new Set<Session>()

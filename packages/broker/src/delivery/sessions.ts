@@ -40,8 +40,6 @@ export class Sessions {
   private readonly byId = new Map<string, Session>()
   /** away, with a Session Expiry Interval that runs */
   private readonly expiring = new Set<PersistentSession>()
-  /** Sessions that ended because their Session Expiry Interval ran out */
-  expired = 0
 
   constructor(private readonly parts: Parts) {}
 
@@ -70,14 +68,19 @@ export class Sessions {
     if (old) this.discard(old)
     if (expirySeconds === 0) {
       const session = new CleanSession(clientId, 0)
-      this.byId.set(clientId, session)
+      this.add(session)
       return { session, present: false, stored: old instanceof PersistentSession }
     }
     const start: Cursor = { cursor: commits.next, sentBelow: 0, inflight: null }
     const session = new PersistentSession({ clientId, number: commits.number(), row }, start, { tail, commits })
-    this.byId.set(clientId, session)
+    this.add(session)
     this.write(session)
     return { session, present: false, stored: true }
+  }
+
+  private add(session: Session): void {
+    this.byId.set(session.clientId, session)
+    session.matching = (topic) => this.parts.router.match(topic).optionsOf(session)
   }
 
   /** Its row, and that from now on anything may be sent to it. */
@@ -108,7 +111,6 @@ export class Sessions {
     for (const session of candidates) {
       const { disconnectedAt, expirySeconds } = session.row
       if (expirySeconds === null || disconnectedAt === null || now < disconnectedAt + expirySeconds * 1000) continue
-      this.expired++
       this.discard(session)
     }
   }
@@ -205,7 +207,7 @@ export class Sessions {
       const session = new PersistentSession({ clientId: row.clientId, number, row }, cursor, { tail, commits })
       for (const identifier of incoming) session.incoming.add(identifier)
       session.limitRedelivery(commits.next)
-      this.byId.set(row.clientId, session)
+      this.add(session)
       for (const [slot, stored] of subscriptions) {
         session.nextSlot = Math.max(session.nextSlot, slot + 1)
         this.restore(session, slot, { row: stored, logs })

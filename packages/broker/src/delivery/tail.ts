@@ -59,10 +59,11 @@ export class Tail implements Housekeeping {
 
   /** First in, first out, until the bound is kept. */
   evict(): void {
+    if (this.bytes <= TAIL) return
     for (const entry of this.entries) {
-      if (this.bytes <= TAIL) return
       this.drop(entry)
       entry.log.forget()
+      if (this.bytes <= TAIL) return
     }
   }
 

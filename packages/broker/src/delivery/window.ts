@@ -15,6 +15,8 @@ export const Phase = {
   RELEASED: 3,
   /** done at QoS 2: remembered until the ring moves past it, so that a crash does not deliver it again */
   DONE_2: 4,
+  /** sent at QoS 1, and given up because a queue was full: still waits for PUBACK, is not sent again */
+  ABANDONED: 5,
 } as const
 
 export type Phase = (typeof Phase)[keyof typeof Phase]
@@ -78,6 +80,18 @@ export class Window {
     return entry < this.size && !this.isDone(entry) ? entry : -1
   }
 
+  /** Whether the message of an entry may have to be sent again. */
+  needsMessage(entry: number): boolean {
+    const phase = this.phaseAt(entry)
+    return phase === Phase.PUBLISHED_1 || phase === Phase.PUBLISHED_2
+  }
+
+  /** The message of an entry is given up. What was sent at QoS 2 is completed: PUBREL frees its identifier. */
+  abandon(entry: number): void {
+    const slot = (this.head + entry) & (this.phases.length - 1)
+    this.phases[slot] = this.phases[slot] === Phase.PUBLISHED_1 ? Phase.ABANDONED : Phase.RELEASED
+  }
+
   isDone(entry: number): boolean {
     const phase = this.phaseAt(entry)
     return phase === Phase.DONE || phase === Phase.DONE_2
@@ -93,7 +107,8 @@ export class Window {
     if (this.isDone(entry)) return 0
     const mask = this.phases.length - 1
     const slot = (this.head + entry) & mask
-    this.phases[slot] = this.phases[slot] === Phase.PUBLISHED_1 ? Phase.DONE : Phase.DONE_2
+    const once = this.phases[slot] === Phase.PUBLISHED_1 || this.phases[slot] === Phase.ABANDONED
+    this.phases[slot] = once ? Phase.DONE : Phase.DONE_2
     this.waiting--
     const before = this.size
     while (this.size && this.isDone(0)) {
@@ -121,7 +136,7 @@ export class Window {
     this.headIdentifier = value.readUInt16BE(0)
     for (let at = 2; at < value.length; at += ENTRY_BYTES) {
       const phase = value.readUInt8(at)
-      this.add(value.readDoubleBE(at + 1), phase === Phase.PUBLISHED_1 || phase === Phase.DONE ? 1 : 2)
+      this.add(value.readDoubleBE(at + 1), phase === Phase.PUBLISHED_2 || phase === Phase.RELEASED || phase === Phase.DONE_2 ? 2 : 1)
       this.phases[(this.head + this.size - 1) & (this.phases.length - 1)] = phase
       if (this.isDone(this.size - 1)) this.waiting--
     }

@@ -148,6 +148,8 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
     delivery.sessions.expire(Date.now())
     delivery.sessions.capQueues(queueBytes)
     log.dropped(takeDropping())
+    const refused = delivery.retained.takeRefused()
+    if (refused) log.notice("retained messages", `${refused} not kept, --max-retained or --max-retained-size is reached`)
   }, SWEEP_MS)
 }
 

@@ -23,24 +23,29 @@ export function connectionLog(log: Log): ConnectionLog {
       log.limited(
         "warn",
         "fight",
-        `several clients keep taking the client identifier ${JSON.stringify(clientId)} from each other: give each its own`,
+        `several clients keep taking the client identifier ${JSON.stringify(short(clientId))} from each other: give each its own`,
       ),
     dropped: (sessions) => {
       for (const { clientId, dropped } of sessions)
         log.limited(
           "warn",
           "dropped",
-          `${clientId}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it, ${dropped.queueFull} because its queue was full`,
+          `${short(clientId)}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it, ${dropped.queueFull} because its queue was full`,
         )
     },
-    notice: (connection, message) => log.limited("warn", "notice", `${name(connection)}: ${message}`),
+    notice: (clientId, message) => log.limited("warn", "notice", `${short(clientId)}: ${message}`),
   }
 }
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
 
+/** What a client chose may be long. */
+function short(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text
+}
+
 function name(connection: Connection): string {
-  return connection.clientId ? `${connection.clientId} (${connection.remote})` : connection.remote
+  return connection.clientId ? `${short(connection.clientId)} (${connection.remote})` : connection.remote
 }
 
 function level(reason: ReasonCode): "warn" | "info" {

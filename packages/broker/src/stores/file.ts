@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync } from "node:fs"
+import { chmodSync, closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
 import { type Database, open, type RootDatabase } from "lmdb"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
@@ -47,6 +47,8 @@ export class FileStore implements Store {
       checkMagic(file)
       // without overlappingSync the promise of a write resolves after fdatasync, not before
       this.root = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
+      // LMDB takes no mode: messages are for their owner alone
+      for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
       this.logs = this.root.openDB("logs", binary)
       this.sessions = this.root.openDB("sessions", binary)
       this.subscriptions = this.root.openDB("subscriptions", binary)

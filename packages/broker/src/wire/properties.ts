@@ -9,33 +9,43 @@ export const Property = {
   TOPIC_ALIAS: 35,
 } as const
 
+/** Packets that carry properties; bits, since one property may stand in several. */
+const OWNERS = { PUBLISH: 1, WILL: 2, CONNECT: 4, DISCONNECT: 8, SUBSCRIBE: 16, UNSUBSCRIBE: 32, ACK: 64, AUTH: 128 } as const
+export type PropertyOwner = keyof typeof OWNERS
+
 type Kind = "byte" | "two" | "four" | "varint" | "string" | "binary" | "pair"
 
 // identifier → [kind, packets that may carry it]; WILL is the will in a CONNECT
-const TABLE = new Map<number, readonly [Kind, string]>([
-  [1, ["byte", "PUBLISH WILL"]],
-  [2, ["four", "PUBLISH WILL"]],
-  [3, ["string", "PUBLISH WILL"]],
-  [8, ["string", "PUBLISH WILL"]],
-  [9, ["binary", "PUBLISH WILL"]],
-  [11, ["varint", "PUBLISH SUBSCRIBE"]],
-  [17, ["four", "CONNECT DISCONNECT"]],
-  [21, ["string", "CONNECT AUTH"]],
-  [22, ["binary", "CONNECT AUTH"]],
-  [23, ["byte", "CONNECT"]],
-  [24, ["four", "WILL"]],
-  [25, ["byte", "CONNECT"]],
-  [28, ["string", "DISCONNECT"]],
-  [31, ["string", "ACK DISCONNECT AUTH"]],
-  [33, ["two", "CONNECT"]],
-  [34, ["two", "CONNECT"]],
-  [35, ["two", "PUBLISH"]],
-  [38, ["pair", "CONNECT WILL PUBLISH ACK SUBSCRIBE UNSUBSCRIBE DISCONNECT AUTH"]],
-  [39, ["four", "CONNECT"]],
+const TABLE = new Map<number, readonly [kind: Kind, owners: number]>([
+  [1, ["byte", OWNERS.PUBLISH | OWNERS.WILL]],
+  [2, ["four", OWNERS.PUBLISH | OWNERS.WILL]],
+  [3, ["string", OWNERS.PUBLISH | OWNERS.WILL]],
+  [8, ["string", OWNERS.PUBLISH | OWNERS.WILL]],
+  [9, ["binary", OWNERS.PUBLISH | OWNERS.WILL]],
+  [11, ["varint", OWNERS.PUBLISH | OWNERS.SUBSCRIBE]],
+  [17, ["four", OWNERS.CONNECT | OWNERS.DISCONNECT]],
+  [21, ["string", OWNERS.CONNECT | OWNERS.AUTH]],
+  [22, ["binary", OWNERS.CONNECT | OWNERS.AUTH]],
+  [23, ["byte", OWNERS.CONNECT]],
+  [24, ["four", OWNERS.WILL]],
+  [25, ["byte", OWNERS.CONNECT]],
+  [28, ["string", OWNERS.DISCONNECT]],
+  [31, ["string", OWNERS.ACK | OWNERS.DISCONNECT | OWNERS.AUTH]],
+  [33, ["two", OWNERS.CONNECT]],
+  [34, ["two", OWNERS.CONNECT]],
+  [35, ["two", OWNERS.PUBLISH]],
+  [
+    38,
+    [
+      "pair",
+      OWNERS.CONNECT | OWNERS.WILL | OWNERS.PUBLISH | OWNERS.ACK | OWNERS.SUBSCRIBE | OWNERS.UNSUBSCRIBE | OWNERS.DISCONNECT | OWNERS.AUTH,
+    ],
+  ],
+  [39, ["four", OWNERS.CONNECT]],
 ])
 
-const AUTHENTICATION_METHOD = 1n << 21n
-const AUTHENTICATION_DATA = 1n << 22n
+const AUTHENTICATION_METHOD = 1 << 21
+const AUTHENTICATION_DATA = 1 << 22
 
 /** What checkProperties found in a PUBLISH; one object per packet with properties is not worth a second walk. */
 export interface PropertyFacts {
@@ -44,30 +54,30 @@ export interface PropertyFacts {
   topicAlias: number | undefined
 }
 
-export type PropertyOwner = "CONNECT" | "WILL" | "PUBLISH" | "ACK" | "SUBSCRIBE" | "UNSUBSCRIBE" | "DISCONNECT" | "AUTH"
-
 /**
  * Checks the properties in `from` to `end` (without their length) against the standard: known identifiers, allowed in
  * this packet, at most once, values complete and in range. Throws a PacketError with the reason code of section 4.13.
  */
 export function checkProperties(buf: Buffer, from: number, end: number, owner: PropertyOwner): PropertyFacts {
   const facts: PropertyFacts = { messageExpirySeconds: undefined, topicAlias: undefined }
-  let seen = 0n
+  let low = 0 // identifiers below 32 that were seen, one bit each
+  let high = 0
   let at = from
   while (at < end) {
     const id = buf[at++]!
     const entry = TABLE.get(id)
-    if (!entry || !entry[1].split(" ").includes(owner)) throw malformed(`property ${id} is not allowed in ${owner}`)
-    const bit = 1n << BigInt(id)
-    if (seen & bit && id !== 38) throw protocolError(`property ${id} stands twice in ${owner}`)
-    seen |= bit
+    if (!entry || !(entry[1] & OWNERS[owner])) throw malformed(`property ${id} is not allowed in ${owner}`)
+    const bit = 1 << (id & 31)
+    if ((id < 32 ? low : high) & bit && id !== 38) throw protocolError(`property ${id} stands twice in ${owner}`)
+    if (id < 32) low |= bit
+    else high |= bit
     const next = skip(buf, at, end, entry[0])
     checkValue(buf, at, id, owner)
     if (id === Property.MESSAGE_EXPIRY_INTERVAL) facts.messageExpirySeconds = buf.readUInt32BE(at)
     if (id === Property.TOPIC_ALIAS) facts.topicAlias = buf.readUInt16BE(at)
     at = next
   }
-  if (owner === "CONNECT" && seen & AUTHENTICATION_DATA && !(seen & AUTHENTICATION_METHOD))
+  if (owner === "CONNECT" && low & AUTHENTICATION_DATA && !(low & AUTHENTICATION_METHOD))
     throw protocolError("Authentication Data without an Authentication Method")
   return facts
 }
