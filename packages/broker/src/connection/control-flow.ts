@@ -82,8 +82,8 @@ export class ControlFlow {
       ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
     }
     const packet = { cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present } as const
-    const userProperties = present ? { "messages-waiting": String(waiting) } : {}
-    const bytes = write({ ...packet, properties: { ...properties, userProperties } }, version)
+    if (!present) return write({ ...packet, properties }, version)
+    const bytes = write({ ...packet, properties: { ...properties, userProperties: { "messages-waiting": String(waiting) } } }, version)
     // a packet that is too large for the client must not be sent [MQTT-3.1.2-24]; what it can do without goes first
     return bytes.length <= this.connection.maximumPacketSize ? bytes : write({ ...packet, properties }, version)
   }
