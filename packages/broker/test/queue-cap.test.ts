@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises"
 import { runCli, startBroker, waitFor } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
@@ -7,10 +8,10 @@ const MESSAGES = 2000
 const PAYLOAD = "x".repeat(1000)
 
 /** Publishes numbered messages of about 1 kB and waits for their acknowledgements. */
-async function fill(port: number, from: number, to: number): Promise<void> {
+async function fill(port: number, from: number, to: number, topic = "cap"): Promise<void> {
   const publisher = await Peer.connected(port, 4)
   for (let n = from; n <= to; n++) {
-    publisher.send(publish(4, { topic: "cap", qos: 1, packetId: (n % 60_000) + 1, payload: `${n} ${PAYLOAD}` }))
+    publisher.send(publish(4, { topic, qos: 1, packetId: (n % 60_000) + 1, payload: `${n} ${PAYLOAD}` }))
     expect((await publisher.next())[0]).toBe(0x40)
   }
   publisher.cut()
@@ -37,6 +38,9 @@ test("--max-queue: the oldest messages go, counted and logged; the newest come i
   expect(capped.messages).toBeGreaterThan(800)
   expect(capped.dropped.queueFull).toBe(MESSAGES - capped.messages)
   await waitFor(() => broker.stderr.includes(`${capped.dropped.queueFull} because its queue was full`), { what: "the log line" })
+  // what is dropped is written down within 10 ms, with the next commit
+  await sleep(100)
+  await fill(broker.port, 1, 1, "other")
   await broker.kill9()
   await broker.restart()
   await fill(broker.port, MESSAGES + 1, MESSAGES + 1)

@@ -45,6 +45,8 @@ export class Connection implements Outlet, Timed {
   private keepAliveMs = 0
   /** when something was read last, by the clock; after the end: when it ended */
   private since: number
+  /** bytes that came after the end */
+  private afterEnd = 0
   /** a CONNECT came */
   private greeted = false
   /** CONNACK left */
@@ -114,7 +116,12 @@ export class Connection implements Outlet, Timed {
   }
 
   private read(chunk: Buffer): void {
-    if (this.closed) return
+    if (this.closed) {
+      // what still comes is not looked at; too much of it is not even read
+      this.afterEnd += chunk.length
+      if (this.afterEnd > this.limit) this.socket.pause()
+      return
+    }
     this.since = this.context.clock.now
     const buf = this.splitter.add(chunk)
     if (!buf) return
