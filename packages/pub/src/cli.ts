@@ -13,7 +13,7 @@ import { planPub } from "./rules.js"
 import { runPub } from "./run-pub.js"
 import { VERSION } from "./version.js"
 
-await runMain(async () => {
+void runMain(async () => {
   const program = createProgram(pubHelp, pubOptions, VERSION).argument("[topic]").argument("[message]").allowExcessArguments(true)
   let exitCode = 0
   program.action(async () => {

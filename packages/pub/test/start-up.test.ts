@@ -22,6 +22,7 @@ it("mqtt-pub of one message and mqtt-sub until its SUBACK take at most 3 times a
     [cliPath("mqtt-pub"), "test", "Hello", ...at],
     [cliPath("mqtt-sub"), "test", "-E", ...at],
   ])
+  process.stdout.write(`node -e 0: ${node.toFixed(0)} ms; mqtt-pub: ${(pub / node).toFixed(2)} x, mqtt-sub: ${(sub / node).toFixed(2)} x\n`)
   expect(pub / node).toBeLessThan(3)
   expect(sub / node).toBeLessThan(3)
 })

@@ -124,7 +124,7 @@ describe.skipIf(!hasMosquitto())("ways to a broker (mosquitto)", () => {
   })
 
   it("asks for the password without showing it", async () => {
-    const command = `${process.execPath} ${new URL("../bin/mqtt-pub.js", import.meta.url).pathname} t x -p ${ports.password} -u ann -P`
+    const command = `${process.execPath} ${new URL("../bin/mqtt-pub.cjs", import.meta.url).pathname} t x -p ${ports.password} -u ann -P`
     const { stdout, code } = await runProcess("script", ["-qec", command, "/dev/null"], { stdin: "p:w@ %\r" })
     expect(stdout).toContain("password:")
     expect(stdout.replaceAll("p:w@ %\r\n", "")).not.toContain("p:w@")

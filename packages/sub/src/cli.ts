@@ -13,7 +13,7 @@ import { planSub } from "./rules.js"
 import { runSub } from "./run-sub.js"
 import { VERSION } from "./version.js"
 
-await runMain(async () => {
+void runMain(async () => {
   const program = createProgram(subHelp, subOptions, VERSION).argument("[filters...]")
   let exitCode = 0
   program.action(async () => {

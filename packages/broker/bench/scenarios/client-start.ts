@@ -5,7 +5,7 @@ import type { BrokerProcess } from "../broker-process.js"
 import type { Measurement, Scenario } from "../scenario.js"
 import { median } from "../statistics.js"
 
-const PUBLISHER = fileURLToPath(new URL("../../../pub/bin/mqtt-pub.js", import.meta.url))
+const PUBLISHER = fileURLToPath(new URL("../../../pub/bin/mqtt-pub.cjs", import.meta.url))
 const RUNS = 9
 
 /** What one message from the command line costs, beside a Node.js that does nothing. */

@@ -4,6 +4,12 @@ import { RunningProcess, type ProcessEnd, type ProcessOptions } from "./running-
 /** The commands of this project, by the name of their launcher. */
 export type CliName = "mqtt-broker" | "mqtt-pub" | "mqtt-sub"
 
+const LAUNCHERS = {
+  "mqtt-broker": "broker/bin/mqtt-broker.js",
+  "mqtt-pub": "pub/bin/mqtt-pub.cjs",
+  "mqtt-sub": "sub/bin/mqtt-sub.cjs",
+} satisfies Record<CliName, string>
+
 export interface RunOptions extends ProcessOptions {
   /** Everything that the process reads from stdin. Default: nothing. */
   readonly stdin?: string | Uint8Array
@@ -17,9 +23,9 @@ export interface RunResult extends ProcessEnd {
   readonly stdoutBytes: Buffer
 }
 
-/** The path of a command's launcher (`packages/*\/bin/*.js`), to be run with `node`. */
+/** The path of a command's launcher, to be run with `node`. */
 export function cliPath(name: CliName): string {
-  return fileURLToPath(new URL(`../../../${name.replace("mqtt-", "")}/bin/${name}.js`, import.meta.url))
+  return fileURLToPath(new URL(`../../../${LAUNCHERS[name]}`, import.meta.url))
 }
 
 /** Starts a command and leaves it running. */
