@@ -1,5 +1,7 @@
-// Bundles a command into dist/bundle, so that it starts fast and needs nothing from elsewhere. Run in the folder of its package.
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+// Bundles a command into dist/bundle, so that it starts fast and needs nothing from elsewhere. Run in the folder of its package,
+// with arguments of a typical run.
+import { spawnSync } from "node:child_process"
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { build, transform } from "esbuild"
 
@@ -15,6 +17,7 @@ const asCommonJs = {
   format: "cjs",
   platform: "node",
   target: TARGET,
+  supported: { "dynamic-import": false }, // a script that is compiled ahead has none
   minifyWhitespace: true,
   minifySyntax: true,
   define: { "import.meta.url": "bundleUrl" },
@@ -40,6 +43,14 @@ const { metafile, outputFiles } = await build({
   logLevel: "warning",
 })
 for (const { path, text } of outputFiles) writeFileSync(path, (await transform(text, asCommonJs)).code)
+copyFileSync(new URL("start.cjs", import.meta.url), join(OUT, "start.cjs"))
+// what a run needs until it connects is compiled ahead: nobody listens on port 1
+const compile = 'const start = require("./start.cjs"); start.compile(); start.run()'
+spawnSync(process.execPath, ["-e", compile, "--", "cli", ...process.argv.slice(2), "-L", "mqtt://127.0.0.1:1"], {
+  cwd: OUT,
+  stdio: "ignore",
+})
+if (!existsSync(join(OUT, "cli.compiled"))) throw new Error("the bundle could not be compiled ahead")
 writeFileSync(join(OUT, "THIRD-PARTY-LICENSES.txt"), licenses(Object.keys(metafile.inputs)))
 
 /** The licences of the packages whose code is in the bundle. */

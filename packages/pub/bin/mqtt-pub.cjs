@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 "use strict"
-require("../dist/bundle/cli.cjs")
+require("../dist/bundle/start.cjs").run()
