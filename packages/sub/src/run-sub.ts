@@ -126,7 +126,7 @@ class SubRun {
 
   async start(connection: Connection): Promise<void> {
     this.#connection = connection
-    this.#report?.start(connection.connack.sessionPresent)
+    this.#report?.start(connection.connack)
     connection.receive()
     await this.#subscribe()
   }

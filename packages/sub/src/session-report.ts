@@ -1,4 +1,5 @@
 import type { Diagnostics } from "@mqtt-trio/common"
+import type { Connection } from "@mqtt-trio/common/client"
 
 /** How long nothing must come until the messages that were waiting count as delivered. */
 const QUIET_MS = 150
@@ -15,8 +16,8 @@ export interface SessionReportOptions {
 }
 
 /**
- * Says on stderr whether the session was new or resumed, and how many messages were waiting in it. The broker does not say how
- * many: they are those that come before the first pause.
+ * Says on stderr whether the session was new or resumed, and how many messages were waiting in it: as mqtt-broker says in
+ * its CONNACK, or, with other brokers and before MQTT 5.0, those that come before the first pause.
  */
 export class SessionReport {
   readonly #options: SessionReportOptions
@@ -30,8 +31,10 @@ export class SessionReport {
   }
 
   /** Connected for the first time. */
-  start(resumed: boolean): void {
-    if (!resumed) return this.#print(false, true)
+  start({ sessionPresent, properties }: Connection["connack"]): void {
+    const told = Number(properties?.userProperties?.["messages-waiting"] ?? NaN)
+    if (Number.isSafeInteger(told)) this.#waiting = told
+    if (!sessionPresent || Number.isSafeInteger(told)) return this.#print(sessionPresent, true)
     this.#timer = setTimeout(() => this.finish(), QUIET_MS)
     this.#limit = setTimeout(() => this.finish(false), LONGEST_MS)
   }

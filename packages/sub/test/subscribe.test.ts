@@ -134,11 +134,20 @@ describe("sessions", () => {
     expect((await sub(topic, "-E")).stderr).toBe("")
   })
 
+  it("says what was waiting, and not how much of it came, when the broker tells", async () => {
+    const { session } = await waiting("1", "2", "3")
+    const first = await sub(...session, "-C", "1")
+    expect(first).toMatchObject({ stdout: "1\n", stderr: `session ${session[2]} resumed: 3 messages were waiting\n` })
+    expect((await sub(...session, "-C", "2")).stderr).toContain("2 messages were waiting")
+    const { session: old } = await waiting("1", "2", "3")
+    expect((await sub(...old, "-C", "1", "-V", "311")).stderr).toBe(`session ${old[2]} resumed: 1 message was waiting\n`)
+  })
+
   it("does not count new messages as waiting ones when they never pause", async () => {
     const { topic, session } = await waiting("1", "2")
     const publisher = spawnCli("mqtt-pub", at(topic, "live", "--interval", "20"))
     await publisher.waitForLine(/^1$/)
-    const back = spawnCli("mqtt-sub", at(...session))
+    const back = spawnCli("mqtt-sub", at(...session, "-V", "311"))
     await back.waitForLine(/resumed: \d+ messages so far, waiting and new ones$/, { stream: "stderr" })
     expect(back.stdout.startsWith("1\n2\nlive\n")).toBe(true)
   })
