@@ -124,7 +124,7 @@ export class PersistentSession extends Session {
    * True: something is left to deliver.
    */
   letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): boolean {
-    reader.until = Math.min(until, reader.log.last + 1)
+    reader.until = Math.min(until, reader.until, reader.log.last + 1)
     if (reader.until > this.cursor) {
       reader.log.ending()
       return true

@@ -21,6 +21,8 @@ export class Reader {
   until = Infinity
   /** the slot in the store of a hold that outlives its Subscription, 0: the Subscription's own row keeps it */
   slot = 0
+  /** of such a hold: the Topic Filter that it was made for */
+  filter = ""
   private at: number
   /** what the log held below `need` when it was counted last */
   private counted = { need: -1, below: NOTHING }

@@ -157,7 +157,8 @@ export class Sessions {
   /** Ends a hold; as long as something of it is to be delivered, it has a row of its own. */
   private drain(session: PersistentSession, filter: string, reader: Reader, until?: number): void {
     if (!session.letGo(reader, until)) return
-    reader.slot = session.nextSlot++
+    reader.filter = filter
+    reader.slot ||= session.nextSlot++
     const options = { qos: reader.qos, noLocal: false, retainAsPublished: false, identifier: 0 }
     this.parts.commits.writeSubscription(session.number, reader.slot, rowOf(filter, options, reader))
   }
@@ -183,7 +184,8 @@ export class Sessions {
     if (session instanceof PersistentSession) {
       const held = session.held.get(filter)
       session.held.delete(filter)
-      if (held?.reader) this.drain(session, filter, held.reader)
+      const earlier = session.readers.filter((reader) => reader.slot && reader.filter === filter)
+      for (const reader of held?.reader ? [...earlier, held.reader] : earlier) this.drain(session, filter, reader)
       if (held) this.parts.commits.writeSubscription(session.number, held.slot, null)
     }
     return true
@@ -231,6 +233,7 @@ export class Sessions {
     if (row.until !== null) {
       const reader = session.hold(make(), row.since, qos)
       reader.slot = slot
+      reader.filter = filter
       session.letGo(reader, row.until)
       return
     }

@@ -6,7 +6,8 @@ import { World } from "./world.js"
 
 /** More of it: MQTT_TEST_MODEL_RUNS=2000; one again: MQTT_TEST_MODEL_SEED=… and, as the report says, MQTT_TEST_MODEL_PATH=… */
 const RUNS = Number(process.env["MQTT_TEST_MODEL_RUNS"] ?? "40")
-const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? Date.now() % 2 ** 31)
+/** In CI the same histories each time, so that a red run is about the change. */
+const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? (process.env["CI"] ? 1 : Date.now() % 2 ** 31))
 const PATH = process.env["MQTT_TEST_MODEL_PATH"]
 /** Ends a run, or the search for a shorter history, with what there is by then. */
 const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "45") * 1000

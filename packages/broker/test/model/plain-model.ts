@@ -41,7 +41,7 @@ export interface Plain {
 
 /** A session as the standard has it: subscriptions, a queue, what is in flight. */
 export class ModelSession {
-  readonly subscriptions = new Map<string, { qos: QoS; hold: Hold | null }>()
+  readonly subscriptions = new Map<string, { qos: QoS; hold: Hold | null; closed: Hold[] }>()
   queue: Entry[] = []
   connected = true
   /** what must come next, in this order */
@@ -83,22 +83,28 @@ export class ModelSession {
 
   subscribe(filter: string, qos: QoS): void {
     const before = this.subscriptions.get(filter)
+    const closed = before?.closed ?? []
     let hold = before?.hold ?? null
-    if (qos > 0 && hold?.open) hold.qos = qos
+    if (qos > 0 && hold) hold.qos = qos
     else if (qos > 0) hold = { qos, open: true }
-    else if (hold) hold.open = false
-    this.subscriptions.set(filter, { qos, hold })
+    else if (hold) {
+      hold.open = false
+      closed.push(hold)
+      hold = null
+    }
+    this.subscriptions.set(filter, { qos, hold, closed })
   }
 
   /** What waits only under this filter is dropped; what is in flight completes. */
   unsubscribe(filter: string): void {
-    const hold = this.subscriptions.get(filter)?.hold
+    const { hold, closed = [] } = this.subscriptions.get(filter) ?? {}
     this.subscriptions.delete(filter)
-    if (!hold) return
-    hold.open = false
+    if (hold) hold.open = false
+    const ended = hold ? [...closed, hold] : closed
     this.queue = this.queue.filter((entry) => {
-      if (entry.phase !== "waiting" || !entry.holds.delete(hold)) return true
-      return entry.holds.size > 0
+      if (entry.phase !== "waiting") return true
+      const left = ended.filter((one) => entry.holds.delete(one)).length
+      return !left || entry.holds.size > 0
     })
   }
 
