@@ -6,7 +6,7 @@ import { publishRing } from "../packets.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
 import { quantile } from "../statistics.js"
 
-const WARM_ROUND_TRIPS = 200
+const WARM_ROUND_TRIPS = 2000
 
 /**
  * PUBLISH to PUBACK with one message in flight, towards an online persistent session, in microseconds;
