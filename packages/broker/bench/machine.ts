@@ -4,7 +4,7 @@ import { cpus, release, totalmem, type } from "node:os"
 export function machineLine(): string {
   const model = cpus()[0]?.model ?? "unknown processor"
   const memory = `${Math.round(totalmem() / 2 ** 30)} GB`
-  return `Machine: ${model}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node.js ${process.version}, loopback.`
+  return `Machine: ${model}, ${cpus().length} cores, ${memory}, ${type()} ${/^\d+\.\d+/.exec(release())?.[0] ?? release()}, Node.js ${process.version}, loopback.`
 }
 
 /** Where and how the numbers were measured, as lines for a report. */
