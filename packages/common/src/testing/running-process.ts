@@ -14,6 +14,9 @@ export interface ProcessEnd {
   readonly signal: NodeJS.Signals | null
 }
 
+const running = new Set<ChildProcessWithoutNullStreams>()
+process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
+
 /** A real process with its output so far; it is killed at the end of the test. */
 export class RunningProcess {
   readonly child: ChildProcessWithoutNullStreams
@@ -38,9 +41,8 @@ export class RunningProcess {
       })
     })
     this.ended.catch(() => undefined)
-    const kill = (): void => void this.child.kill("SIGKILL")
-    process.once("exit", kill)
-    this.child.once("close", () => process.off("exit", kill))
+    running.add(this.child)
+    this.child.once("close", () => running.delete(this.child))
     onCleanUp(() => this.kill9())
   }
 
