@@ -237,6 +237,7 @@ describe("durability", () => {
     for (const topic of ["kept", "replaced", "removed"]) await retain(topic, "1", own.port)
     await retain("replaced", "2", own.port)
     await retain("removed", "", own.port)
+    for (const payload of ["1", "2", ""]) await retain("replaced and removed", payload, own.port)
     await own.kill9()
     await own.restart()
     expect(await kept("#", own.port)).toEqual(["kept=1", "replaced=2"])

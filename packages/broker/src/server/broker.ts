@@ -103,7 +103,10 @@ export class Broker {
       : "everybody who reaches this address, without a password"
   }
 
-  /** Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept. */
+  /**
+   * Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept.
+   * Throws `store-unusable` when the store took no commits to the end.
+   */
   async stop(): Promise<void> {
     const { admin, store, delivery, context, listener, sweep } = this.parts
     listener.close()
@@ -121,7 +124,14 @@ export class Broker {
     await context.engine.close()
     await admin?.close()
     await Promise.race([store.close(), after(STOP_MS)])
+    if (delivery.commits.failing) throw stoppedUnstored()
   }
+}
+
+function stoppedUnstored(): BrokerError {
+  return new BrokerError("store-unusable", "stopped while the store took no commits: what was not acknowledged is not stored", {
+    hint: "clients that keep their messages until they are acknowledged send them again once the broker is back",
+  })
 }
 
 function storeEvents(log: Log): CommitEvents {
