@@ -219,13 +219,15 @@ class Run {
 
   /** Waits until every connected client has got what the model says, and its acknowledgements have been processed. */
   private async settle(): Promise<void> {
-    // A death that was armed may come now, with the acknowledgements.
-    if (this.clients.some((connection) => connection?.isOpen === false)) await this.revive()
-    const settled = (): boolean =>
-      this.wrong !== undefined || this.clients.every((connection, client) => !connection || this.sessions[client]?.isSettled === true)
+    const settled = async (): Promise<boolean> => {
+      // A death that was armed may come now, with the acknowledgements.
+      if (this.clients.some((connection) => connection?.isOpen === false)) await this.revive()
+      return this.wrong !== undefined || this.clients.every((connection, client) => !connection || this.sessions[client]?.isSettled === true)
+    }
     const missing = (): string =>
       this.sessions.map((session, client) => `client ${client} ${session?.missing ?? "has no session"}`).join("; ")
-    for (let n = 0; n < 20 && !settled(); n++) await this.pingAll()
+    // oxlint-disable-next-line no-await-in-loop -- one round after the other
+    for (let n = 0; n < 20 && !(await settled()); n++) await this.pingAll()
     try {
       await waitFor(settled, { timeoutMs: SETTLE_MS, what: "deliveries" })
     } catch {
