@@ -145,8 +145,10 @@ export class Sessions {
     const current = held.reader
     const owner = options.noLocal ? session : null
     const log = options.qos ? router.log(filter, owner, () => this.makeLog(filter, commits.number(), false)) : null
-    if (current && current.log === log) current.qos = options.qos
-    else {
+    if (current && current.log === log) {
+      if (options.qos > current.qos) session.raise()
+      current.qos = options.qos
+    } else {
       // what waits under the old grant is still delivered [MQTT-3.8.4-4]
       if (current) this.drain(session, filter, current, commits.next)
       held.reader = log && session.hold(log, commits.next, options.qos)

@@ -120,7 +120,7 @@ export class Window {
     return before - this.size
   }
 
-  /** The ring as it is stored while anything is in flight at QoS 2: first identifier, then phase and position of each entry. */
+  /** The ring as it is stored while anything is in flight at QoS 2, or was sent before a grant was raised: first identifier, then phase and position of each entry. */
   pack(): Buffer {
     const value = Buffer.allocUnsafe(2 + this.size * ENTRY_BYTES)
     let at = value.writeUInt16BE(this.headIdentifier)
