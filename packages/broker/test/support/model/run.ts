@@ -222,7 +222,9 @@ class Run {
     const settled = async (): Promise<boolean> => {
       // A death that was armed may come now, with the acknowledgements.
       if (this.clients.some((connection) => connection?.isOpen === false)) await this.revive()
-      return this.wrong !== undefined || this.clients.every((connection, client) => !connection || this.sessions[client]?.isSettled === true)
+      return (
+        this.wrong !== undefined || this.clients.every((connection, client) => !connection || this.sessions[client]?.isSettled === true)
+      )
     }
     const missing = (): string =>
       this.sessions.map((session, client) => `client ${client} ${session?.missing ?? "has no session"}`).join("; ")
