@@ -34,6 +34,22 @@ describe("MQTT 3.1.1", () => {
     expect(await answer(packet(0x10, "MQIsdp", [3, 2, 0, 60], randomId()))).toEqual(hex("20 02 00 00"))
   })
 
+  test("MQTT 3.1: an empty client identifier is refused with return code 2 [3.1 section 3.1]", async () => {
+    expect(await refusal(packet(0x10, "MQIsdp", [3, 2, 0, 60], ""))).toBe("20020002")
+  })
+
+  test("MQTT 3.1: SUBSCRIBE, PUBREL and UNSUBSCRIBE may come again with DUP [3.1 section 2.1]", async () => {
+    const peer = new Peer(broker.port, 4)
+    peer.send(packet(0x10, "MQIsdp", [3, 2, 0, 60], randomId()))
+    expect(await peer.next()).toEqual(hex("20 02 00 00"))
+    peer.send(packet(0x8a, [0, 1], "t", [1]))
+    expect(await peer.next()).toEqual(hex("90 03 0001 01"))
+    peer.send(packet(0x6a, [0, 2]))
+    expect(await peer.next()).toEqual(hex("70 02 0002"))
+    peer.send(packet(0xaa, [0, 3], "t"))
+    expect(await peer.next()).toEqual(hex("b0 02 0003"))
+  })
+
   test("an empty client identifier is served with Clean Session 1 [MQTT-3.1.3-6, -7]", async () => {
     expect(await answer(connect(4, { clientId: "" }))).toEqual(hex("20 02 00 00"))
   })

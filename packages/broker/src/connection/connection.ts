@@ -186,8 +186,9 @@ export class Connection implements Outlet, Timed {
       this.context.reader.add(start, body, end, this.v5)
       return
     }
-    if ((header & 15) !== (type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0))
-      throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
+    const flags = type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0
+    if (this.version === 3 && flags && (header & 15) === (flags | DUP)) buf[start] = header & ~DUP // MQTT 3.1 sends these again with DUP
+    else if ((header & 15) !== flags) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
     if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) {
       const identifier = readAck(buf, body, end, this.v5)
       if (type !== PacketType.PUBREL) this.session?.acknowledge(type, identifier, ackFailed(buf, body, end))
@@ -375,4 +376,5 @@ const OLD_RETURN_CODES = new Map<ReasonCode, number>([
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
 
+const DUP = 8
 const EMPTY = Buffer.alloc(0)

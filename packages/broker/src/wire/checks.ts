@@ -20,8 +20,8 @@ export function checkConnect(buf: Buffer, at: number, end: number, { version, le
   if (version === 5) o = checkBlock(buf, o, end, "CONNECT")
   const clientId = o
   o = behindString(buf, o, end, true)
-  if (version < 5 && o === clientId + 2 && !(flags & 2))
-    throw new PacketError(Reason.CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1")
+  if (version < 5 && o === clientId + 2 && (version === 3 || !(flags & 2)))
+    throw new PacketError(Reason.CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1 and MQTT 3.1.1")
   if (flags & 4) o = checkWill(buf, o, end, { version, levels })
   if (flags & 128) o = behindString(buf, o, end, true)
   if (flags & 64) o = behindString(buf, o, end, false)
