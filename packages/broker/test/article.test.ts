@@ -1,6 +1,7 @@
 import { join } from "node:path"
 import { runCli, spawnCli, startBroker, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
+import { Checker, type Verdict } from "../src/torture/checker.js"
 
 const MESSAGES = 1000
 /** How many messages may be under way at one moment, at most, at a message each 10 ms. */
@@ -19,6 +20,20 @@ function firstCopies(all: readonly number[]): number[] {
   return [...new Set(all)]
 }
 
+/** The numbers that mqtt-pub printed: of each message that was acknowledged. */
+const numbersOf = (pub: RunningProcess): number[] => pub.stdout.split("\n").slice(0, -1).map(Number)
+
+/** What the checker says of a publisher and a subscriber that print numbers from 1 on. */
+function verdict(acked: readonly number[], delivered: readonly number[]): Verdict {
+  const checker = new Checker()
+  const stream = checker.addStream({ publisher: "mqtt-pub", topic: "test", qos: 1 })
+  const session = checker.addSession("cli_sub", [{ filter: "test", qos: 1 }])
+  for (let n = 0; n < MESSAGES; n++) checker.published(stream, n, 1)
+  for (const number of acked) checker.acknowledged(stream, number - 1)
+  for (const number of delivered) checker.delivered(session, { stream, n: number - 1, topic: "test", qos: 1, dup: false })
+  return checker.verdict()
+}
+
 async function subscriber(broker: TestBroker): Promise<RunningProcess> {
   const started = spawnCli("mqtt-sub", [...SUBSCRIBER, ...ADDRESS_OF(broker)])
   await started.waitForLine("session", { stream: "stderr" })
@@ -32,7 +47,7 @@ function publisher(broker: TestBroker): RunningProcess {
 }
 
 /** How many messages the publisher knows to be stored: it prints the number of each that was acknowledged. */
-const acknowledged = (pub: RunningProcess): number => pub.stdout.split("\n").length - 1
+const acknowledged = (pub: RunningProcess): number => numbersOf(pub).length
 
 async function queueOf(broker: TestBroker): Promise<{ connected: boolean; messages: number }> {
   const args = ["queue", "cli_sub", "--peek", "0", "--json", "--store", `file:${join(broker.dir, "store")}`]
@@ -79,7 +94,7 @@ test(
     await second.stop("SIGINT")
 
     const all = numbers(first, second)
-    expect(firstCopies(all)).toEqual(Array.from({ length: MESSAGES }, (_, n) => n + 1))
+    expect(verdict(numbersOf(pub), all)).toMatchObject({ clean: true, acknowledged: MESSAGES, expected: MESSAGES, firstCopies: MESSAGES })
     // a repeat needs an acknowledgement that was lost: with the subscriber's going, or with the broker's stop or its end
     const repeats = all.filter((number, index) => all.indexOf(number) !== index)
     const moments = [seen, atStop, atKill]
