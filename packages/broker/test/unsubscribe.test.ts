@@ -88,3 +88,21 @@ test("what waits under the filter is dropped, what is in flight completes, the r
   }
   expect(await again.settled()).toEqual([])
 })
+
+test("what waits under an earlier grant of the filter is dropped too", async () => {
+  const topic = randomId()
+  const session = { clientId: randomId(), clean: false, properties: properties(sessionExpiry(100), [0x21, 0, 1]) }
+  const first = await Peer.connected(broker.port, 5, session)
+  await first.subscribe([topic, 1])
+  const publisher = await Peer.connected(broker.port, 5)
+  for (const n of [1, 2, 3]) {
+    publisher.send(publish(5, { topic, qos: 1, packetId: n, payload: `${n}` }))
+    expect(await publisher.next()).toEqual(puback(n))
+  }
+  const inFlight = await first.nextPublish()
+  await first.subscribe([topic, 0])
+  first.send(unsubscribe(5, 9, topic))
+  expect(await first.next()).toEqual(hex("b0 04 0009 00 00"))
+  first.send(puback(inFlight.packetId))
+  expect(await first.settled()).toEqual([])
+})
