@@ -1,4 +1,6 @@
-import { randomId, startBroker } from "@mqtt-trio/common/testing"
+import { connect } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import { randomId, startBroker, waitFor } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { HOSTILE } from "./support/hostile-packets.js"
 import { Peer } from "./support/peer.js"
@@ -107,4 +109,18 @@ test("10,000 filters in one SUBSCRIBE and in many: served, others do not notice"
   expect(suback.subarray(-10_000).every((code) => code === 1)).toBe(true)
   peer.send(publish(5, { topic: "f/9999", qos: 0 }))
   expect((await peer.nextPublish()).topic).toBe("f/9999")
+})
+
+test("what a refused client goes on sending is not read without end", async () => {
+  const broker = await startBroker({ store: "memory:" })
+  const socket = connect(broker.port, "127.0.0.1")
+  socket.on("error", () => {})
+  socket.write(hex("10 ff ff ff 7f"))
+  const flood = 64 * 1024 * 1024
+  socket.write(Buffer.alloc(flood, 1))
+  await waitFor(() => /256|larger|limit is/.test(broker.stderr), { what: "the refusal" })
+  await sleep(500)
+  // what the kernel's buffers take has left, the rest has not
+  expect(socket.bytesWritten - (socket.writableLength || 0)).toBeLessThan(flood / 2)
+  socket.destroy()
 })

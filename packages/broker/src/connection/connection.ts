@@ -5,7 +5,7 @@ import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import { ackFailed, readAck } from "../wire/acknowledgements.js"
 import { type FilterRules, checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
-import { PacketType, type ProtocolVersion } from "../wire/packet-types.js"
+import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { readVarint } from "../wire/varint.js"
 import type { Context } from "./context.js"
@@ -376,5 +376,4 @@ const OLD_RETURN_CODES = new Map<ReasonCode, number>([
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
 
-const DUP = 8
 const EMPTY = Buffer.alloc(0)

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
 import type { Wanted } from "../delivery/retained-stream.js"
 import type { SubscriptionOptions } from "../delivery/session.js"
@@ -202,12 +203,6 @@ const AT_ONCE = 50
 function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)
-  })
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
   })
 }
 

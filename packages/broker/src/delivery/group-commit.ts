@@ -1,3 +1,4 @@
+import { setTimeout as after } from "node:timers/promises"
 import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow } from "../stores/store.js"
 
 /** A log as a commit sees it. */
@@ -241,7 +242,7 @@ export class GroupCommit {
         if (!this.failing) this.events.failing(error)
         this.failing = true
         // oxlint-disable-next-line no-await-in-loop
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        await after(RETRY_MS)
         // oxlint-disable-next-line no-await-in-loop
         if (this.stopped) await new Promise<never>(() => {}) // nothing that waits is acknowledged
       }

@@ -27,8 +27,8 @@ export class PersistentSession extends Session {
 
   /** position of the last message that was sent or skipped */
   private passed: number
-  /** something in flight was sent under a lower grant: after a crash it must not come as a new message at QoS 2 */
-  private raised: boolean
+  /** what is in flight below was sent under a lower grant: after a crash it must not come as a new message at QoS 2 */
+  private raisedBelow: number
   /** messages below this position may have been sent by a broker that died */
   private dupBelow: number
   private active: Reader[] = []
@@ -50,9 +50,9 @@ export class PersistentSession extends Session {
     this.row = identity.row
     this.cursor = cursor.cursor
     if (cursor.inflight) this.window.unpack(cursor.inflight)
-    this.raised = cursor.inflight !== null
     const last = this.window.length ? this.window.positionAt(this.window.length - 1) : -1
     this.passed = Math.max(last, cursor.cursor - 1)
+    this.raisedBelow = cursor.inflight ? this.passed + 1 : 0
     this.dupBelow = cursor.sentBelow
   }
 
@@ -99,16 +99,15 @@ export class PersistentSession extends Session {
 
   /** A grant was raised: with it, what was sent and what of that is done is stored. */
   raise(): void {
-    this.raised = true
+    this.raisedBelow = this.passed + 1
     this.parts.commits.writeCursor(this)
   }
 
   storedCursor(): Cursor {
-    if (!this.window.length) this.raised = false
     return {
       cursor: this.cursor,
       sentBelow: this.row.disconnectedAt === null ? Infinity : Math.max(this.passed + 1, this.dupBelow),
-      inflight: this.window.exactlyOnce || this.raised ? this.window.pack() : null,
+      inflight: this.window.exactlyOnce || this.cursor < this.raisedBelow ? this.window.pack() : null,
     }
   }
 

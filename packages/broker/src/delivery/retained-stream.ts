@@ -1,3 +1,4 @@
+import { setTimeout as after } from "node:timers/promises"
 import type { QoS } from "../wire/packet-types.js"
 import { type Frames, Trait } from "../wire/frames.js"
 import { convert } from "../wire/publish.js"
@@ -129,10 +130,4 @@ function upToDate(frames: Frames): Frames {
   if (!(frames.traits & Trait.EXPIRY)) return frames
   const qos = (frames.headerOf(0) >> 1) & 3
   return convert(frames, true, qos === 2 ? 2 : qos === 1 ? 1 : 0, Math.floor((Date.now() - frames.createdAt) / 1000))
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 }

@@ -1,3 +1,4 @@
+import { setTimeout as after } from "node:timers/promises"
 import { isLoopback } from "./loopback.js"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
@@ -113,17 +114,17 @@ export class Broker {
     clearInterval(sweep)
     for (const connection of context.open) connection.stopReading()
     const stored = delivery.commits.flush()
-    await Promise.race([stored, after(STOP_MS)])
+    await Promise.race([stored, after(STOP_MS, undefined, { ref: false })])
     for (const connection of context.open) connection.refuse(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
-    await Promise.race([delivery.commits.flush(), after(STOP_MS)])
-    await Promise.race([everyoneLeft(context), after(STOP_MS)])
+    await Promise.race([delivery.commits.flush(), after(STOP_MS, undefined, { ref: false })])
+    await Promise.race([everyoneLeft(context), after(STOP_MS, undefined, { ref: false })])
     for (const connection of context.open) connection.destroy()
     context.clock.stop()
     delivery.wills.stop()
     delivery.commits.stop()
     await context.engine.close()
     await admin?.close()
-    await Promise.race([store.close(), after(STOP_MS)])
+    await Promise.race([store.close(), after(STOP_MS, undefined, { ref: false })])
     if (delivery.commits.failing) throw stoppedUnstored()
   }
 }
@@ -172,12 +173,6 @@ function claim(folder: string): Promise<AdminServer> {
     throw storeError(folder, error)
   }
   return AdminServer.claim(folder)
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref()
-  })
 }
 
 function everyoneLeft({ open }: Context): Promise<void> {
