@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config"
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
-const searches = files("torture", "torture-model", "torture-power-cut")
+const searches = files("torture", "model/model", "torture-power-cut")
 /** Measure times that the other tests' load would spoil: one by one once the others are done. */
 const alone = files("slow-subscriber", "stuck-clients", "retained-lookup")
 

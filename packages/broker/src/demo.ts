@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { BaseError, runMain } from "@mqtt-trio/common"
+import { checkNumbers } from "@mqtt-trio/common/checker"
 import { cleanUp, runCli, spawnCli, startBroker, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/common/testing"
-import { problemWith } from "./demo/verdict.js"
 
 /** `npm run demo`: messages for a subscriber that is away, over a broker that is killed. All processes are the real ones. */
 
@@ -67,11 +67,15 @@ async function story(): Promise<number> {
   say("subscriber", "comes back")
   const stored = await take(await subscribe(broker), AWAY)
   for (const line of stored) say("", line)
-  const problem = problemWith([...live, ...stored], numbered(1, LIVE + AWAY))
+  const received = [...live, ...stored].map((line) => Number(/^Hello mqtt (\d+)$/.exec(line)?.[1]))
+  const { clean, repeats, anomalies } = checkNumbers({ qos: 1, published: LIVE + AWAY, received })
   const left = await waiting(broker)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
-  if (problem !== undefined || left !== 0) {
-    say("\nFAILED", problem ?? `${left} messages are still in the queue`)
+  if (!clean || repeats > 0 || left > 0) {
+    const problems = anomalies.flatMap(({ history }) => history)
+    if (repeats > 0) problems.push(`${repeats} came more than once`)
+    if (left > 0) problems.push(`${left} are still in the queue`)
+    say("\nFAILED", problems.join("\n"))
     return 1
   }
   say("\nOK", `${LIVE + AWAY} messages, in order, none missing; the queue is empty (${seconds} s)`)

@@ -1,7 +1,7 @@
 import { join } from "node:path"
+import { checkNumbers } from "@mqtt-trio/common/checker"
 import { runCli, spawnCli, startBroker, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
-import { Checker, type Verdict } from "../src/torture/checker.js"
 
 const MESSAGES = 1000
 /** How many messages may be under way at one moment, at most, at a message each 10 ms. */
@@ -22,19 +22,6 @@ function firstCopies(all: readonly number[]): number[] {
 
 /** The numbers that mqtt-pub printed: of each message that was acknowledged. */
 const numbersOf = (pub: RunningProcess): number[] => pub.stdout.split("\n").slice(0, -1).map(Number)
-
-/** What the checker says of a publisher and a subscriber that print numbers from 1 on. */
-function verdict(acked: readonly number[], delivered: readonly number[]): Verdict {
-  const checker = new Checker()
-  const stream = checker.addStream({ publisher: "mqtt-pub", topic: "test", qos: 1 })
-  const session = checker.addSession("cli_sub", [{ filter: "test", qos: 1 }])
-  for (let n = 0; n < MESSAGES; n++) checker.published(stream, n, 1)
-  for (const number of acked) checker.acknowledged(stream, number - 1)
-  // what is printed does not show DUP: a repeat counts as one that had it
-  for (const [index, number] of delivered.entries())
-    checker.delivered(session, { stream, n: number - 1, topic: "test", qos: 1, dup: delivered.indexOf(number) < index })
-  return checker.verdict()
-}
 
 async function subscriber(broker: TestBroker): Promise<RunningProcess> {
   const started = spawnCli("mqtt-sub", [...SUBSCRIBER, ...ADDRESS_OF(broker)])
@@ -96,7 +83,8 @@ test(
     await second.stop("SIGINT")
 
     const all = numbers(first, second)
-    expect(verdict(numbersOf(pub), all)).toMatchObject({ clean: true, acknowledged: MESSAGES, expected: MESSAGES, firstCopies: MESSAGES })
+    const verdict = checkNumbers({ qos: 1, published: MESSAGES, acknowledged: numbersOf(pub), received: all })
+    expect(verdict).toMatchObject({ clean: true, acknowledged: MESSAGES, expected: MESSAGES, firstCopies: MESSAGES })
     // a repeat needs an acknowledgement that was lost: with the subscriber's going, or with the broker's stop or its end
     const repeats = all.filter((number, index) => all.indexOf(number) !== index)
     const moments = [seen, atStop, atKill]

@@ -1,19 +1,18 @@
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { canConnect, freePort, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/common/testing"
+import { Checker, type Verdict } from "@mqtt-trio/common/checker"
+import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/common/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
 import { AcknowledgementFile } from "../src/torture/acknowledgement-file.js"
-import { Checker, type Verdict } from "../src/torture/checker.js"
 import { Publisher } from "../src/torture/publisher.js"
 import { Random } from "../src/torture/random.js"
 import { Subscriber } from "../src/torture/subscriber.js"
+import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 
-const SCRIPT = fileURLToPath(new URL("support/crashing-broker.mjs", import.meta.url))
 const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
-const NEVER = "0"
 
-/** One history: which commit kills the broker, on which side of it, and what goes on meanwhile. */
+/** One history: which commit of its store the broker dies at, on which side of it, and what goes on meanwhile. */
 interface History {
   commit: number
   when: "before" | "after"
@@ -34,16 +33,13 @@ const histories: Arbitrary<History> = record({
   leaves: boolean(),
 })
 
-/** Plays a history against real processes: the broker dies at its commit and is started again on the same store. */
-async function play(history: History): Promise<Verdict> {
+/** Plays a history against a real broker: it dies at its commit and is started again on the same store. */
+async function play(history: History, disk: string): Promise<Verdict> {
   const { commit, when, qos, window, messages } = history
   const folder = temporaryFolder()
-  const address = { host: "127.0.0.1", port: await freePort() }
-  const start = async (deadly: string): Promise<RunningProcess> => {
-    const broker = new RunningProcess("node", [SCRIPT, String(address.port), join(folder, "store"), deadly, when])
-    await waitFor(async () => !broker.running || (await canConnect(address.port)), { what: `the broker: ${broker.stderr}` })
-    return broker
-  }
+  const die = join(folder, "die")
+  const broker = await startBroker({ dir: folder, env: diskEnvironment(disk, { die }), args: ["--log-level", "error"] })
+  const address = { host: "127.0.0.1", port: broker.port }
   const checker = new Checker()
   const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
   const topics = ["c/a", "c/b"]
@@ -71,10 +67,12 @@ async function play(history: History): Promise<Verdict> {
     checker,
     acknowledgements,
   })
-  const dying = await start(String(commit))
-  const life = dying.ended.then(() => {
+  writeFileSync(die, `${when} ${commit}\n`)
+  let over = false
+  const revived = broker.ended.then(async () => {
+    if (over) return
     checker.brokerEnded()
-    return start(NEVER)
+    await broker.restart()
   })
   try {
     await Promise.all(subscribers.map((subscriber) => subscriber.subscribe()))
@@ -83,24 +81,25 @@ async function play(history: History): Promise<Verdict> {
     await publisher.come()
     publisher.pump()
     await waitFor(() => budget.remaining === 0 && publisher.unfinished === 0, { what: "all acknowledgements", timeoutMs: 20_000 })
-    if (!dying.running) await life
     await Promise.all(subscribers.map((subscriber) => subscriber.behave()))
     await waitFor(() => checker.outstanding === 0, { what: `${checker.outstanding} deliveries`, timeoutMs: 20_000 })
     return checker.verdict()
   } finally {
     for (const client of [publisher, ...subscribers]) client.cut()
-    await dying.kill9()
-    await (await life).kill9()
+    over = true
+    await broker.kill9()
+    await revived
     acknowledgements.close()
   }
 }
 
-test(
+test.runIf(hasCompiler())(
   "killed right before or right after any commit, the broker has lost, doubled and reordered nothing",
   { timeout: 200_000 },
   async () => {
+    const disk = compileDisk()
     const property = asyncProperty(histories, async (history) => {
-      const { anomalies, clean } = await play(history)
+      const { anomalies, clean } = await play(history, disk)
       expect({ anomalies, clean }).toEqual({ anomalies: [], clean: true })
     })
     await assert(property, { numRuns: RUNS })

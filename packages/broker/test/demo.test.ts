@@ -1,7 +1,6 @@
 import { fileURLToPath } from "node:url"
 import { runProcess } from "@mqtt-trio/common/testing"
-import { describe, expect, test } from "vitest"
-import { problemWith } from "../src/demo/verdict.js"
+import { expect, test } from "vitest"
 
 const DEMO = fileURLToPath(new URL("../dist/demo.js", import.meta.url))
 
@@ -13,16 +12,4 @@ test("npm run demo: 25 messages in order over an absence and a kill -9, exit cod
   expect(stdout).toContain("killed with SIGKILL")
   expect(stdout).toContain("20 messages wait in the queue")
   expect(stdout).toMatch(/^OK +25 messages, in order, none missing; the queue is empty/m)
-})
-
-describe("what the demo calls a failure", () => {
-  test.each([
-    [["a", "b", "c"], undefined],
-    [["a", "c"], "missing: b"],
-    [[], "missing: a, b, c"],
-    [["a", "c", "b"], "out of order from message 2 on: c, b"],
-    [["a", "b", "b", "c"], "1 more than were published"],
-  ])("%j", (received, problem) => {
-    expect(problemWith(received, ["a", "b", "c"])).toBe(problem)
-  })
 })

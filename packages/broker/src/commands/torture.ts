@@ -19,10 +19,10 @@ import {
   type OptionValues,
   type TextSink,
 } from "@mqtt-trio/common"
+import type { StoredQos } from "@mqtt-trio/common/checker"
 import type { Command } from "commander"
 import { renderJson, renderReport } from "../torture/report.js"
 import type { Address } from "../torture/raw-connection.js"
-import type { StoredQos } from "../torture/stream.js"
 import { Target, TORTURE_SIGNALS } from "../torture/target.js"
 import { torture, TORTURE_SHAPES, type TortureReport, type TortureShape } from "../torture/torture.js"
 

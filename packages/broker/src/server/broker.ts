@@ -56,13 +56,13 @@ export class Broker {
     },
   ) {}
 
-  /** Resolves when clients can connect. Throws a BrokerError, and then nothing is left behind. `open`: another way to open the store. */
-  static async start(options: BrokerOptions, log: Log, open = openStore): Promise<Broker> {
+  /** Resolves when clients can connect. Throws a BrokerError, and then nothing is left behind. */
+  static async start(options: BrokerOptions, log: Log): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
       const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
       undo.push(async () => admin?.close())
-      const store = await open(options.store)
+      const store = await openStore(options.store)
       undo.push(() => store.close())
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
       undo.push(() => delivery.wills.stop())

@@ -1,10 +1,8 @@
+import type { Checker, GrantedFilter, StoredQos } from "@mqtt-trio/common/checker"
 import type { AcknowledgementFile } from "./acknowledgement-file.js"
-import type { GrantedFilter } from "./checked-session.js"
-import type { Checker } from "./checker.js"
 import { Publisher, type Budget, type OwnStream } from "./publisher.js"
 import { Random } from "./random.js"
 import type { Address } from "./raw-connection.js"
-import type { StoredQos } from "./stream.js"
 import { Subscriber } from "./subscriber.js"
 
 /** Windows of the publishers, in turn. */

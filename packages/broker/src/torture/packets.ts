@@ -1,4 +1,4 @@
-import type { StoredQos } from "./stream.js"
+import type { StoredQos } from "@mqtt-trio/common/checker"
 
 /** MQTT 3.1.1 packets as bytes, written by hand: the instrument shares no code with the broker that it tests. */
 

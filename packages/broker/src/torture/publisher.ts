@@ -1,11 +1,10 @@
+import type { Checker, StoredQos } from "@mqtt-trio/common/checker"
 import type { AcknowledgementFile } from "./acknowledgement-file.js"
-import type { Checker } from "./checker.js"
 import { acknowledgementPacket, PACKET, payloadOf, publishPacket } from "./packets.js"
 import type { RawPacket } from "./packet-splitter.js"
 import { PersistentClient } from "./persistent-client.js"
 import type { Random } from "./random.js"
 import type { Address, RawConnection } from "./raw-connection.js"
-import type { StoredQos } from "./stream.js"
 
 const UNSENT_BYTES = 1 << 20
 const LAST_IDENTIFIER = 65_535

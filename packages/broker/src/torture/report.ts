@@ -1,4 +1,4 @@
-import { ANOMALY_KINDS, type AnomalyKind } from "./anomaly.js"
+import { ANOMALY_KINDS, type AnomalyKind } from "@mqtt-trio/common/checker"
 import type { TortureReport } from "./torture.js"
 
 const MEANINGS: Record<AnomalyKind, string> = {

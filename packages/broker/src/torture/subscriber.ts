@@ -1,5 +1,4 @@
-import type { GrantedFilter } from "./checked-session.js"
-import type { Checker } from "./checker.js"
+import type { Checker, GrantedFilter } from "@mqtt-trio/common/checker"
 import { acknowledgementPacket, PACKET, pingreqPacket, readPayload, subscribePacket } from "./packets.js"
 import type { RawPacket } from "./packet-splitter.js"
 import { PersistentClient } from "./persistent-client.js"

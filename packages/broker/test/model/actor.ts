@@ -7,9 +7,21 @@ import { DISCONNECT, packet, PINGREQ, PINGRESP, puback, publish, subscribe, word
 /** What came: a message, or the PUBREL of one. */
 export type Incoming = { kind: "publish"; message: Publication } | { kind: "pubrel"; packetId: number }
 
-/** A client of the real broker that does one thing after the other; what it gets meanwhile waits in its inbox. */
+/** A message that came and is not acknowledged to the end. */
+export interface Open {
+  packetId: number
+  qos: number
+  /** QoS 1: `number RETAIN` */
+  key: string
+  /** QoS 2: PUBREC left */
+  received: boolean
+}
+
+/** A connection to the real broker that does one thing after the other; what it gets meanwhile waits in its inbox. */
 export class Actor {
   readonly inbox: Incoming[] = []
+  /** what it has to acknowledge, as it came */
+  readonly open: Open[] = []
   private nextId = 1
 
   private constructor(
@@ -42,26 +54,38 @@ export class Actor {
     await this.answer((bytes) => bytes[0] === 0xb0)
   }
 
-  /** Publishes in one segment and takes every exchange to its end. */
-  async publish(topic: string, qos: 0 | 1 | 2, more: { payloads: string[]; retain: boolean }): Promise<void> {
-    const ids = more.payloads.map(() => this.identifier())
-    const { version } = this.peer
-    const packets = more.payloads.map((payload, n) => publish(version, { topic, qos, payload, retain: more.retain, packetId: ids[n] ?? 1 }))
-    this.send(...packets)
+  /** Publishes at QoS 0 or 1 in one segment; `acknowledged` is told of each PUBACK, in order. */
+  async publish(
+    { topic, qos, retain }: { topic: string; qos: 0 | 1; retain: boolean },
+    payloads: string[],
+    acknowledged: () => void = () => {},
+  ): Promise<void> {
+    const ids = payloads.map(() => this.identifier())
+    this.send(...payloads.map((payload, n) => publish(this.peer.version, { topic, qos, payload, retain, packetId: ids[n] ?? 1 })))
     if (qos === 0) return this.ping()
-    for (const id of ids) await this.acknowledged(qos === 1 ? 0x40 : 0x50, id)
-    if (qos === 2) await this.release(ids)
+    for (const id of ids) {
+      await this.acknowledged(0x40, id)
+      acknowledged()
+    }
   }
 
-  /** PUBLISH at QoS 2 under a given identifier, up to PUBREC. */
-  async begin(topic: string, more: { payload: string; packetId: number; dup: boolean }): Promise<void> {
-    this.send(publish(this.peer.version, { topic, qos: 2, ...more }))
-    await this.acknowledged(0x50, more.packetId)
+  /** Publishes at QoS 2 in one segment, under given identifiers; `received` is told of each PUBREC, in order. */
+  async begin(
+    messages: readonly { topic: string; payload: string; retain: boolean; packetId: number }[],
+    dup: boolean,
+    received: () => void = () => {},
+  ): Promise<void> {
+    this.send(...messages.map((message) => publish(this.peer.version, { qos: 2, dup, ...message })))
+    for (const { packetId } of messages) {
+      await this.acknowledged(0x50, packetId)
+      received()
+    }
   }
 
-  async release(ids: number[]): Promise<void> {
-    for (const id of ids) this.send(pubrel(id))
-    for (const id of ids) await this.acknowledged(0x70, id)
+  /** PUBREL up to PUBCOMP. */
+  async release(packetId: number): Promise<void> {
+    this.send(pubrel(packetId))
+    await this.acknowledged(0x70, packetId)
   }
 
   puback(packetId: number): void {

@@ -1,6 +1,8 @@
-import { startBroker } from "@mqtt-trio/common/testing"
+import { startBroker, temporaryFolder } from "@mqtt-trio/common/testing"
 import { assert, asyncProperty } from "fast-check"
+import { join } from "node:path"
 import { expect, test } from "vitest"
+import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
 import { steps, type Step } from "./steps.js"
 import { World } from "./world.js"
 
@@ -10,22 +12,25 @@ const RUNS = Number(process.env["MQTT_TEST_MODEL_RUNS"] ?? "40")
 const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? (process.env["CI"] ? 1 : Date.now() % 2 ** 31))
 const PATH = process.env["MQTT_TEST_MODEL_PATH"]
 /** Ends a run, or the search for a shorter history, with what there is by then. */
-const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "45") * 1000
+const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "60") * 1000
 
-test(`${RUNS} random histories: the broker does what the model does`, { timeout: LIMIT_MS + 30_000 }, async () => {
+test(`${RUNS} random histories: the broker does what the model does, wherever it dies`, { timeout: LIMIT_MS + 30_000 }, async () => {
   process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)
-  const broker = await startBroker({ args: ["--log-level", "error"] })
-  let [histories, taken] = [0, 0]
+  const dieFile = hasCompiler() ? join(temporaryFolder(), "die") : null
+  const env = dieFile === null ? {} : diskEnvironment(compileDisk(), { die: dieFile })
+  const broker = await startBroker({ args: ["--log-level", "error"], env })
+  let [histories, taken, deaths] = [0, 0, 0]
   const history = async (list: Step[]): Promise<void> => {
     histories++
     taken += list.length
-    const world = new World(broker)
+    const world = new World({ broker, dieFile })
     try {
       await world.run(list)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
     } finally {
+      deaths += world.deaths
       await world.end()
     }
   }
@@ -35,6 +40,7 @@ test(`${RUNS} random histories: the broker does what the model does`, { timeout:
     interruptAfterTimeLimit: LIMIT_MS,
     ...(PATH !== undefined && { path: PATH }),
   })
-  process.stderr.write(`${histories} histories, ${taken} steps\n`)
+  process.stderr.write(`${histories} histories, ${taken} steps, ${deaths} deaths between two commits\n`)
+  if (dieFile !== null) expect(deaths).toBeGreaterThan(0)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })

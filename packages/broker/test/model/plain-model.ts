@@ -52,7 +52,10 @@ export class ModelSession {
   readonly completed: Entry[] = []
   /** `number RETAIN`: a message may come live and, later, because it is retained */
   repeatable = new Set<string>()
+  /** Packet Identifiers whose PUBCOMP may have come too late for a crash */
   releasable = new Set<number>()
+  /** of what the client publishes at QoS 2: accepted, and not released */
+  readonly incoming = new Set<number>()
 
   constructor(
     /** made by a CONNECT whose session ends with its connection: all in memory */
@@ -128,11 +131,25 @@ export class ModelSession {
     return granted >= entry.qos ? entry.qos : granted === 2 ? 2 : 1
   }
 
-  finish(entry: Entry): void {
+  /** PUBREC */
+  received(packetId: number): void {
+    this.inFlight(packetId, "sent").phase = "released"
+  }
+
+  /** PUBACK or PUBCOMP */
+  finish(packetId: number): void {
+    const entry = this.inFlight(packetId)
     entry.phase = "done"
     this.completed.push(entry)
     while (this.queue[0]?.phase === "done") this.queue.shift()
     this.pump()
+  }
+
+  private inFlight(packetId: number, phase?: Entry["phase"]): Entry {
+    const open = (entry: Entry): boolean => (phase ? entry.phase === phase : entry.phase === "sent" || entry.phase === "released")
+    const entry = this.queue.find((one) => one.packetId === packetId && open(one))
+    if (!entry) throw new Error(`nothing is in flight with identifier ${packetId}`)
+    return entry
   }
 
   /** The connection is there: what is in flight again, then what waits. */
@@ -152,6 +169,8 @@ export class ModelSession {
   }
 
   crashed(): void {
+    // sent, but the client never saw it
+    for (const { kind, entry, again } of this.expected) if (kind === "publish" && !again) entry.phase = "waiting"
     this.detach()
     for (const entry of this.queue) entry.survivor = true
     this.repeatable = new Set(this.completed.filter(({ sentQos }) => sentQos === 1).map(({ n, retain }) => `${n} ${retain}`))
@@ -159,22 +178,37 @@ export class ModelSession {
   }
 }
 
+/** The Will of a connection. Those that a crash sends come in the order in which they were armed. */
+export interface ModelWill extends WillOptions {
+  n: number
+}
+
 export interface ModelClient {
   session: ModelSession | null
-  will: (WillOptions & { n: number; armed: number }) | null
+  will: ModelWill | null
+}
+
+export interface ModelConnect {
+  clean: boolean
+  lasting: boolean
+  window: number
+  will: ModelWill | null
+}
+
+export interface ModelMessage {
+  n: number
+  topic: string
+  qos: QoS
+  retain: boolean
 }
 
 /** The broker as it ought to be: sessions, retained messages, wills. No network, no store. */
 export class Model {
   readonly clients = new Map<ClientName, ModelClient>()
   readonly retained = new Map<string, { n: number; qos: QoS }>()
-  private counter = 0
+  /** to be sent when the broker dies */
+  private readonly armed = new Set<ModelWill>()
   private groups = 0
-
-  /** The number of a new message. */
-  number(): number {
-    return ++this.counter
-  }
 
   client(name: ClientName): ModelClient {
     const known = this.clients.get(name)
@@ -184,48 +218,74 @@ export class Model {
     return made
   }
 
-  /** CONNECT. Returns Session Present and the number of the Will that a takeover sends. */
-  connect(name: ClientName, options: { clean: boolean; lasting: boolean; window: number }): { present: boolean; fired: number | null } {
+  session(name: ClientName): ModelSession {
+    const { session } = this.client(name)
+    if (!session) throw new Error(`${name} has no session`)
+    return session
+  }
+
+  /**
+   * CONNECT. Returns Session Present. `fires`: a Will that the takeover sends has been sent; else it is still stored.
+   */
+  connect(name: ClientName, { clean, lasting, window, will }: ModelConnect, fires = true): boolean {
     const client = this.client(name)
     const lost = client.session?.connected ? client.will : null
-    client.will = null
     if (client.session?.connected) {
       client.session.detach()
       if (!client.session.lasting) client.session = null
     }
-    if (options.clean) client.session = null
+    if (clean) client.session = null
     const present = client.session !== null
-    if (client.session) client.session.lasting = options.lasting
-    else client.session = new ModelSession(!options.lasting, options.lasting, options.window)
+    client.session ??= new ModelSession(!lasting, lasting, window)
+    client.session.lasting = lasting
     client.session.attach()
-    if (lost) this.publish(lost, client.session)
-    return { present, fired: lost?.n ?? null }
+    client.will = will
+    if (will) this.armed.add(will)
+    if (lost && fires) this.send(lost, client.session)
+    return present
   }
 
-  /** The connection ended; with its Will, or without. Returns the number of the Will that is sent. */
-  leave(name: ClientName, withWill: boolean): number | null {
+  /** The connection ended; with its Will, or without. */
+  leave(name: ClientName, withWill: boolean): void {
     const client = this.client(name)
-    const will = withWill ? client.will : null
+    const { will } = client
     client.will = null
     client.session?.detach()
     if (client.session && !client.session.lasting) client.session = null
-    if (will) this.publish(will)
-    return will?.n ?? null
+    if (will && withWill) this.send(will)
+    else if (will) this.armed.delete(will)
   }
 
   crash(): void {
-    const wills = [...this.clients.values()].flatMap(({ will }) => (will ? [will] : []))
     for (const client of this.clients.values()) {
       client.will = null
       client.session?.crashed()
       if (client.session && !client.session.lasting) client.session = null
     }
-    for (const will of wills.toSorted((a, b) => a.armed - b.armed)) this.publish({ ...will })
+    for (const will of this.armed) this.send(will)
     for (const { session } of this.clients.values()) for (const entry of session?.queue ?? []) entry.survivor = true
   }
 
+  private send(will: ModelWill, takenOver: ModelSession | null = null): void {
+    this.armed.delete(will)
+    this.publish(will, takenOver)
+  }
+
+  /** PUBLISH at QoS 2, which is accepted once until `release`. */
+  begin(name: ClientName, packetId: number, message: ModelMessage): void {
+    const { incoming } = this.session(name)
+    if (incoming.has(packetId)) return
+    incoming.add(packetId)
+    this.publish(message)
+  }
+
+  /** PUBREL */
+  release(name: ClientName, packetId: number): void {
+    this.session(name).incoming.delete(packetId)
+  }
+
   /** @param takenOver a session that is just being resumed: QoS 0 may miss it */
-  publish(message: { n: number; topic: string; qos: QoS; retain: boolean }, takenOver: ModelSession | null = null): void {
+  publish(message: ModelMessage, takenOver: ModelSession | null = null): void {
     if (message.retain) this.retained.set(message.topic, { n: message.n, qos: message.qos })
     for (const { session } of this.clients.values()) session?.offer(message, session === takenOver)
   }
@@ -238,7 +298,8 @@ export class Model {
     }
   }
 
-  subscribe(session: ModelSession, filter: string, granted: QoS): void {
+  subscribe(name: ClientName, filter: string, granted: QoS): void {
+    const session = this.session(name)
     session.subscribe(filter, granted)
     this.groups++
     for (const [topic, { n, qos }] of this.retained) {

@@ -1,4 +1,4 @@
-import { array, constant, constantFrom, integer, oneof, option, record, type Arbitrary } from "fast-check"
+import { array, constant, constantFrom, integer, oneof, option, record, tuple, type Arbitrary } from "fast-check"
 
 export type QoS = 0 | 1 | 2
 export type ClientName = "A" | "B" | "C"
@@ -10,7 +10,7 @@ export interface WillOptions {
 }
 
 /** One thing that a client does, or that happens to the broker. */
-export type Step =
+export type Action =
   | { do: "connect"; client: ClientName; clean: boolean; lasting: boolean; will: WillOptions | null }
   | { do: "cut"; client: ClientName }
   | { do: "disconnect"; client: ClientName }
@@ -31,6 +31,14 @@ export type Step =
   /** SIGKILL, and the broker starts again */
   | { do: "crash" }
 
+/** The broker dies by SIGKILL right before or right after the nth commit of its store from the step's beginning, if there is one. */
+export interface Death {
+  when: "before" | "after"
+  commit: number
+}
+
+export type Step = Action & { death: Death | null }
+
 const TOPICS = ["a", "a/b", "b"]
 const FILTERS = ["a", "a/b", "b", "+", "a/+", "#", "a/#"]
 
@@ -44,7 +52,7 @@ const will = option(record({ topic, qos, retain: rarely }), { freq: 2 })
 /** What one client does to its acknowledgements. */
 const which = constantFrom("all" as const, "first" as const, "last" as const)
 
-const step: Arbitrary<Step> = oneof(
+const action: Arbitrary<Action> = oneof(
   { weight: 6, arbitrary: record({ do: constant("connect" as const), client, clean: rarely, lasting: rarely.map((no) => !no), will }) },
   { weight: 3, arbitrary: record({ do: constant("cut" as const), client }) },
   { weight: 1, arbitrary: record({ do: constant("disconnect" as const), client }) },
@@ -63,11 +71,24 @@ const step: Arbitrary<Step> = oneof(
   { weight: 1, arbitrary: constant({ do: "crash" as const }) },
 )
 
-/** Lists of steps; a failure shrinks to the shortest that still fails. */
-export const steps = array(step, { minLength: 5, maxLength: 60, size: "max" })
+const death: Arbitrary<Death | null> = oneof(
+  { weight: 5, arbitrary: constant(null) },
+  { weight: 1, arbitrary: record({ when: constantFrom("before" as const, "after" as const), commit: integer({ min: 1, max: 3 }) }) },
+)
 
-/** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages`. */
-export function describeStep(one: Step): string {
+/** Lists of steps; a failure shrinks to the shortest that still fails. */
+export const steps = array(
+  tuple(action, death).map(([what, dies]): Step => ({ ...what, death: dies })),
+  { minLength: 5, maxLength: 60, size: "max" },
+)
+
+/** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages; the broker dies before commit 1`. */
+export function describeStep(step: Step): string {
+  const { death: dies } = step
+  return `${describeAction(step)}${dies ? `; the broker dies ${dies.when} commit ${dies.commit}` : ""}`
+}
+
+function describeAction(one: Action): string {
   switch (one.do) {
     case "connect":
       return `${one.client} connects${one.clean ? ", Clean Start" : ""}${one.lasting ? ", to last" : ""}${one.will ? `, will "${one.will.topic}" QoS ${one.will.qos}${one.will.retain ? " retained" : ""}` : ""}`

@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import { spawnCli } from "./cli.js"
-import type { RunningProcess } from "./running-process.js"
+import type { ProcessEnd, RunningProcess } from "./running-process.js"
 import { temporaryFolder } from "./temporary.js"
 
 export interface BrokerOptions {
@@ -21,6 +21,8 @@ export interface TestBroker {
   readonly pid: number
   readonly stdout: string
   readonly stderr: string
+  /** Resolves when the process that runs now has ended. */
+  readonly ended: Promise<ProcessEnd>
   /** Kills it with SIGKILL and resolves when it is gone. */
   kill9(): Promise<void>
   /** Ends it with SIGTERM; resolves with its exit code. */
@@ -51,6 +53,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     },
     get stderr() {
       return running.stderr
+    },
+    get ended() {
+      return running.ended
     },
     kill9: () => running.kill9(),
     stop: async () => (await running.stop()).code,

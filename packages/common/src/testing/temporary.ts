@@ -4,13 +4,20 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { onCleanUp } from "./clean-up.js"
 
+const folders = new Set<string>()
+process.once("exit", () => folders.forEach(remove))
+
 /** A new empty folder that is removed at the end of the test. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "mqtt-trio-"))
-  const remove = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
-  onCleanUp(remove)
-  process.once("exit", remove)
+  folders.add(folder)
+  onCleanUp(() => remove(folder))
   return folder
+}
+
+function remove(folder: string): void {
+  folders.delete(folder)
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 }
 
 /** A name that nobody else uses: `prefix-` and eight hexadecimal digits. */

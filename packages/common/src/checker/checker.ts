@@ -1,4 +1,4 @@
-import { topicMatches } from "@mqtt-trio/common"
+import { topicMatches } from "../topic.js"
 import { AnomalyLog, type Anomaly, type AnomalyKind } from "./anomaly.js"
 import { CheckedSession, type GrantedFilter } from "./checked-session.js"
 import { Receipts } from "./receipts.js"

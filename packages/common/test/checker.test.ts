@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest"
-import type { AnomalyKind } from "../src/torture/anomaly.js"
-import { Checker, type Delivery } from "../src/torture/checker.js"
-import type { StoredQos } from "../src/torture/stream.js"
+import type { AnomalyKind } from "../src/checker/anomaly.js"
+import { Checker, type Delivery } from "../src/checker/checker.js"
+import { checkNumbers } from "../src/checker/numbers.js"
+import type { StoredQos } from "../src/checker/stream.js"
 
 const TOPIC = "house/kitchen"
 
@@ -211,4 +212,28 @@ test("histories of a million messages stay small", () => {
   }
   expect(history.checker.verdict()).toMatchObject({ clean: true, firstCopies: 1_000_000 })
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32_000_000)
+})
+
+describe("numbers that two commands printed", () => {
+  test.each<[number[], AnomalyKind[]]>([
+    [[1, 2, 3], []],
+    [[1, 3], ["missing"]],
+    [[], ["missing"]],
+    [[1, 3, 2], ["outOfOrder"]],
+    [[1, 2, 2, 3, 1], []],
+    [[1, 2, 3, 4], ["stray"]],
+    [[1, Number.NaN, 2, 3], ["stray"]],
+  ])("1 to 3, at QoS 1 %j came: %j", (received, kinds) => {
+    expect(checkNumbers({ qos: 1, published: 3, received }).anomalies.map(({ kind }) => kind)).toEqual(kinds)
+  })
+
+  test("a repeat is allowed at QoS 1, and counted; at QoS 2 it is not", () => {
+    expect(checkNumbers({ qos: 1, published: 2, received: [1, 2, 1] })).toMatchObject({ clean: true, repeats: 1 })
+    const { anomalies } = checkNumbers({ qos: 2, published: 2, received: [1, 2, 1] })
+    expect(anomalies.map(({ kind }) => kind)).toEqual(["deliveredTwice"])
+  })
+
+  test("what was not acknowledged may be missing", () => {
+    expect(checkNumbers({ qos: 1, published: 3, acknowledged: [1, 2], received: [1, 2] })).toMatchObject({ clean: true, expected: 2 })
+  })
 })

@@ -1,0 +1,67 @@
+import { Model } from "./plain-model.js"
+
+/** Something that happened, or was seen. Throws when the model does not allow it. */
+export type Move = (model: Model) => void
+
+/**
+ * What may be the case: one model, and after a crash in the middle of something one for each way in which that may have
+ * ended. What is seen later leaves those that it fits.
+ */
+export class Possibilities {
+  /** for messages to a person; the last one that was ruled out when none is left */
+  likeliest = new Model()
+  private list: { model: Model; past: Move[] }[] = [{ model: this.likeliest, past: [] }]
+
+  get count(): number {
+    return this.list.length
+  }
+
+  some(fits: (model: Model) => boolean): boolean {
+    return this.list.some(({ model }) => fits(model))
+  }
+
+  /** It happened. Throws when none of the models allows it. */
+  happened(move: Move): void {
+    this.keep(
+      this.list.filter((one) => {
+        one.past.push(move)
+        return this.allows(one.model, move)
+      }),
+    )
+  }
+
+  /** One of these happened. Throws when none of the models allows any of them. */
+  either(moves: readonly Move[]): void {
+    const [only] = moves
+    if (only && moves.length === 1) return this.happened(only)
+    this.keep(
+      this.list.flatMap(({ past }) =>
+        moves.flatMap((move) => {
+          const model = new Model()
+          for (const earlier of past) earlier(model)
+          return this.allows(model, move) ? { model, past: [...past, move] } : []
+        }),
+      ),
+    )
+  }
+
+  private problem: unknown
+
+  private allows(model: Model, move: Move): boolean {
+    try {
+      move(model)
+      return true
+    } catch (error) {
+      this.problem = error
+      this.likeliest = model
+      return false
+    }
+  }
+
+  private keep(list: { model: Model; past: Move[] }[]): void {
+    const [first] = list
+    if (!first) throw this.problem
+    this.list = list
+    this.likeliest = first.model
+  }
+}
