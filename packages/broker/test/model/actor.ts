@@ -110,6 +110,12 @@ export class Actor {
     await this.peer.ended()
   }
 
+  /** The broker is dead: what came before, and nobody has looked at. */
+  async last(): Promise<Incoming[]> {
+    for (const bytes of await this.peer.ended()) this.keep(bytes)
+    return this.inbox.splice(0)
+  }
+
   async disconnect(): Promise<void> {
     this.send(DISCONNECT)
     await this.peer.ended()
@@ -134,9 +140,15 @@ export class Actor {
     for (;;) {
       const bytes = await this.peer.next()
       if (fits(bytes)) return bytes
-      if (bytes[0] === 0x62) this.inbox.push({ kind: "pubrel", packetId: bytes.readUInt16BE(2) })
-      else if ((bytes[0] ?? 0) >> 4 === 3) this.inbox.push({ kind: "publish", message: readPublish(bytes, this.peer.version) })
-      else throw new Error(`unexpected ${bytes.toString("hex")}`)
+      if (!this.keep(bytes)) throw new Error(`unexpected ${bytes.toString("hex")}`)
     }
+  }
+
+  /** Messages and PUBRELs go to the inbox. False: it is something else. */
+  private keep(bytes: Buffer): boolean {
+    if (bytes[0] === 0x62) this.inbox.push({ kind: "pubrel", packetId: bytes.readUInt16BE(2) })
+    else if ((bytes[0] ?? 0) >> 4 === 3) this.inbox.push({ kind: "publish", message: readPublish(bytes, this.peer.version) })
+    else return false
+    return true
   }
 }

@@ -3,6 +3,9 @@ import { Model } from "./plain-model.js"
 /** Something that happened, or was seen. Throws when the model does not allow it. */
 export type Move = (model: Model) => void
 
+/** What was seen fits none of the models. */
+export class Mismatch extends Error {}
+
 /**
  * What may be the case: one model, and after a crash in the middle of something one for each way in which that may have
  * ended. What is seen later leaves those that it fits.
@@ -20,7 +23,7 @@ export class Possibilities {
     return this.list.some(({ model }) => fits(model))
   }
 
-  /** It happened. Throws when none of the models allows it. */
+  /** It happened. Throws a Mismatch when none of the models allows it. */
   happened(move: Move): void {
     this.keep(
       this.list.filter((one) => {
@@ -30,7 +33,7 @@ export class Possibilities {
     )
   }
 
-  /** One of these happened. Throws when none of the models allows any of them. */
+  /** One of these happened. Throws a Mismatch when none of the models allows any of them. */
   either(moves: readonly Move[]): void {
     const [only] = moves
     if (only && moves.length === 1) return this.happened(only)
@@ -60,7 +63,7 @@ export class Possibilities {
 
   private keep(list: { model: Model; past: Move[] }[]): void {
     const [first] = list
-    if (!first) throw this.problem
+    if (!first) throw new Mismatch(this.problem instanceof Error ? this.problem.message : String(this.problem), { cause: this.problem })
     this.list = list
     this.likeliest = first.model
   }
