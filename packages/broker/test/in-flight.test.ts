@@ -1,5 +1,6 @@
 import { randomId, startBroker } from "@mqtt-trio/common/testing"
 import { describe, expect, test } from "vitest"
+import { CheckedTopic } from "./support/checked-topic.js"
 import { Peer } from "./support/peer.js"
 import { readPublish, type Publication } from "./support/read.js"
 import { properties, puback, publish, sessionExpiry, word, type ConnectFields } from "./support/wire.js"
@@ -60,24 +61,23 @@ describe.each(settings(3))("window: $name", ({ version, session }) => {
     const peer = await Peer.connected(broker.port, version, { ...session, clientId: randomId() })
     await peer.subscribe([topic, 1])
     await publishNumbers(topic, 1, 60)
-    const inFlight = new Map<number, number>()
-    const seen: number[] = []
-    while (seen.length < 60) {
+    const seen = new CheckedTopic(topic, 1)
+    seen.published(60)
+    const inFlight: number[] = []
+    for (let count = 1; count <= 60; count++) {
       const message = await peer.nextPublish()
-      expect(inFlight.has(message.packetId)).toBe(false)
       expect(message.packetId).toBeGreaterThan(0)
-      inFlight.set(message.packetId, number(message))
-      seen.push(number(message))
-      expect(inFlight.size).toBeLessThanOrEqual(3)
-      if (inFlight.size < 3 && seen.length < 60) continue
-      const newest = [...inFlight.keys()].at(-1) ?? 0
-      inFlight.delete(newest)
-      peer.send(puback(newest))
-      if (seen.length % 7 > 0) continue
-      for (const packetId of inFlight.keys()) peer.send(puback(packetId))
-      inFlight.clear()
+      seen.delivered(message)
+      inFlight.push(message.packetId)
+      expect(inFlight.length).toBeLessThanOrEqual(3)
+      if (inFlight.length < 3) continue
+      // the newest first, and sometimes all of them
+      for (const packetId of inFlight.splice(count % 7 > 0 ? -1 : 0)) {
+        seen.released(packetId)
+        peer.send(puback(packetId))
+      }
     }
-    expect(seen).toEqual(range(1, 60))
+    expect(seen.verdict()).toMatchObject({ clean: true, firstCopies: 60, repeats: 0 })
   })
 })
 

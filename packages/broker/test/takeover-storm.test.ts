@@ -1,3 +1,4 @@
+import { Checker } from "@mqtt-trio/common/checker"
 import { startBroker, type TestBroker } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { lasting, numberOf, pubcomp, pubrec, range } from "./support/messages.js"
@@ -11,50 +12,92 @@ const FIGHTERS = 8
 const CONNECTIONS = 6
 const MOST = 2000
 
-/** What one client identifier got over all of its connections: QoS 1 and 2 on a topic each. */
-class Receiver {
-  readonly first: Record<1 | 2, number[]> = { 1: [], 2: [] }
-  private readonly seen = new Set<number>()
-  /** identifiers at QoS 2 whose PUBREL has not come: a PUBLISH with one is a repeat [MQTT-4.3.3-10] */
-  private readonly open = new Map<number, number>()
+/** What is published: even numbers at QoS 1 and odd ones at QoS 2 on topic `t`, and a Will of each connection. */
+class Storm {
+  readonly checker = new Checker()
+  private readonly streams = new Map<string, { stream: number; n: number }>()
+  private readonly even = this.checker.addStream({ publisher: "publisher", topic: "t", qos: 1 })
+  private readonly odd = this.checker.addStream({ publisher: "publisher", topic: "t", qos: 2 })
 
-  /** Takes packets; acknowledges a part of them, as `willing` says. */
-  take(peer: Peer, bytes: Buffer, willing: (n: number) => boolean): void {
-    if (bytes[0] === 0x62) {
-      const packetId = bytes.readUInt16BE(2)
-      this.open.delete(packetId)
-      peer.send(pubcomp(packetId))
-      return
-    }
-    const message = readPublish(bytes, peer.version)
-    const n = numberOf(message)
-    if (message.qos === 2) this.exactlyOnce(n, message.packetId)
-    else this.atLeastOnce(n)
-    if (willing(n)) peer.send(message.qos === 2 ? pubrec(message.packetId) : puback(message.packetId))
+  publish(n: number): void {
+    const { stream, n: place } = this.place("t", n)
+    this.checker.published(stream, place, 1)
   }
 
-  private exactlyOnce(n: number, packetId: number): void {
-    if (this.open.get(packetId) === n) return
-    if (this.open.has(packetId)) throw new Error(`identifier ${packetId} names ${n}, while ${this.open.get(packetId)} is open`)
-    if (this.seen.has(n)) throw new Error(`${n} came twice at QoS 2`)
-    this.open.set(packetId, n)
-    this.seen.add(n)
-    this.first[2].push(n)
+  acknowledged(n: number): void {
+    const { stream, n: place } = this.place("t", n)
+    this.checker.acknowledged(stream, place)
   }
 
-  private atLeastOnce(n: number): void {
-    if (!this.seen.has(n)) this.first[1].push(n)
-    this.seen.add(n)
+  /** A connection with a Will was accepted: it is sent, whatever happens. */
+  will(n: number): void {
+    const stream = this.checker.addStream({ publisher: `connection ${n}`, topic: "wills", qos: 2 })
+    this.streams.set(`wills ${n}`, { stream, n: 0 })
+    this.checker.published(stream, 0, 1)
+    this.checker.acknowledged(stream, 0)
+  }
+
+  /** Where the checker knows message `n` of a topic. */
+  place(topic: string, n: number): { stream: number; n: number } {
+    if (topic === "t") return { stream: n % 2 ? this.odd : this.even, n: n >> 1 }
+    return this.streams.get(`${topic} ${n}`) ?? { stream: -1, n }
   }
 }
 
-/** Publishes even numbers at QoS 1 and odd ones at QoS 2, and counts what was acknowledged. */
+/** Acknowledges a packet, as `willing` says. Returns the Packet Identifier that is free with it. */
+function reply(peer: Peer, bytes: Buffer, willing: (n: number) => boolean): number | null {
+  if (bytes[0] === 0x62) {
+    peer.send(pubcomp(bytes.readUInt16BE(2)))
+    return bytes.readUInt16BE(2)
+  }
+  const message = readPublish(bytes, peer.version)
+  const { qos, packetId } = message
+  if (!willing(numberOf(message))) return null
+  peer.send(qos === 2 ? pubrec(packetId) : puback(packetId))
+  return qos === 2 ? null : packetId
+}
+
+/** One client identifier over all of its connections. */
+class Receiver {
+  /** messages that came, whatever the checker says of them */
+  readonly came = new Set<number>()
+  private readonly session: number
+
+  constructor(
+    readonly clientId: string,
+    filter: string,
+    private readonly storm: Storm,
+  ) {
+    this.session = storm.checker.addSession(clientId, [{ filter, qos: 2 }])
+  }
+
+  connected(present: number): void {
+    this.storm.checker.connected(this.session, present === 1)
+  }
+
+  take(peer: Peer, bytes: Buffer, willing: (n: number) => boolean): void {
+    const { checker } = this.storm
+    if (bytes[0] !== 0x62) {
+      const message = readPublish(bytes, peer.version)
+      const { topic, qos, dup, packetId } = message
+      this.came.add(numberOf(message))
+      checker.delivered(this.session, { ...this.storm.place(topic, numberOf(message)), topic, qos, dup, packetId })
+    }
+    const free = reply(peer, bytes, willing)
+    if (free !== null) checker.released(this.session, free)
+  }
+}
+
+/** Publishes until it is stopped. */
 class Publisher {
   sent = 0
   private stopped = false
   private readonly done: Promise<void>
 
-  constructor(private readonly peer: Peer) {
+  constructor(
+    private readonly peer: Peer,
+    private readonly storm: Storm,
+  ) {
     this.done = this.run()
     this.done.catch(() => {})
   }
@@ -68,8 +111,14 @@ class Publisher {
   private async run(): Promise<void> {
     while (!this.stopped && this.sent < MOST) {
       const numbers = range(this.sent, this.sent + 19)
-      for (const n of numbers) this.peer.send(publish(4, { topic: "t", payload: `${n}`, qos: n % 2 ? 2 : 1, packetId: n + 1 }))
-      for (const n of numbers) expect((await this.peer.next())[0]).toBe(n % 2 ? 0x50 : 0x40)
+      for (const n of numbers) {
+        this.storm.publish(n)
+        this.peer.send(publish(4, { topic: "t", payload: `${n}`, qos: n % 2 ? 2 : 1, packetId: n + 1 }))
+      }
+      for (const n of numbers) {
+        expect((await this.peer.next())[0]).toBe(n % 2 ? 0x50 : 0x40)
+        this.storm.acknowledged(n)
+      }
       for (const n of numbers) if (n % 2) this.peer.send(Buffer.from([0x62, 2, ...word(n + 1)]))
       for (const n of numbers) if (n % 2) expect((await this.peer.next())[0]).toBe(0x70)
       this.sent += numbers.length
@@ -87,81 +136,93 @@ async function fight(broker: TestBroker, options: { clientId: string; n: number;
   return [peer, connack.present]
 }
 
-/** What waits for a session that lasts: everything, acknowledged. */
-async function collect(broker: TestBroker, clientId: string, count: number, receiver: Receiver): Promise<void> {
-  const peer = await Peer.connected(broker.port, 5, lasting(clientId))
-  while (receiver.first[1].length + receiver.first[2].length < count) receiver.take(peer, await peer.next(), () => true)
+/** What waits for a session that lasts: `count` messages, acknowledged. */
+async function collect(broker: TestBroker, receiver: Receiver, count: number): Promise<void> {
+  const [peer, connack] = await Peer.greeted(broker.port, 5, lasting(receiver.clientId))
+  receiver.connected(readConnack(connack).present)
+  while (receiver.came.size < count) receiver.take(peer, await peer.next(), () => true)
   for (const bytes of await peer.settled()) receiver.take(peer, bytes, () => true)
   peer.cut()
 }
 
-async function sleeper(broker: TestBroker, clientId: string, filter: string): Promise<void> {
+async function sleeper(broker: TestBroker, storm: Storm, clientId: string, filter: string): Promise<Receiver> {
   const peer = await Peer.connected(broker.port, 5, lasting(clientId))
   await peer.subscribe([filter, 2])
   peer.cut()
+  const receiver = new Receiver(clientId, filter, storm)
+  receiver.connected(1)
+  return receiver
 }
 
-/** Every Will once: of those that were taken over, and of the last, whom the broker took with it. */
-async function expectWills(broker: TestBroker, count: number): Promise<void> {
-  const heir = new Receiver()
-  await collect(broker, "heir", count, heir)
-  expect(heir.first[2].toSorted((a, b) => a - b)).toEqual(range(1, count))
-}
-
-const evens = (below: number): number[] => range(0, below - 1).filter((n) => n % 2 === 0)
-const odds = (below: number): number[] => range(0, below - 1).filter((n) => n % 2 === 1)
+const willing = (n: number): boolean => n % 3 > 0
 
 /** A connection takes over, reads a part of what comes and acknowledges a part of that; the next comes while it is on its way. */
-async function skirmish(broker: TestBroker, options: { clientId: string; n: number; clean: boolean; receiver: Receiver }): Promise<number> {
+async function skirmish(
+  broker: TestBroker,
+  storm: Storm,
+  options: { clientId: string; n: number; clean: boolean; receiver?: Receiver },
+): Promise<number> {
+  const { clean, n, receiver } = options
   const [peer, present] = await fight(broker, options)
-  if (options.clean) await subscribeInStorm(peer)
-  const came = await peer.settled()
-  for (const bytes of came.slice(0, (options.n * 7) % 23)) options.receiver.take(peer, bytes, (number) => number % 3 > 0)
+  storm.will(n)
+  receiver?.connected(present)
+  if (clean) await subscribeInStorm(peer)
+  for (const bytes of (await peer.settled()).slice(0, (n * 7) % 23)) {
+    if (receiver) receiver.take(peer, bytes, willing)
+    else reply(peer, bytes, willing)
+  }
   return present
 }
 
 test("sessions that last, QoS 1 and 2 in flight, kill -9 right after a takeover: nothing lost, each Will once", async () => {
   const broker = await startBroker()
-  await sleeper(broker, "heir", "wills")
-  const fighters = range(1, FIGHTERS).map((n) => ({ clientId: `fighter-${n}`, receiver: new Receiver() }))
-  for (const { clientId } of fighters) await sleeper(broker, clientId, "t")
-  const publisher = new Publisher(await Peer.connected(broker.port, 4))
+  const storm = new Storm()
+  const heir = await sleeper(broker, storm, "heir", "wills")
+  const fighters = await Promise.all(range(1, FIGHTERS).map((n) => sleeper(broker, storm, `fighter-${n}`, "t")))
+  const publisher = new Publisher(await Peer.connected(broker.port, 4), storm)
   let n = 0
   for (let round = 1; round <= CONNECTIONS; round++) {
     if (round === CONNECTIONS) await publisher.stop()
-    const present = await Promise.all(fighters.map(async (fighter) => skirmish(broker, { ...fighter, n: ++n, clean: false })))
-    expect(present).toEqual(fighters.map(() => 1))
+    const attacks = fighters.map(async (receiver) =>
+      skirmish(broker, storm, { clientId: receiver.clientId, receiver, n: ++n, clean: false }),
+    )
+    expect(await Promise.all(attacks)).toEqual(fighters.map(() => 1))
   }
   await broker.kill9()
+  storm.checker.brokerEnded()
   await broker.restart()
   expect(publisher.sent).toBeGreaterThan(0)
-  for (const { clientId, receiver } of fighters) {
-    await collect(broker, clientId, publisher.sent, receiver)
-    expect(receiver.first).toEqual({ 1: evens(publisher.sent), 2: odds(publisher.sent) })
-  }
-  await expectWills(broker, n)
+  for (const receiver of fighters) await collect(broker, receiver, publisher.sent)
+  await collect(broker, heir, n)
+  expectClean(storm, publisher.sent * FIGHTERS + n)
 })
 
 test("clean and lasting in turn: each clean one begins empty, nobody else loses anything, each Will once", async () => {
   const broker = await startBroker()
-  await sleeper(broker, "heir", "wills")
-  await sleeper(broker, "keeper", "t")
-  const publisher = new Publisher(await Peer.connected(broker.port, 4))
+  const storm = new Storm()
+  const heir = await sleeper(broker, storm, "heir", "wills")
+  const keeper = await sleeper(broker, storm, "keeper", "t")
+  const publisher = new Publisher(await Peer.connected(broker.port, 4), storm)
   let n = 0
   for (let round = 1; round <= CONNECTIONS; round++) {
     const clean = round % 2 === 1
     if (round === CONNECTIONS) await publisher.stop()
-    const connect = async (fighter: number): Promise<number> =>
-      skirmish(broker, { clientId: `fighter-${fighter}`, n: ++n, clean, receiver: new Receiver() })
+    const connect = async (fighter: number): Promise<number> => skirmish(broker, storm, { clientId: `fighter-${fighter}`, n: ++n, clean })
     expect(await Promise.all(range(1, FIGHTERS).map(connect))).toEqual(range(1, FIGHTERS).map(() => (clean ? 0 : 1)))
   }
   await broker.kill9()
+  storm.checker.brokerEnded()
   await broker.restart()
-  const keeper = new Receiver()
-  await collect(broker, "keeper", publisher.sent, keeper)
-  expect(keeper.first).toEqual({ 1: evens(publisher.sent), 2: odds(publisher.sent) })
-  await expectWills(broker, n)
+  await collect(broker, keeper, publisher.sent)
+  await collect(broker, heir, n)
+  expectClean(storm, publisher.sent + n)
 })
+
+function expectClean(storm: Storm, expected: number): void {
+  const { anomalies, ...numbers } = storm.checker.verdict()
+  expect(anomalies).toEqual([])
+  expect(numbers).toMatchObject({ expected, firstCopies: expected })
+}
 
 test("two clients that fight for one identifier: damped, and the log says it once", async () => {
   const broker = await startBroker({ store: "memory:" })
