@@ -44,10 +44,6 @@ export function subscribePacket(packetId: number, filters: readonly { filter: st
   return packet(0x82, Buffer.concat([word(packetId), ...entries]))
 }
 
-export function unsubscribePacket(packetId: number, filter: string): Buffer {
-  return packet(0xa2, Buffer.concat([word(packetId), text(filter)]))
-}
-
 export function publishPacket(fields: PublishFields): Buffer {
   const head = 0x30 | (fields.dup ? 8 : 0) | (fields.qos << 1)
   return packet(head, Buffer.concat([text(fields.topic), word(fields.packetId), fields.payload]))

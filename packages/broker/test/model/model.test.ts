@@ -19,7 +19,7 @@ test(`${RUNS} random histories: the broker does what the model does, wherever it
   const dieFile = hasCompiler() ? join(temporaryFolder(), "die") : null
   const env = dieFile === null ? {} : diskEnvironment(compileDisk(), { die: dieFile })
   const broker = await startBroker({ args: ["--log-level", "error"], env })
-  let [histories, taken, deaths] = [0, 0, 0]
+  let [histories, taken, deaths, most] = [0, 0, 0, 0]
   const history = async (list: Step[]): Promise<void> => {
     histories++
     taken += list.length
@@ -31,6 +31,7 @@ test(`${RUNS} random histories: the broker does what the model does, wherever it
       throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
     } finally {
       deaths += world.deaths
+      most = Math.max(most, world.possible.most)
       await world.end()
     }
   }
@@ -40,7 +41,7 @@ test(`${RUNS} random histories: the broker does what the model does, wherever it
     interruptAfterTimeLimit: LIMIT_MS,
     ...(PATH !== undefined && { path: PATH }),
   })
-  process.stderr.write(`${histories} histories, ${taken} steps, ${deaths} deaths between two commits\n`)
+  process.stderr.write(`${histories} histories, ${taken} steps, ${deaths} deaths between two commits, up to ${most} models\n`)
   if (dieFile !== null) expect(deaths).toBeGreaterThan(0)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })

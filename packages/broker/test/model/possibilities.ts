@@ -13,6 +13,8 @@ export class Mismatch extends Error {}
 export class Possibilities {
   /** for messages to a person; the last one that was ruled out when none is left */
   likeliest = new Model()
+  /** the most that there were at one time */
+  most = 1
   private list: { model: Model; past: Move[] }[] = [{ model: this.likeliest, past: [] }]
 
   get count(): number {
@@ -65,6 +67,7 @@ export class Possibilities {
     const [first] = list
     if (!first) throw new Mismatch(this.problem instanceof Error ? this.problem.message : String(this.problem), { cause: this.problem })
     this.list = list
+    this.most = Math.max(this.most, list.length)
     this.likeliest = first.model
   }
 }

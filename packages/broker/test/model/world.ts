@@ -41,7 +41,7 @@ export class World {
   deaths = 0
   private readonly broker: TestBroker
   private readonly prefix = `${randomId()}/`
-  private readonly possible = new Possibilities()
+  readonly possible = new Possibilities()
   private readonly actors = new Map<ClientName, Actor>()
   private readonly clients: Record<ClientName, Client>
   private observer: Actor | undefined
