@@ -5,8 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { once } from "node:events"
+import { freePort } from "@mqtt-trio/common/testing"
 import type { Contender } from "./contender.js"
-import { freePort } from "./free-port.js"
 import { until } from "./wait.js"
 
 const READY_LIMIT_MS = 30_000

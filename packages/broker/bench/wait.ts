@@ -11,8 +11,3 @@ export async function until(condition: () => boolean | Promise<boolean>, limitMs
   }
   return true
 }
-
-/** Lets `durationMs` of load pass. */
-export async function pass(durationMs: number): Promise<void> {
-  await delay(durationMs)
-}

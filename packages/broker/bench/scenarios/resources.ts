@@ -1,7 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises"
 import type { BrokerProcess } from "../broker-process.js"
 import { Link } from "../link.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
-import { pass } from "../wait.js"
 import { absentSessions, fill } from "./queue.js"
 
 const SETTLE_SAMPLES = 10
@@ -56,7 +56,7 @@ async function longQueue(broker: BrokerProcess, effort: Effort): Promise<Measure
 async function settledMemory(broker: BrokerProcess): Promise<number> {
   let smallest = Number.POSITIVE_INFINITY
   for (let n = 0; n < SETTLE_SAMPLES; n++) {
-    await pass(SETTLE_STEP_MS)
+    await delay(SETTLE_STEP_MS)
     smallest = Math.min(smallest, broker.memory())
   }
   return smallest

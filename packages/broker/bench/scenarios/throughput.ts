@@ -1,10 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises"
 import type { BrokerProcess } from "../broker-process.js"
 import { generatorCpuMs, machineCpuMs, processCpuMs } from "../cpu.js"
 import { Link } from "../link.js"
 import { Publisher } from "../load.js"
 import { publishRing, type LoadQos } from "../packets.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
-import { pass, until } from "../wait.js"
+import { until } from "../wait.js"
 
 /** Messages (all publishers together) that may be on their way at QoS 0, so that no broker has a reason to drop one. */
 const QOS0_LEAD = 20_000
@@ -76,9 +77,9 @@ async function measure(broker: BrokerProcess, effort: Effort, shape: Shape): Pro
   const { links, publishers, sent } = await openPublishers(broker.port, shape, received)
   for (const link of receivers) link.onReceived = () => publishers.forEach((publisher) => publisher.pump())
   for (const publisher of publishers) publisher.start()
-  await pass(effort.warmMs)
+  await delay(effort.warmMs)
   const from = { at: performance.now(), received: received(), cpu: cpuMs(broker) }
-  await pass(effort.measureMs)
+  await delay(effort.measureMs)
   const ms = performance.now() - from.at
   const rate = (received() - from.received) / (ms / 1000)
   const limits = cpuRemarks(from.cpu, cpuMs(broker), ms)
