@@ -1,8 +1,8 @@
 import { chmodSync, closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
-import { type Database, open, type RootDatabase } from "lmdb"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
 import { DiskGuard } from "./disk-guard.js"
+import { type Environment, openEnvironment, type Table } from "./environment.js"
 import { makeFolder } from "./folder.js"
 import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { BrokerError } from "../errors.js"
@@ -18,45 +18,29 @@ const NEXT_KEY = Buffer.from("next")
 /** stands for Infinity in a stored cursor */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER
 
-type Table = Database<Buffer, Buffer>
-
 /**
  * `file:DIR` keeps everything in an LMDB environment in that folder. A commit is one transaction; it resolves after
  * fdatasync. The file grows as needed and never shrinks: space of removed messages is used again.
  */
 export class FileStore implements Store {
   readonly url: string
-  private readonly root: RootDatabase<Buffer, Buffer>
-  private readonly logs: Table
-  private readonly sessions: Table
-  private readonly subscriptions: Table
-  private readonly cursors: Table
-  private readonly incoming: Table
-  private readonly retained: Table
-  private readonly wills: Table
-  private readonly meta: Table
+  private environment: Environment
+  private readonly file: string
   private readonly disk: DiskGuard
+  /** the environment is to be opened again */
+  private stale = false
 
   /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
   constructor(readonly folder: string) {
     this.url = `file:${folder}`
     const file = join(folder, "mqtt-broker.mdb")
-    const binary = { encoding: "binary", keyEncoding: "binary" } as const
+    this.file = file
     try {
       makeFolder(folder)
       checkMagic(file)
-      // without overlappingSync the promise of a write resolves after fdatasync, not before
-      this.root = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
+      this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
-      this.logs = this.root.openDB("logs", binary)
-      this.sessions = this.root.openDB("sessions", binary)
-      this.subscriptions = this.root.openDB("subscriptions", binary)
-      this.cursors = this.root.openDB("cursors", binary)
-      this.incoming = this.root.openDB("incoming", binary)
-      this.retained = this.root.openDB("retained", binary)
-      this.wills = this.root.openDB("wills", binary)
-      this.meta = this.root.openDB("meta", binary)
       this.disk = new DiskGuard(file)
     } catch (error) {
       throw storeError(folder, error)
@@ -73,40 +57,42 @@ export class FileStore implements Store {
   }
 
   private async loadAll(): Promise<StoredState> {
-    const format = this.meta.get(FORMAT_KEY)?.readUInt32BE(0)
+    const { meta, retained, wills } = this.environment
+    const format = meta.get(FORMAT_KEY)?.readUInt32BE(0)
     if (format === undefined) {
       const value = Buffer.alloc(4)
       value.writeUInt32BE(FORMAT)
-      await this.meta.put(FORMAT_KEY, value)
+      await meta.put(FORMAT_KEY, value)
     } else if (format > FORMAT) {
       throw storeError(this.folder, new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`))
     }
-    const next = this.meta.get(NEXT_KEY)
+    const next = meta.get(NEXT_KEY)
     return {
       sessions: this.loadSessions(),
-      retained: numbered(this.retained),
-      wills: numbered(this.wills),
+      retained: numbered(retained),
+      wills: numbered(wills),
       logs: this.logNumbers(),
       next: next ? { position: readUint64(next, 0), number: readUint64(next, 8) } : { position: 1, number: 1 },
     }
   }
 
   private loadSessions(): StoredState["sessions"] {
+    const { sessions: rows, cursors, subscriptions, incoming } = this.environment
     const sessions = new Map<number, StoredState["sessions"][number]>()
-    for (const { key, value } of this.sessions.getRange({})) {
+    for (const { key, value } of rows.getRange({})) {
       const number = readUint64(key, 0)
       const row: SessionRow = JSON.parse(value.toString())
       sessions.set(number, { number, row, cursor: { cursor: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
     }
-    for (const { key, value } of this.cursors.getRange({})) {
+    for (const { key, value } of cursors.getRange({})) {
       const session = sessions.get(readUint64(key, 0))
       if (session) session.cursor = unpackCursor(value)
     }
-    for (const { key, value } of this.subscriptions.getRange({})) {
+    for (const { key, value } of subscriptions.getRange({})) {
       const row: SubscriptionRow = JSON.parse(value.toString())
       sessions.get(readUint64(key, 0))?.subscriptions.set(key.readUInt32BE(8), row)
     }
-    for (const key of this.incoming.getKeys({})) sessions.get(readUint64(key, 0))?.incoming.push(key.readUInt32BE(8))
+    for (const key of incoming.getKeys({})) sessions.get(readUint64(key, 0))?.incoming.push(key.readUInt32BE(8))
     return [...sessions.values()]
   }
 
@@ -114,7 +100,7 @@ export class FileStore implements Store {
   private logNumbers(): number[] {
     const numbers: number[] = []
     for (let from = 0; ;) {
-      const [key] = this.logs.getKeys({ start: logKey(from, 0), limit: 1 })
+      const [key] = this.environment.logs.getKeys({ start: logKey(from, 0), limit: 1 })
       if (!key) return numbers
       const number = readUint64(key, 0)
       numbers.push(number)
@@ -125,45 +111,61 @@ export class FileStore implements Store {
   async commit(commit: Commit): Promise<void> {
     const { recovery } = this.disk
     if (recovery) await recovery
+    if (this.stale) await this.reopen()
     this.disk.check()
     try {
       await this.write(commit)
     } catch (error) {
       this.disk.failed()
+      await this.reopen().catch(() => {}) // the next commit tries it again
       throw error
     }
   }
 
+  /** LMDB refuses everything, reading included, once the write of its meta page has failed: begin anew with the file. */
+  private async reopen(): Promise<void> {
+    this.stale = true
+    this.disk.check() // a file that is gone must not be made anew
+    await this.environment.root.close()
+    this.environment = openEnvironment(this.file)
+    this.stale = false
+  }
+
   private async write(commit: Commit): Promise<void> {
+    const { logs, sessions, subscriptions, cursors, incoming, retained, wills, meta } = this.environment
     const written = new Set<Promise<boolean>>() // the writes of one transaction share a promise, which resolves after its fdatasync
-    for (const { log, first, value } of commit.appends) written.add(this.logs.put(logKey(log, first), value))
-    for (const { log, first } of commit.removes) written.add(this.logs.remove(logKey(log, first)))
-    for (const { session, cursor } of commit.cursors) written.add(this.cursors.put(numberKey(session), packCursor(cursor)))
+    for (const { log, first, value } of commit.appends) written.add(logs.put(logKey(log, first), value))
+    for (const { log, first } of commit.removes) written.add(logs.remove(logKey(log, first)))
+    for (const { session, cursor } of commit.cursors) written.add(cursors.put(numberKey(session), packCursor(cursor)))
     for (const { number, row } of commit.sessions) {
-      if (!row) written.add(this.cursors.remove(numberKey(number)))
-      written.add(write(this.sessions, numberKey(number), row && Buffer.from(JSON.stringify(row))))
+      if (!row) written.add(cursors.remove(numberKey(number)))
+      written.add(write(sessions, numberKey(number), row && Buffer.from(JSON.stringify(row))))
     }
     for (const { session, slot, row } of commit.subscriptions)
-      written.add(write(this.subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
+      written.add(write(subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
     for (const { session, identifier, open: half } of commit.incoming)
-      written.add(write(this.incoming, slotKey(session, identifier), half ? EMPTY : null))
-    for (const { number, value } of commit.retained) written.add(write(this.retained, numberKey(number), value))
-    for (const { number, value } of commit.wills) written.add(write(this.wills, numberKey(number), value))
-    if (commit.reserved) written.add(this.meta.put(NEXT_KEY, packReserved(commit.reserved)))
+      written.add(write(incoming, slotKey(session, identifier), half ? EMPTY : null))
+    for (const { number, value } of commit.retained) written.add(write(retained, numberKey(number), value))
+    for (const { number, value } of commit.wills) written.add(write(wills, numberKey(number), value))
+    if (commit.reserved) written.add(meta.put(NEXT_KEY, packReserved(commit.reserved)))
     const results = await Promise.allSettled(written)
     for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
   }
 
   chunkAt(log: number, position: number): StoredChunk | null {
     const range = { start: logKey(log, position), end: logKey(log, 0), reverse: true, inclusiveEnd: true, limit: 1 }
-    for (const { key, value } of this.logs.getRange(range)) return { first: readUint64(key, 8), value }
+    for (const { key, value } of this.environment.logs.getRange(range)) return { first: readUint64(key, 8), value }
     return null
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
     const found: StoredChunk[] = []
     let { bytes } = most
-    for (const { key, value } of this.logs.getRange({ start: logKey(log, position), end: logKey(log + 1, 0), limit: most.chunks })) {
+    for (const { key, value } of this.environment.logs.getRange({
+      start: logKey(log, position),
+      end: logKey(log + 1, 0),
+      limit: most.chunks,
+    })) {
       found.push({ first: readUint64(key, 8), value })
       bytes -= value.length
       if (bytes <= 0) break
@@ -172,13 +174,13 @@ export class FileStore implements Store {
   }
 
   firsts(log: number, { from, below, limit }: { from: number; below: number; limit: number }): number[] {
-    const keys = this.logs.getKeys({ start: logKey(log, from), end: logKey(log, below), limit })
+    const keys = this.environment.logs.getKeys({ start: logKey(log, from), end: logKey(log, below), limit })
     return Array.from(keys, (key) => readUint64(key, 8))
   }
 
   async close(): Promise<void> {
-    await this.root.flushed
-    await this.root.close()
+    await this.environment.root.flushed
+    await this.environment.root.close()
     process.off("unhandledRejection", passFailedCommit)
   }
 }

@@ -7,7 +7,7 @@
  *   DISK_DELAY_MS=N     every fdatasync takes N ms longer
  *   DISK_DIE=PATH       PATH contains "before N" or "after N": the process dies by SIGKILL right before or right after the Nth commit
  *                       from then on (LMDB's commit is the write of a meta page through its O_DSYNC descriptor)
- *   DISK_FAIL=PATH      while PATH exists, syncs fail with the error number that it contains
+ *   DISK_FAIL=PATH      while PATH exists, what it says fails with the error number behind it: "sync 5" or "commit 5"
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -62,16 +62,16 @@ static long setting(const char *name, long otherwise) {
 
 static int kind_of(int fd) { return fd >= 0 && fd < MOST_DESCRIPTORS ? watched[fd] : OTHER; }
 
-/* The error number in $DISK_FAIL, 0 when there is none. */
-static int failure(void) {
+/* The error number in $DISK_FAIL, 0 when there is none for this. */
+static int failure(const char *what) {
   const char *path = getenv("DISK_FAIL");
-  char text[16] = {0};
-  if (!path) return 0;
-  int fd = real_open(path, O_RDONLY);
-  if (fd < 0) return 0;
-  ssize_t got = read(fd, text, sizeof text - 1);
-  real_close(fd);
-  return got > 0 ? atoi(text) : EIO;
+  char wanted[16] = {0};
+  int error = 0;
+  FILE *file = path ? fopen(path, "r") : NULL;
+  if (!file) return 0;
+  int mine = fscanf(file, "%15s %d", wanted, &error) == 2 && strcmp(wanted, what) == 0;
+  fclose(file);
+  return mine ? error : 0;
 }
 
 static void into_image(const char *bytes, size_t size, off_t offset) {
@@ -105,7 +105,7 @@ static int synced(int fd, int (*real)(int)) {
   pthread_mutex_unlock(&lock);
   long delay = setting("DISK_DELAY_MS", 0);
   if (delay > 0) nanosleep(&(struct timespec){.tv_sec = delay / 1000, .tv_nsec = delay % 1000 * 1000000}, NULL);
-  int error = failure();
+  int error = failure("sync");
   int result = error ? -1 : real(fd);
   if (error) errno = error;
   int kept = errno;
@@ -171,6 +171,11 @@ static int dies(const char *side) {
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset) {
   int kind = kind_of(fd);
   if (kind == SYNCED && dies("before")) raise(SIGKILL);
+  int error = kind == SYNCED ? failure("commit") : 0;
+  if (error) {
+    errno = error;
+    return -1;
+  }
   ssize_t result = real_pwrite(fd, bytes, size, offset);
   if (kind == SYNCED && dies("after")) raise(SIGKILL);
   if (kind != OTHER && result > 0) written(kind, bytes, (size_t)result, offset);
