@@ -8,15 +8,27 @@ export interface RetainedLimits {
   bytes: number
 }
 
-/** A retained message; never changes: a newer one takes its place. */
-export interface RetainedMessage {
-  readonly number: number
-  /** a block of this one message, as it was published */
-  readonly frames: Frames
-  /** counts the changes of all retained messages since the broker started */
-  readonly sequence: number
+/** A retained message; a newer one takes its place. */
+export class RetainedMessage {
   /** another message, or none, has taken its place */
-  replaced: boolean
+  replaced = false
+
+  /**
+   * @param value a sealed block of this one message, as it was published: there may be a million of them
+   * @param sequence counts the changes of all retained messages since the broker started
+   */
+  constructor(
+    readonly number: number,
+    private readonly value: Buffer,
+    readonly sequence: number,
+  ) {}
+
+  get frames(): Frames {
+    return Frames.unseal(0, this.value)
+  }
+  get bytes(): number {
+    return Frames.bytesOf(this.value)
+  }
 }
 
 class Node {
@@ -55,7 +67,7 @@ export class Retained {
       return true
     }
     const size = run.endOf(k) - run.startOf(k)
-    if ((!old && this.count >= this.limits.count) || this.bytes + size - (old?.frames.bytes ?? 0) > this.limits.bytes) {
+    if ((!old && this.count >= this.limits.count) || this.bytes + size - (old?.bytes ?? 0) > this.limits.bytes) {
       this.refused++
       if (old) this.remove(topic, old) // what was kept is not the last message any more
       return old !== null
@@ -65,8 +77,9 @@ export class Retained {
     frames.append(run, k, k + 1, 0)
     frames.markKept(0)
     const number = old?.number ?? this.commits.number()
-    this.commits.writeRetained(number, frames.seal())
-    this.put(topic, { number, frames, sequence: ++this.sequence, replaced: false })
+    const value = frames.seal()
+    this.commits.writeRetained(number, value)
+    this.put(topic, new RetainedMessage(number, value, ++this.sequence))
     return true
   }
 
@@ -80,8 +93,8 @@ export class Retained {
   /** What the store kept. */
   load(stored: { number: number; value: Buffer }[]): void {
     for (const { number, value } of stored) {
-      const frames = Frames.unseal(0, value)
-      this.put(topicOf(frames, 0), { number, frames, sequence: 0, replaced: false })
+      const message = new RetainedMessage(number, Buffer.from(value), 0)
+      this.put(topicOf(message.frames, 0), message)
     }
   }
 
@@ -136,7 +149,7 @@ export class Retained {
     if (node.message) this.forget(node.message)
     node.message = message
     this.count++
-    this.bytes += message.frames.bytes
+    this.bytes += message.bytes
   }
 
   private remove(topic: string, message: RetainedMessage): void {
@@ -162,7 +175,7 @@ export class Retained {
   private forget(message: RetainedMessage): void {
     message.replaced = true
     this.count--
-    this.bytes -= message.frames.bytes
+    this.bytes -= message.bytes
   }
 }
 

@@ -190,6 +190,11 @@ export class Frames {
     return value
   }
 
+  /** How many bytes the frames of a sealed block take. */
+  static bytesOf(value: Buffer): number {
+    return value.length - TRAILER - value.readUInt32LE(value.length - 4) * WORDS * 4
+  }
+
   /** The block whose seal() a store gives back. `first` is the position in its key. */
   static unseal(first: number, value: Buffer): Frames {
     const n = value.readUInt32LE(value.length - 4)
@@ -197,7 +202,9 @@ export class Frames {
     const trailer = value.length - TRAILER
     frames.n = n
     frames.end = trailer - n * WORDS * 4
-    value.copy(Buffer.from(frames.index.buffer), 0, frames.end, trailer)
+    // making a Buffer takes longer than the few words of one message
+    if (n === 1) for (let w = 0; w < WORDS; w++) frames.index[w] = value.readInt32LE(frames.end + w * 4)
+    else value.copy(Buffer.from(frames.index.buffer), 0, frames.end, trailer)
     frames.first = first
     frames.createdAt = value.readDoubleLE(trailer)
     frames.before = value.readDoubleLE(trailer + 8)
