@@ -82,7 +82,7 @@ export class RetainedStream {
   /** False when it must not be sent: the Subscription delivered something newer, or it is gone. */
   private prepare(message: RetainedMessage, filter: string, upTo: number): boolean {
     if (message.replaced || message.sequence > upTo || !this.session.subscriptions.has(filter)) return false
-    this.variants.of(upToDate(message.frames), publishedQos(message))
+    this.variants.of(upToDate(message.frames), message.qos)
     return true
   }
 
@@ -115,14 +115,8 @@ export class RetainedStream {
   }
 }
 
-function publishedQos({ frames }: RetainedMessage): QoS {
-  const qos = (frames.headerOf(0) >> 1) & 3
-  return qos === 2 ? 2 : qos === 1 ? 1 : 0
-}
-
 function capped(message: RetainedMessage, qos: QoS): QoS {
-  const published = publishedQos(message)
-  return published < qos ? published : qos
+  return message.qos < qos ? message.qos : qos
 }
 
 /** What expires, with the seconds it has left. */

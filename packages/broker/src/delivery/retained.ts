@@ -1,4 +1,5 @@
 import { Frames } from "../wire/frames.js"
+import type { QoS } from "../wire/packet-types.js"
 import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
 import type { GroupCommit } from "./group-commit.js"
 
@@ -25,6 +26,11 @@ export class RetainedMessage {
 
   get frames(): Frames {
     return Frames.unseal(0, this.value)
+  }
+  /** as published */
+  get qos(): QoS {
+    const qos = ((this.value[0] ?? 0) >> 1) & 3
+    return qos === 2 ? 2 : qos === 1 ? 1 : 0
   }
   get bytes(): number {
     return Frames.bytesOf(this.value)
