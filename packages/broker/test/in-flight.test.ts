@@ -31,7 +31,7 @@ async function take(peer: Peer, count: number): Promise<Publication[]> {
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-/** Settings for a window of `window` messages: Receive Maximum of 5.0, the default of 100 for 3.1.1. */
+/** Settings for a window of `window` messages, which only 5.0 lets a client choose. */
 function settings(window: number): Setting[] {
   const block = properties(sessionExpiry(1000), [0x21, ...word(window)])
   const clean = properties([0x21, ...word(window)])

@@ -214,6 +214,26 @@ test("histories of a million messages stay small", () => {
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32_000_000)
 })
 
+test("what is no number of a message was never published, and hides nothing that is missing", () => {
+  for (const n of [-1, 0.5, Number.NaN, 3]) {
+    const history = new History(1).publish(0, 1, 2)
+    history.checker.delivered(history.session, { stream: history.stream, n, topic: TOPIC, qos: 1, dup: false })
+    for (const came of [0, 1])
+      history.checker.delivered(history.session, { stream: history.stream, n: came, topic: TOPIC, qos: 1, dup: false })
+    expect(history.checker.verdict().anomalies.map(({ kind, count }) => [kind, count])).toEqual([
+      ["missing", 1],
+      ["stray", 1],
+    ])
+  }
+})
+
+test("a Packet Identifier of 0, and DUP on a first connection, are found", () => {
+  const history = new History(1).publish(0, 1)
+  history.checker.delivered(history.session, { stream: history.stream, n: 0, topic: TOPIC, qos: 1, dup: false, packetId: 0 })
+  history.checker.delivered(history.session, { stream: history.stream, n: 1, topic: TOPIC, qos: 1, dup: true, packetId: 1 })
+  expect(history.checker.verdict().anomalies.map(({ kind }) => kind)).toEqual(["altered", "dupUnfounded"])
+})
+
 describe("numbers that two commands printed", () => {
   test.each<[number[], AnomalyKind[]]>([
     [[1, 2, 3], []],

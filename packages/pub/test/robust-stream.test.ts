@@ -33,9 +33,9 @@ async function linesFile(folder: string): Promise<string> {
   return file
 }
 
-/** The resident memory of a process in MB. */
-function residentMegabytes(pid: number): number {
-  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
+/** The most memory that a process has had resident, its program included, in MB. */
+function peakMegabytes(pid: number): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
 }
 
 /** Kills the broker and starts it again as soon as it has stored something new. */
@@ -70,7 +70,7 @@ it.each([1, 2] as const)(
     await crash(broker, () => bytes() > count / 2)
     const between = bytes()
     await crash(broker, () => bytes() > between + count / 2)
-    const peak = residentMegabytes(publisher.pid ?? 0)
+    const peak = peakMegabytes(publisher.pid ?? 0)
     expect((await published)[0]).toBe(0)
     expect(notes).toContain("connection lost")
     await waitFor(() => tail(out) === String(count), { what: "the last line", timeoutMs: timeout })

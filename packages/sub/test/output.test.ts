@@ -82,7 +82,10 @@ describe("what was not written out is not acknowledged and comes again", () => {
     await first.waitForLine(/^500$/)
     await first.kill9()
     const before = first.stdout.split("\n").slice(0, -1).map(Number)
-    const after = (await runCli("mqtt-sub", [...session, "-W", "3"])).stdout.split("\n").slice(0, -1).map(Number)
+    const second = spawnCli("mqtt-sub", session)
+    await second.waitForLine(String(count))
+    await second.stop()
+    const after = second.stdout.split("\n").slice(0, -1).map(Number)
     const verdict = checkNumbers({ qos: 1, published: count, received: [...before, ...after] })
     expect(verdict).toMatchObject({ clean: true, firstCopies: count })
     // what comes again, comes in order too

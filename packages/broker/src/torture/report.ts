@@ -10,6 +10,7 @@ const MEANINGS: Record<AnomalyKind, string> = {
   sessionLost: "sessions lost",
   identifierReused: "Packet Identifiers reused in flight",
   dupMissing: "DUP missing on a redelivery",
+  dupUnfounded: "DUP on a first transmission",
   leftOver: "delivered again after its acknowledgement",
   stalled: "stalled",
 }

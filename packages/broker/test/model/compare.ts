@@ -51,13 +51,24 @@ export function published(session: ModelSession, message: Publication, prefix: s
   const problem = differs(next, message, prefix)
   if (problem) throw new Error(`${problem}: ${describeIncoming({ kind: "publish", message })}`)
   met(session, next)
+  if (session.queue.some((one) => one !== next.entry && isOpen(one) && one.packetId === message.packetId))
+    throw new Error(`in flight already: ${describeIncoming({ kind: "publish", message })}`)
   next.entry.packetId = message.packetId
   next.entry.group = 0
+  next.entry.survivor = false
 }
 
 /** A message at QoS 1 came whose PUBACK the store may not have got before a crash. */
-export function publishedAgain(session: ModelSession, message: Publication): void {
-  if (!session.repeatable.delete(`${message.payload.toString()} ${message.retain}`)) throw notExpected({ kind: "publish", message })
+export function publishedAgain(session: ModelSession, message: Publication, prefix: string): void {
+  const { payload, retain } = message
+  const entry = session.repeatable.find((one) => `${one.n}` === payload.toString() && one.retain === retain)
+  if (!entry || message.topic !== `${prefix}${entry.topic}`) throw notExpected({ kind: "publish", message })
+  session.repeatable = session.repeatable.filter(({ place }) => place > entry.place) // in order
+}
+
+/** Sent, its identifier known, and not completed. */
+function isOpen({ phase, packetId }: Entry): boolean {
+  return packetId > 0 && (phase === "sent" || phase === "released")
 }
 
 function notExpected(one: Incoming): Error {
@@ -87,6 +98,7 @@ function expectedAs(session: ModelSession, message: Publication): Expected | und
 }
 
 function differs({ entry, again }: Expected, message: Publication, prefix: string): string | null {
+  if (message.packetId === 0) return "an identifier expected"
   if (message.topic !== `${prefix}${entry.topic}`) return `topic "${entry.topic}" expected`
   if (message.retain !== entry.retain) return `RETAIN ${entry.retain} expected`
   if (message.qos !== entry.sentQos) return `QoS ${entry.sentQos} expected`

@@ -12,7 +12,7 @@ const RUNS = Number(process.env["MQTT_TEST_MODEL_RUNS"] ?? "40")
 const SEED = Number(process.env["MQTT_TEST_MODEL_SEED"] ?? (process.env["CI"] ? 1 : Date.now() % 2 ** 31))
 const PATH = process.env["MQTT_TEST_MODEL_PATH"]
 /** Ends a run, or the search for a shorter history, with what there is by then. */
-const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "60") * 1000
+const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "90") * 1000
 
 test(`${RUNS} random histories: the broker does what the model does, wherever it dies`, { timeout: LIMIT_MS + 30_000 }, async () => {
   process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)

@@ -23,6 +23,8 @@ export interface Entry {
   survivor: boolean
   /** retained messages of one SUBSCRIBE come in any order */
   group: number
+  /** its place in the queue since the session began */
+  place: number
 }
 
 export interface Expected {
@@ -48,10 +50,11 @@ export class ModelSession {
   readonly expected: Expected[] = []
   /** QoS 0, in this order, apart from the rest */
   readonly plain: Plain[] = []
-  /** completed since the session began; after a crash QoS 1 may come once more */
-  readonly completed: Entry[] = []
-  /** `number RETAIN`: a message may come live and, later, because it is retained */
-  repeatable = new Set<string>()
+  /** completed, and perhaps not so in the store: after a crash QoS 1 may come once more */
+  private completed: Entry[] = []
+  private nextPlace = 0
+  /** what may come once more since a crash */
+  repeatable: Entry[] = []
   /** Packet Identifiers whose PUBCOMP may have come too late for a crash */
   releasable = new Set<number>()
   /** of what the client publishes at QoS 2: accepted, and not released */
@@ -81,7 +84,7 @@ export class ModelSession {
   }
 
   enqueue(fields: Pick<Entry, "n" | "topic" | "qos" | "retain" | "holds" | "group">): void {
-    this.queue.push({ ...fields, phase: "waiting", sentQos: 0, packetId: 0, survivor: false })
+    this.queue.push({ ...fields, phase: "waiting", sentQos: 0, packetId: 0, survivor: false, place: this.nextPlace++ })
   }
 
   subscribe(filter: string, qos: QoS): void {
@@ -162,6 +165,15 @@ export class ModelSession {
     this.pump()
   }
 
+  /** All has come that had to, and the store has the cursor: only what is completed above it may come again. */
+  settle(): void {
+    this.plain.length = 0
+    if (!this.connected) return
+    this.repeatable = []
+    this.releasable.clear()
+    this.completed = this.queue.filter(({ phase }) => phase === "done")
+  }
+
   detach(): void {
     this.connected = false
     this.expected.length = 0
@@ -173,8 +185,10 @@ export class ModelSession {
     for (const { kind, entry, again } of this.expected) if (kind === "publish" && !again) entry.phase = "waiting"
     this.detach()
     for (const entry of this.queue) entry.survivor = true
-    this.repeatable = new Set(this.completed.filter(({ sentQos }) => sentQos === 1).map(({ n, retain }) => `${n} ${retain}`))
-    this.releasable = new Set(this.completed.filter(({ sentQos }) => sentQos === 2).map(({ packetId }) => packetId))
+    const again = new Set([...this.repeatable, ...this.completed.filter(({ sentQos }) => sentQos === 1)])
+    this.repeatable = [...again].toSorted((a, b) => a.place - b.place)
+    for (const { sentQos, packetId } of this.completed) if (sentQos === 2) this.releasable.add(packetId)
+    this.completed = this.queue.filter(({ phase }) => phase === "done")
   }
 }
 
@@ -263,7 +277,6 @@ export class Model {
       if (client.session && !client.session.lasting) client.session = null
     }
     for (const will of this.armed) this.send(will)
-    for (const { session } of this.clients.values()) for (const entry of session?.queue ?? []) entry.survivor = true
   }
 
   private send(will: ModelWill, takenOver: ModelSession | null = null): void {

@@ -1,7 +1,14 @@
+import { serialize } from "node:v8"
 import { Model } from "./plain-model.js"
 
 /** Something that happened, or was seen. Throws when the model does not allow it. */
 export type Move = (model: Model) => void
+
+interface Possibility {
+  model: Model
+  /** what made it, so that it can be made again */
+  past: Move[]
+}
 
 /** What was seen fits none of the models. */
 export class Mismatch extends Error {}
@@ -15,7 +22,7 @@ export class Possibilities {
   likeliest = new Model()
   /** the most that there were at one time */
   most = 1
-  private list: { model: Model; past: Move[] }[] = [{ model: this.likeliest, past: [] }]
+  private list: Possibility[] = [{ model: this.likeliest, past: [] }]
 
   get count(): number {
     return this.list.length
@@ -39,15 +46,14 @@ export class Possibilities {
   either(moves: readonly Move[]): void {
     const [only] = moves
     if (only && moves.length === 1) return this.happened(only)
-    this.keep(
-      this.list.flatMap(({ past }) =>
-        moves.flatMap((move) => {
-          const model = new Model()
-          for (const earlier of past) earlier(model)
-          return this.allows(model, move) ? { model, past: [...past, move] } : []
-        }),
-      ),
-    )
+    const different = new Map<string, Possibility>()
+    for (const { past } of this.list)
+      for (const move of moves) {
+        const model = new Model()
+        for (const earlier of past) earlier(model)
+        if (this.allows(model, move)) different.set(serialize(model).toString("latin1"), { model, past: [...past, move] })
+      }
+    this.keep([...different.values()])
   }
 
   private problem: unknown
@@ -63,7 +69,7 @@ export class Possibilities {
     }
   }
 
-  private keep(list: { model: Model; past: Move[] }[]): void {
+  private keep(list: Possibility[]): void {
     const [first] = list
     if (!first) throw new Mismatch(this.problem instanceof Error ? this.problem.message : String(this.problem), { cause: this.problem })
     this.list = list

@@ -13,12 +13,14 @@ interface Begun extends ModelMessage {
   releasing: boolean
 }
 
-const FIRST_BEGUN = 30_001
+/** Few, so that each is used again soon. */
+const FIRST_IDENTIFIER = 30_001
+const IDENTIFIERS = 8
 
 /** What a client publishes, and what of that it remembers from one connection to the next. */
 export class Publishing {
   private begun: Begun[] = []
-  private nextBegun = FIRST_BEGUN
+  private turns = 0
 
   constructor(
     private readonly name: ClientName,
@@ -53,8 +55,11 @@ export class Publishing {
 
   /** PUBLISH at QoS 2, up to PUBREC. */
   async begin(actor: Actor, messages: readonly ModelMessage[]): Promise<void> {
-    const begun = messages.map((message) => ({ ...message, packetId: this.nextBegun++, received: false, releasing: false }))
-    this.begun.push(...begun)
+    const begun = messages.map((message): Begun => {
+      const one = { ...message, packetId: this.freeIdentifier(), received: false, releasing: false }
+      this.begun.push(one)
+      return one
+    })
     return this.send(actor, begun)
   }
 
@@ -72,6 +77,15 @@ export class Publishing {
         () => [nothing, (model) => model.release(this.name, one.packetId)],
       )
       this.begun = this.begun.filter((other) => other !== one)
+    }
+  }
+
+  private freeIdentifier(): number {
+    for (;;) {
+      const turn = this.turns++
+      // when all of the few are begun, one beyond them
+      const packetId = FIRST_IDENTIFIER + (this.begun.length < IDENTIFIERS ? turn % IDENTIFIERS : turn)
+      if (!this.begun.some((one) => one.packetId === packetId)) return packetId
     }
   }
 

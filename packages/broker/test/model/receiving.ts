@@ -57,7 +57,7 @@ export class Receiving {
         compare.published(model.session(name), message, prefix)
         model.session(name).finish(packetId)
       },
-      (model) => compare.publishedAgain(model.session(name), message),
+      (model) => compare.publishedAgain(model.session(name), message, prefix),
     ])
   }
 

@@ -20,6 +20,10 @@ const CLIENTS: Record<ClientName, { version: 4 | 5; window: number }> = {
 const NAMES: ClientName[] = ["A", "B", "C"]
 /** How long a process that is dying may take to be gone. */
 const DEATH_MS = 1000
+/** How long after its start the broker may still commit what it does by itself. */
+const START_MS = 40
+/** Cursors are stored within this time, with the next commit. */
+const HOUSEKEEPING_MS = 15
 
 interface Client {
   publishing: Publishing
@@ -59,10 +63,11 @@ export class World {
   }
 
   async run(steps: readonly Step[]): Promise<void> {
+    if (!this.broker.running) await this.broker.restart() // the history before this one ended with a dead one
     await this.observe()
     for (const step of steps) {
       this.history.push(describeStep(step))
-      if (step.death) this.arm(step.death)
+      if (step.death && step.do !== "crash") this.arm(step.death)
       await this.outlive(async () => {
         await this.take(step)
         await this.check()
@@ -75,6 +80,7 @@ export class World {
   /** Removes the sessions. */
   async end(): Promise<void> {
     this.disarm()
+    if (!this.broker.running) return
     for (const name of NAMES) await (await Actor.connect(this.broker.port, 4, { clientId: this.id(name) })).disconnect()
     await this.observer?.disconnect()
   }
@@ -119,7 +125,7 @@ export class World {
   private async take(step: Step): Promise<void> {
     if (step.do === "connect") return this.connect(step.client, step)
     if (step.do === "cut" || step.do === "disconnect") return this.leave(step.client, step.do === "cut")
-    if (step.do === "crash") return this.crash()
+    if (step.do === "crash") return this.crash(step.death)
     const name = step.client
     const actor = await this.actor(name)
     const { publishing, receiving } = this.clients[name]
@@ -209,21 +215,37 @@ export class World {
     this.clients[name].will = null
   }
 
-  /** Kills the broker, if it is not dead, and starts it again. */
-  private async crash(): Promise<void> {
+  /** Kills the broker, if it is not dead, and starts it again. `again`: it dies while it starts, or is killed soon after. */
+  private async crash(again: Death | null = null): Promise<void> {
     await this.broker.kill9()
-    for (const [name, actor] of this.actors) await this.seenLast(name, actor)
+    this.disarm()
+    if (/internal error|unhandled|TypeError/.test(this.broker.stderr)) throw new Error(this.broker.stderr)
+    const last = new Map<ClientName, Incoming[]>()
+    for (const [name, actor] of this.actors) last.set(name, await actor.last())
+    if (again && this.mortal.dieFile !== null) await this.dieAtStart(again)
+    await this.broker.restart()
+    for (const [name, actor] of this.actors) this.seenLast(name, actor, last.get(name) ?? [])
     this.possible.happened((model) => model.crash())
     this.actors.clear()
     for (const name of NAMES) this.clients[name].will = null
-    this.disarm()
-    await this.broker.restart()
     await this.observe()
   }
 
+  /** Wills are sent at the start, each once, wherever it ends. */
+  private async dieAtStart(death: Death): Promise<void> {
+    this.arm(death)
+    try {
+      await this.broker.restart()
+      await delay(START_MS)
+    } catch (error) {
+      if (!(await this.died())) throw error
+    }
+    this.disarm()
+    await this.broker.kill9()
+  }
+
   /** What a session got from the broker that died must be in the store. What needs no store may have come before. */
-  private async seenLast(name: ClientName, actor: Actor): Promise<void> {
-    const all = await actor.last()
+  private seenLast(name: ClientName, actor: Actor, all: readonly Incoming[]): void {
     if (this.possible.some((model) => model.client(name).session?.transient ?? true)) return
     for (const one of all) if (one.kind === "pubrel" || one.message.qos > 0) this.takes(name, actor, one)
   }
@@ -258,7 +280,7 @@ export class World {
   private async seen(n: number): Promise<void> {
     const came = (): boolean =>
       this.observer?.inbox.some((one) => one.kind === "publish" && one.message.payload.toString() === `${n}`) ?? false
-    await waitFor(async () => (await this.observer?.ping(), came()), { what: `the Will ${n}`, timeoutMs: 3000 })
+    await waitFor(async () => (await this.observer?.ping(), came()), { what: `the Will ${n}` })
     await this.barrier()
   }
 
@@ -272,7 +294,7 @@ export class World {
   private async check(): Promise<void> {
     await this.barrier()
     try {
-      await waitFor(() => this.look(), { what: "all messages", timeoutMs: 3000 })
+      await waitFor(() => this.look(), { what: "all messages" })
       if (this.possible.count > 1) {
         await this.barrier()
         await this.look()
@@ -286,8 +308,10 @@ export class World {
       const full = `${message}; expected next: ${expected.join("; ")}; ${this.possible.count} models`
       throw error instanceof Mismatch ? new Mismatch(full, { cause: error }) : new Error(full, { cause: error })
     }
+    await delay(HOUSEKEEPING_MS)
+    await this.barrier()
     this.possible.happened((model) => {
-      for (const { session } of model.clients.values()) if (session) session.plain.length = 0
+      for (const { session } of model.clients.values()) session?.settle()
     })
   }
 
@@ -308,6 +332,13 @@ export class World {
       await this.clients[name].publishing.release(actor)
       await this.check()
     }
+    this.history.push("kill -9, restart")
+    await this.crash()
+    const reader = await this.actor("A")
+    this.history.push('A subscribes "#" QoS 2: what is retained')
+    this.possible.happened((model) => model.subscribe("A", "#", 2))
+    await reader.subscribe(`${this.prefix}#`, 2)
+    await this.check()
     for (const name of NAMES) {
       this.history.push(`${name} takes all that is left`)
       const actor = await this.actor(name)

@@ -8,6 +8,7 @@
  * - `sessionLost`: Session Present 0 where a session was stored [MQTT-3.1.2-4]
  * - `identifierReused`: a Packet Identifier came with another message while it was in flight [MQTT-2.3.1-4]
  * - `dupMissing`: a redelivery without DUP [MQTT-3.3.1-1]
+ * - `dupUnfounded`: DUP on a first transmission [MQTT-3.3.1-2], be it that of the publisher [MQTT-3.3.1-3]
  * - `leftOver`: delivered again although every acknowledgement had been processed
  * - `stalled`: the broker stopped answering or delivering, or did not start again
  */
@@ -20,6 +21,7 @@ export const ANOMALY_KINDS = [
   "sessionLost",
   "identifierReused",
   "dupMissing",
+  "dupUnfounded",
   "leftOver",
   "stalled",
 ] as const

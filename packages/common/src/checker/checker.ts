@@ -133,6 +133,9 @@ export class Checker {
     if (delivery.topic !== receipts.stream.topic || !receipts.mayHave(delivery.qos) || delivery.payloadIntact === false) {
       this.anomaly("altered", known, delivery, `came on "${delivery.topic}" at QoS ${delivery.qos}, expected QoS ${receipts.qos}`)
     }
+    if (delivery.packetId === 0 && delivery.qos > 0) this.anomaly("altered", known, delivery, "came with Packet Identifier 0")
+    if (delivery.dup && known.connections === 1 && this.brokerLife === 0 && receipts.arrival(delivery.n) === 0)
+      this.anomaly("dupUnfounded", known, delivery, "was never sent before, and came with DUP")
     if (this.completed) this.anomaly("leftOver", known, delivery, "came after everything was acknowledged")
     if (this.hold(known, delivery)) this.count(known, receipts, delivery)
   }
@@ -161,8 +164,9 @@ export class Checker {
   private receiptsOf(session: CheckedSession, delivery: Delivery): Receipts | undefined {
     const stream = this.streams[delivery.stream]
     const receipts = session.receipts.get(delivery.stream)
-    if (stream && receipts && delivery.n < stream.published) return receipts
-    const why = stream && delivery.n < stream.published ? "matches no Subscription of the session" : "was never published"
+    const published = stream && Number.isInteger(delivery.n) && delivery.n >= 0 && delivery.n < stream.published
+    if (receipts && published) return receipts
+    const why = published ? "matches no Subscription of the session" : "was never published"
     this.log.report("stray", () => [
       `session "${session.name}": a message on "${delivery.topic}" ${why} (stream ${delivery.stream}, message ${delivery.n})`,
       ...session.history(this.streams),
@@ -193,7 +197,9 @@ export class Checker {
     if (plain > receipts.plainAllowed(n)) {
       this.anomaly("dupMissing", session, delivery, `came ${plain} times without DUP`)
     }
-    if (!dup && copies <= receipts.granted.length) this.overlapCopies++
+    // a message that its publisher sent twice at QoS 1 is two
+    const single = receipts.stream.qos === 2 || receipts.stream.transmissions(n) === 1
+    if (!dup && single && copies <= receipts.granted.length) this.overlapCopies++
     else if (delivery.qos === 2) this.anomaly("deliveredTwice", session, delivery, `came first with delivery ${receipts.arrival(n)}`)
     else this.repeats++
   }

@@ -21,6 +21,8 @@ export interface TestBroker {
   readonly pid: number
   readonly stdout: string
   readonly stderr: string
+  /** False when its process has ended. */
+  readonly running: boolean
   /** Resolves when the process that runs now has ended. */
   readonly ended: Promise<ProcessEnd>
   /** Kills it with SIGKILL and resolves when it is gone. */
@@ -53,6 +55,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     },
     get stderr() {
       return running.stderr
+    },
+    get running() {
+      return running.running
     },
     get ended() {
       return running.ended
