@@ -41,7 +41,7 @@ export function released(session: ModelSession, packetId: number): void {
 
 /** PUBREL came for what the client has completed: its PUBCOMP may have come too late for the store. */
 export function releasedAgain(session: ModelSession, packetId: number): void {
-  if (!session.releasable.delete(packetId)) throw notExpected({ kind: "pubrel", packetId })
+  if (!session.releasedAgain(packetId)) throw notExpected({ kind: "pubrel", packetId })
 }
 
 /** A message at QoS 1 or 2 came. Throws when it is not what the session must get next. */
@@ -62,8 +62,7 @@ export function published(session: ModelSession, message: Publication, prefix: s
 export function publishedAgain(session: ModelSession, message: Publication, prefix: string): void {
   const { payload, retain } = message
   const entry = session.repeatable.find((one) => `${one.n}` === payload.toString() && one.retain === retain)
-  if (!entry || message.topic !== `${prefix}${entry.topic}`) throw notExpected({ kind: "publish", message })
-  session.repeatable = session.repeatable.filter(({ place }) => place > entry.place) // in order
+  if (!session.again(entry) || message.topic !== `${prefix}${entry?.topic}`) throw notExpected({ kind: "publish", message })
 }
 
 /** Sent, its identifier known, and not completed. */

@@ -52,6 +52,8 @@ export class ModelSession {
   readonly plain: Plain[] = []
   /** completed, and perhaps not so in the store: after a crash QoS 1 may come once more */
   private completed: Entry[] = []
+  /** Packet Identifiers of PUBREL that came again: the PUBCOMP may be lost again */
+  private answered = new Set<number>()
   private nextPlace = 0
   /** what may come once more since a crash */
   repeatable: Entry[] = []
@@ -148,6 +150,20 @@ export class ModelSession {
     this.pump()
   }
 
+  /** A message came again and was acknowledged again; false: it must not. The order of those that come again is kept. */
+  again(entry: Entry | undefined): boolean {
+    if (!entry) return false
+    this.repeatable = this.repeatable.filter(({ place }) => place > entry.place)
+    this.completed.push(entry)
+    return true
+  }
+
+  /** PUBREL came again and was answered again; false: it must not. */
+  releasedAgain(packetId: number): boolean {
+    this.answered.add(packetId)
+    return this.releasable.delete(packetId)
+  }
+
   private inFlight(packetId: number, phase?: Entry["phase"]): Entry {
     const open = (entry: Entry): boolean => (phase ? entry.phase === phase : entry.phase === "sent" || entry.phase === "released")
     const entry = this.queue.find((one) => one.packetId === packetId && open(one))
@@ -171,6 +187,7 @@ export class ModelSession {
     if (!this.connected) return
     this.repeatable = []
     this.releasable.clear()
+    this.answered.clear()
     this.completed = this.queue.filter(({ phase }) => phase === "done")
   }
 
@@ -188,6 +205,7 @@ export class ModelSession {
     const again = new Set([...this.repeatable, ...this.completed.filter(({ sentQos }) => sentQos === 1)])
     this.repeatable = [...again].toSorted((a, b) => a.place - b.place)
     for (const { sentQos, packetId } of this.completed) if (sentQos === 2) this.releasable.add(packetId)
+    for (const packetId of this.answered) this.releasable.add(packetId)
     this.completed = this.queue.filter(({ phase }) => phase === "done")
   }
 }

@@ -13,14 +13,11 @@ interface Begun extends ModelMessage {
   releasing: boolean
 }
 
-/** Few, so that each is used again soon. */
 const FIRST_IDENTIFIER = 30_001
-const IDENTIFIERS = 8
 
 /** What a client publishes, and what of that it remembers from one connection to the next. */
 export class Publishing {
   private begun: Begun[] = []
-  private turns = 0
 
   constructor(
     private readonly name: ClientName,
@@ -80,13 +77,11 @@ export class Publishing {
     }
   }
 
+  /** The lowest, so that each is used again soon. */
   private freeIdentifier(): number {
-    for (;;) {
-      const turn = this.turns++
-      // when all of the few are begun, one beyond them
-      const packetId = FIRST_IDENTIFIER + (this.begun.length < IDENTIFIERS ? turn % IDENTIFIERS : turn)
-      if (!this.begun.some((one) => one.packetId === packetId)) return packetId
-    }
+    let packetId = FIRST_IDENTIFIER
+    while (this.begun.some((one) => one.packetId === packetId)) packetId++
+    return packetId
   }
 
   private async send(actor: Actor, begun: readonly Begun[], dup = false): Promise<void> {

@@ -68,7 +68,7 @@ const action: Arbitrary<Action> = oneof(
   { weight: 1, arbitrary: record({ do: constant("release" as const), client }) },
   { weight: 5, arbitrary: record({ do: constant("receive" as const), client }) },
   { weight: 6, arbitrary: record({ do: constant("acknowledge" as const), client, which }) },
-  { weight: 1, arbitrary: constant({ do: "crash" as const }) },
+  { weight: 3, arbitrary: constant({ do: "crash" as const }) },
 )
 
 const death: Arbitrary<Death | null> = oneof(
