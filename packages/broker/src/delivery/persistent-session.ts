@@ -1,4 +1,4 @@
-import type { Cursor, SessionRow } from "../stores/store.js"
+import { StoreBusy, type Cursor, type SessionRow } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Outlet } from "./outlet.js"
@@ -10,6 +10,8 @@ import type { Tail } from "./tail.js"
 
 /** Logs that are looked at in one turn of the event loop: a Session with thousands of them must not stop the others. */
 const MOST_LOOKS = 50_000
+/** When a store that cannot be read just now is asked again, in ms. */
+const BUSY_MS = 50
 
 /**
  * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps
@@ -206,7 +208,7 @@ export class PersistentSession extends Session {
   pump(): void {
     let looks = 0
     while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
-      if (!this.step()) break
+      if (!this.tryStep()) break
       looks += this.active.length
       if (looks <= MOST_LOOKS) continue
       this.pumpAgain()
@@ -215,14 +217,26 @@ export class PersistentSession extends Session {
     this.advance()
   }
 
-  /** Goes on in the next turn of the event loop: others have theirs. */
-  private pumpAgain(): void {
+  /** Goes on in a later turn of the event loop: others have theirs. */
+  private pumpAgain(ms = 0): void {
     if (this.pumping) return
     this.pumping = true
-    setImmediate(() => {
+    const pump = (): void => {
       this.pumping = false
       this.pump()
-    })
+    }
+    if (ms) setTimeout(pump, ms)
+    else setImmediate(pump)
+  }
+
+  private tryStep(): boolean {
+    try {
+      return this.step()
+    } catch (error) {
+      if (!(error instanceof StoreBusy)) throw error
+      this.pumpAgain(BUSY_MS)
+      return false
+    }
   }
 
   /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */

@@ -1,5 +1,7 @@
 import { chmodSync, closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
+import type { RangeOptions } from "lmdb"
+import { StoreBusy } from "./store.js"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, type Table } from "./environment.js"
@@ -154,20 +156,16 @@ export class FileStore implements Store {
 
   chunkAt(log: number, position: number): StoredChunk | null {
     const range = { start: logKey(log, position), end: logKey(log, 0), reverse: true, inclusiveEnd: true, limit: 1 }
-    for (const { key, value } of this.environment.logs.getRange(range)) return { first: readUint64(key, 8), value }
-    return null
+    const [chunk] = this.range(range)
+    return chunk ?? null
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
     const found: StoredChunk[] = []
     let { bytes } = most
-    for (const { key, value } of this.environment.logs.getRange({
-      start: logKey(log, position),
-      end: logKey(log + 1, 0),
-      limit: most.chunks,
-    })) {
-      found.push({ first: readUint64(key, 8), value })
-      bytes -= value.length
+    for (const chunk of this.range({ start: logKey(log, position), end: logKey(log + 1, 0), limit: most.chunks })) {
+      found.push(chunk)
+      bytes -= chunk.value.length
       if (bytes <= 0) break
     }
     return found
@@ -176,6 +174,14 @@ export class FileStore implements Store {
   firsts(log: number, { from, below, limit }: { from: number; below: number; limit: number }): number[] {
     const keys = this.environment.logs.getKeys({ start: logKey(log, from), end: logKey(log, below), limit })
     return Array.from(keys, (key) => readUint64(key, 8))
+  }
+
+  private *range(options: RangeOptions): Generator<StoredChunk> {
+    try {
+      for (const { key, value } of this.environment.logs.getRange(options)) yield { first: readUint64(key, 8), value }
+    } catch (error) {
+      throw new StoreBusy("LMDB reads nothing between a commit that failed and its beginning anew", { cause: error })
+    }
   }
 
   async close(): Promise<void> {

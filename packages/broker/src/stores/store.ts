@@ -78,6 +78,9 @@ export interface StoredChunk {
   value: Buffer
 }
 
+/** Nothing can be read at this moment, because a commit failed: ask again soon. */
+export class StoreBusy extends Error {}
+
 /**
  * Where persistent Sessions and their queues live. One broker process owns a store. All numbers are integers below 2^53.
  */
@@ -93,7 +96,7 @@ export interface Store {
    * A rejected commit left nothing behind and may be called again; removing what is not there is no error.
    */
   commit(commit: Commit): Promise<void>
-  /** The chunk with the greatest first position at or below `position`, if there is one. */
+  /** The chunk with the greatest first position at or below `position`, if there is one. May throw StoreBusy, as read() may. */
   chunkAt(log: number, position: number): StoredChunk | null
   /**
    * The chunks from the smallest first position at or above `position` on, ascending: at most `limit`, and no more than
