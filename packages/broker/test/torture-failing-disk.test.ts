@@ -15,6 +15,8 @@ const DURING = 500
 const PAYLOAD_BYTES = 4000
 /** More than the broker takes in while its store is down: it stops reading from this publisher. */
 const BLOCKED = 4000
+/** More than the broker keeps in memory: what waits for one session must be read from the disk. */
+const QUEUED = 6000
 const KEEP_ALIVE_SECONDS = 1
 
 /** A disk that can be broken and mended while the broker runs. */
@@ -94,8 +96,15 @@ async function survives(disk: BreakableDisk): Promise<void> {
   const publisher = await RawClient.open(broker.port, "publisher", true)
   const live = await RawClient.open(broker.port, "live", true)
   await live.subscribe("live")
+  const queue = await RawClient.open(broker.port, "queue")
+  await queue.subscribe("queued")
+  queue.cut()
+  const filler = await RawClient.open(broker.port, "filler", true)
+  for (const n of numbers(1, QUEUED)) filler.send(publish("queued", n))
+  await waitFor(() => filler.pubacks.length === QUEUED, { what: "a queue on the disk" })
   for (const n of numbers(1, BEFORE)) publisher.send(publish("stored", n))
   await waitFor(() => publisher.pubacks.length === BEFORE && session.messages.length === BEFORE, { what: "traffic before" })
+  const reader = await RawClient.open(broker.port, "queue")
 
   disk.breakIt()
   for (const n of numbers(BEFORE + 1, BEFORE + DURING)) publisher.send(publish("stored", n))
@@ -109,10 +118,11 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(publisher.pubacks.length).toBe(acknowledged)
   expect(acknowledged).toBeLessThan(BEFORE + DURING)
   expect(session.messages.length).toBeLessThanOrEqual(acknowledged)
+  await waitFor(() => reader.messages.length === QUEUED, { what: "the queue while the store is down" })
   const refused = new RawClient(broker.port, "newcomer", false)
   await waitFor(() => refused.closed, { what: "a persistent CONNECT is refused" })
   await waitFor(() => silent.closed, { what: "the Keep Alive of a client that is silent" })
-  expect([publisher, session, live, blocked].map(({ closed }) => closed)).toEqual([false, false, false, false])
+  expect([publisher, session, reader, live, blocked].map(({ closed }) => closed)).toEqual([false, false, false, false, false])
   expect(blocked.pubacks).toEqual([])
 
   disk.mend()

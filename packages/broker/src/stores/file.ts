@@ -177,10 +177,16 @@ export class FileStore implements Store {
   }
 
   private *range(options: RangeOptions): Generator<StoredChunk> {
+    let found = false
     try {
-      for (const { key, value } of this.environment.logs.getRange(options)) yield { first: readUint64(key, 8), value }
+      for (const { key, value } of this.environment.logs.getRange(options)) {
+        found = true
+        yield { first: readUint64(key, 8), value }
+      }
+      // LMDB finds nothing at all between a commit that failed and its beginning anew
+      if (!found && !this.environment.meta.get(FORMAT_KEY)) throw new Error("LMDB reads nothing")
     } catch (error) {
-      throw new StoreBusy("LMDB reads nothing between a commit that failed and its beginning anew", { cause: error })
+      throw new StoreBusy("nothing can be read between a commit that failed and the beginning anew", { cause: error })
     }
   }
 
