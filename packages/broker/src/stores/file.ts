@@ -184,7 +184,7 @@ export class FileStore implements Store {
         yield { first: readUint64(key, 8), value }
       }
       // LMDB finds nothing at all between a commit that failed and its beginning anew
-      if (!found && !this.environment.meta.get(FORMAT_KEY)) throw new Error("LMDB reads nothing")
+      if (!found && [...this.environment.root.getKeys({ limit: 1 })].length === 0) throw new Error("not even its tables are there")
     } catch (error) {
       throw new StoreBusy("nothing can be read between a commit that failed and the beginning anew", { cause: error })
     }
