@@ -4,8 +4,9 @@ import { closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkNumbers } from "@mqtt-trio/common/checker"
-import { onCleanUp, startBroker, temporaryFolder, waitFor, type BrokerOptions } from "@mqtt-trio/common/testing"
+import { onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type BrokerOptions } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
+import { BROKER_ERRORS } from "../src/errors.js"
 import { publishPacket } from "../src/torture/packets.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 import { RawClient } from "./support/raw-client.js"
@@ -22,19 +23,22 @@ const KEEP_ALIVE_SECONDS = 1
 /** A disk that can be broken and mended while the broker runs. */
 interface BreakableDisk {
   broker: BrokerOptions
+  /** whether what is stored can be read while it is broken */
+  readable: boolean
   breakIt(): void
   mend(): void
 }
 
 /**
  * Every sync, or every write of a commit's last page, which a sync goes before, fails with EIO, as it does when the
- * kernel could not write pages back.
+ * kernel could not write pages back. `commit,open`: the store cannot begin anew with its file either.
  */
-function failingDisk(what: "sync" | "commit"): BreakableDisk {
+function failingDisk(what: "sync" | "commit" | "commit,open"): BreakableDisk {
   const folder = temporaryFolder()
   const fail = join(folder, "fail")
   return {
     broker: { dir: folder, env: diskEnvironment(compileDisk(), { fail }) },
+    readable: what !== "commit,open",
     breakIt: () => writeFileSync(fail, `${what} ${constants.errno.EIO}`),
     mend: () => rmSync(fail),
   }
@@ -49,6 +53,7 @@ function fullDisk(): BreakableDisk {
   const filler = join(folder, "filler")
   return {
     broker: { dir: folder },
+    readable: true,
     breakIt: () => fillUp(filler),
     mend: () => rmSync(filler),
   }
@@ -118,7 +123,10 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(publisher.pubacks.length).toBe(acknowledged)
   expect(acknowledged).toBeLessThan(BEFORE + DURING)
   expect(session.messages.length).toBeLessThanOrEqual(acknowledged)
-  await waitFor(() => reader.messages.length === QUEUED, { what: "the queue while the store is down" })
+  if (disk.readable) await waitFor(() => reader.messages.length === QUEUED, { what: "the queue while the store is down" })
+  const shown = await runCli("mqtt-broker", ["queue", "queue", "--store", `file:${join(broker.dir, "store")}`])
+  expect(shown.code).toBe(disk.readable ? 0 : BROKER_ERRORS["store-unusable"].exitCode)
+  expect(shown.stderr).toContain(disk.readable ? "queue: 0 messages" : "cannot be read just now")
   const refused = new RawClient(broker.port, "newcomer", false)
   await waitFor(() => refused.closed, { what: "a persistent CONNECT is refused" })
   await waitFor(() => silent.closed, { what: "the Keep Alive of a client that is silent" })
@@ -130,6 +138,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   await waitFor(() => publisher.pubacks.length === all.length, { what: "the PUBACKs after mending", timeoutMs: 20_000 })
   await waitFor(() => blocked.pubacks.length === BLOCKED, { what: "the PUBACKs of the blocked publisher", timeoutMs: 20_000 })
   await waitFor(() => session.messages.length === all.length, { what: "the deliveries after mending", timeoutMs: 20_000 })
+  await waitFor(() => reader.messages.length === QUEUED, { what: "the queue after mending", timeoutMs: 20_000 })
   const received = session.messages.map(({ payload }) => Number(payload))
   const verdict = checkNumbers({ qos: 1, published: all.length, acknowledged: publisher.pubacks, received })
   expect(verdict).toMatchObject({ clean: true, acknowledged: all.length, expected: all.length, repeats: 0 })
@@ -152,7 +161,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(again.messages.slice(-50).map(({ payload }) => Number(payload))).toEqual(numbers(1, 50))
 }
 
-test.runIf(hasCompiler()).each(["sync", "commit"] as const)(
+test.runIf(hasCompiler()).each(["sync", "commit", "commit,open"] as const)(
   "EIO at each %s: nothing is acknowledged, the rest goes on, and nothing is lost when the disk is back",
   (what) => survives(failingDisk(what)),
 )

@@ -1,11 +1,25 @@
 import type { Delivery } from "../delivery/delivery.js"
 import { peek } from "../delivery/peek.js"
 import { PersistentSession } from "../delivery/persistent-session.js"
+import { StoreBusy } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
 /** Answers the requests of local tools. */
 export function* answer(delivery: Delivery, request: string): Generator<string> {
-  for (const reply of replies(delivery, parse(request))) yield JSON.stringify(reply)
+  for (const reply of safely(replies(delivery, parse(request)))) yield JSON.stringify(reply)
+}
+
+function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {
+  try {
+    yield* replies
+  } catch (error) {
+    if (!(error instanceof StoreBusy)) throw error
+    yield {
+      type: "error",
+      code: "store-unusable",
+      message: "the store takes no commits and cannot be read just now; the broker's log says why",
+    }
+  }
 }
 
 function* replies(delivery: Delivery, request: AdminRequest | null): Generator<AdminReply> {

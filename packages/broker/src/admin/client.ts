@@ -24,7 +24,7 @@ export async function* ask(folder: string, request: AdminRequest): AsyncGenerato
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the broker of the same version wrote it
       const reply = JSON.parse(line) as AdminReply
       if (reply.type === "end") return
-      if (reply.type === "error") throw new BrokerError(reply.code === "no-session" ? "no-session" : "no-broker", reply.message)
+      if (reply.type === "error") throw new BrokerError(reply.code === "bad-request" ? "no-broker" : reply.code, reply.message)
       yield reply
     }
     throw new BrokerError("no-broker", "the broker ended before it had answered")

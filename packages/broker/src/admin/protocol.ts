@@ -38,5 +38,5 @@ export type AdminReply =
       dropped: Dropped
     }
   | { type: "record"; record: QueueRecord }
-  | { type: "error"; code: "no-session" | "bad-request"; message: string }
+  | { type: "error"; code: "no-session" | "bad-request" | "store-unusable"; message: string }
   | { type: "end" }

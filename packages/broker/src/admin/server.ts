@@ -1,7 +1,9 @@
-import { chmodSync, statSync, unlinkSync } from "node:fs"
+import { statSync, unlinkSync } from "node:fs"
 import { connect, createServer, type Server, type Socket } from "node:net"
 import { systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
+import { storeError } from "../stores/errors.js"
+import type { StoreFolder } from "../stores/store.js"
 import { adminSocketPath } from "./socket-path.js"
 
 const LONGEST_REQUEST = 65_536
@@ -17,42 +19,30 @@ export class AdminServer {
   private readonly sockets = new Set<Socket>()
   private handler: AdminHandler | null = null
 
-  private constructor(
-    private readonly server: Server,
-    private readonly path: string,
-    private readonly inode: number,
-  ) {
+  private constructor(private readonly server: Server) {
     server.on("connection", (socket) => this.serve(socket))
   }
 
-  /** Takes the folder. Throws a BrokerError when another broker has it. */
-  static async claim(folder: string): Promise<AdminServer> {
-    const path = adminSocketPath(folder)
-    for (let attempt = 0; ; attempt++) {
-      const server = createServer()
-      // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
-      const failure = await listen(server, path)
-      if (!failure) {
-        if (process.platform !== "win32") chmodSync(path, 0o600)
-        return new AdminServer(server, path, inodeOf(path))
+  /**
+   * Takes the folder. Throws a BrokerError when another broker has it. One broker at a time makes the socket or removes
+   * it, and who found one that nobody answers on removes that one and no newer one.
+   */
+  static async claim(folder: StoreFolder): Promise<AdminServer> {
+    const path = adminSocketPath(folder.path)
+    try {
+      for (let dead: string | null = null; ;) {
+        const server = createServer()
+        const opened = listening(server)
+        dead = folder.exclusively(() => bind(server, path, dead))
+        // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
+        if (dead === null) return await opened.then(() => new AdminServer(server))
+        // oxlint-disable-next-line no-await-in-loop
+        if (await answers(path)) throw inUse(folder.path)
       }
-      if (systemCode(failure) !== "EADDRINUSE")
-        throw new BrokerError("store-unusable", `the folder ${JSON.stringify(folder)} cannot be used: ${failure.message}`, {
-          hint: "give another place with --store file:DIR",
-          cause: failure,
-        })
-      // oxlint-disable-next-line no-await-in-loop
-      if (attempt > 2 || (await answers(path)))
-        throw new BrokerError("store-in-use", `another broker uses the folder ${JSON.stringify(folder)}`, {
-          hint: "stop it, or give this one its own place with --store file:DIR",
-        })
-      unlinkSync(path)
+    } catch (error) {
+      if (error instanceof BrokerError) throw error
+      throw systemCode(error) === "EADDRINUSE" ? inUse(folder.path) : storeError(folder.path, error)
     }
-  }
-
-  /** Whether the socket's path is still this broker's: false when two brokers found the same dead socket at once. */
-  get owned(): boolean {
-    return inodeOf(this.path) === this.inode
   }
 
   /** From now on requests are answered; before, they wait. */
@@ -99,16 +89,32 @@ export class AdminServer {
   }
 }
 
-function listen(server: Server, path: string): Promise<Error | null> {
-  return new Promise((resolve) => {
-    server.once("error", resolve)
-    const before = process.umask(0o177)
-    server.listen(path, () => {
-      server.off("error", resolve)
-      resolve(null)
-    })
-    process.umask(before)
+function inUse(folder: string): BrokerError {
+  return new BrokerError("store-in-use", `another broker uses the folder ${JSON.stringify(folder)}`, {
+    hint: "stop it, or give this one its own place with --store file:DIR",
   })
+}
+
+/** Resolves when the server listens. */
+function listening(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.once("listening", () => {
+      server.off("error", reject)
+      resolve()
+    })
+  })
+}
+
+/** Listens at once, in place of a socket that is known to be dead. When there is another one: tells which, and does nothing. */
+function bind(server: Server, path: string, dead: string | null): string | null {
+  const there = identityOf(path)
+  if (there !== null && there !== dead) return there
+  if (there !== null) unlinkSync(path)
+  const before = process.umask(0o177)
+  server.listen(path)
+  process.umask(before)
+  return null
 }
 
 function answers(path: string): Promise<boolean> {
@@ -134,6 +140,9 @@ function drained(socket: Socket): Promise<void> {
   })
 }
 
-function inodeOf(path: string): number {
-  return process.platform === "win32" ? 0 : (statSync(path, { throwIfNoEntry: false })?.ino ?? -1)
+/** Tells one socket from a later one at the same place. Null: there is none; a pipe of Windows goes with its process. */
+function identityOf(path: string): string | null {
+  if (process.platform === "win32") return null
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return found ? `${found.ino} ${found.ctimeNs}` : null
 }

@@ -3,6 +3,7 @@ import { Hold, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained-stream.js"
 import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
+import { StoreBusy } from "../stores/store.js"
 import { ackFailed, readAck } from "../wire/acknowledgements.js"
 import { type FilterRules, checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
 import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
@@ -293,6 +294,7 @@ export class Connection implements Outlet, Timed {
 
   private fail(error: unknown): void {
     if (error instanceof PacketError) this.refuse(error.reason, error.message)
+    else if (error instanceof StoreBusy) this.refuse(Reason.SERVER_UNAVAILABLE, error.message)
     else this.refuse(Reason.UNSPECIFIED_ERROR, `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 

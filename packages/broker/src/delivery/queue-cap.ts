@@ -1,3 +1,4 @@
+import { StoreBusy } from "../stores/store.js"
 import type { PersistentSession } from "./persistent-session.js"
 
 /** How much of the cap is left after a cut, so that not each message causes one. */
@@ -5,9 +6,17 @@ const KEPT = 0.9
 
 /**
  * Keeps what waits for one Session below `bytes`: the oldest messages are skipped and counted, what is in flight stays.
- * Called now and then; in between a queue may grow past its cap.
+ * Called now and then; in between a queue may grow past its cap, and while the store cannot be read.
  */
 export function capQueue(session: PersistentSession, bytes: number): void {
+  try {
+    cut(session, bytes)
+  } catch (error) {
+    if (!(error instanceof StoreBusy)) throw error
+  }
+}
+
+function cut(session: PersistentSession, bytes: number): void {
   if (session.waiting(0).bytes <= bytes) return
   // the lowest position from which on the rest fits
   let low = session.cursor

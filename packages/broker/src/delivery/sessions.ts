@@ -193,7 +193,7 @@ export class Sessions {
     return true
   }
 
-  /** What waits for the Session or is in flight to it. */
+  /** What waits for the Session or is in flight to it. May throw StoreBusy. */
   depth(session: Session): Amount {
     return session instanceof PersistentSession ? session.waiting(0) : { messages: 0, bytes: 0 }
   }

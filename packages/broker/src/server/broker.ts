@@ -14,8 +14,6 @@ import type { RetainedLimits } from "../delivery/retained.js"
 import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
-import { storeError } from "../stores/errors.js"
-import { makeFolder } from "../stores/folder.js"
 import { openStore } from "../stores/open-store.js"
 import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
@@ -41,7 +39,7 @@ const HALF_OPEN = 1000
 const SWEEP_MS = 1000
 
 /**
- * The broker, put together in the order in which its parts need each other: the folder's lock, store, delivery, aedes,
+ * The broker, put together in the order in which its parts need each other: store, its folder's lock, delivery, aedes,
  * then the door.
  */
 export class Broker {
@@ -60,20 +58,16 @@ export class Broker {
   static async start(options: BrokerOptions, log: Log): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
-      const admin = options.store.kind === "file" ? await claim(options.store.folder) : null
-      undo.push(async () => admin?.close())
       const store = await openStore(options.store)
       undo.push(() => store.close())
+      const admin = store.folder && (await AdminServer.claim(store.folder))
+      undo.push(async () => admin?.close())
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
       undo.push(() => delivery.wills.stop())
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
       undo.push(() => engine.close())
       const context = contextOf({ delivery, engine, limits: options.limits, log: connectionLog(log) })
       undo.push(() => context.clock.stop())
-      if (admin && !admin.owned)
-        throw new BrokerError("store-in-use", "another broker took the store's folder at the same moment", {
-          hint: "start one of them again",
-        })
       const listener = await Listener.open(options.host, options.port, (socket) => {
         // some more than may have a Session, so that those can be told
         if (context.open.size < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
@@ -165,15 +159,6 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
 }
 
 const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
-
-function claim(folder: string): Promise<AdminServer> {
-  try {
-    makeFolder(folder)
-  } catch (error) {
-    throw storeError(folder, error)
-  }
-  return AdminServer.claim(folder)
-}
 
 function everyoneLeft({ open }: Context): Promise<void> {
   return new Promise((resolve) => {

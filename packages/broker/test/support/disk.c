@@ -7,7 +7,7 @@
  *   DISK_DELAY_MS=N     every fdatasync takes N ms longer
  *   DISK_DIE=PATH       PATH contains "before N" or "after N": the process dies by SIGKILL right before or right after the Nth commit
  *                       from then on (LMDB's commit is the write of a meta page through its O_DSYNC descriptor)
- *   DISK_FAIL=PATH      while PATH exists, what it says fails with the error number behind it: "sync 5" or "commit 5"
+ *   DISK_FAIL=PATH      while PATH exists, what it names (sync, commit, open) fails with the error number behind it: "sync 5", "commit,open 5"
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -65,11 +65,11 @@ static int kind_of(int fd) { return fd >= 0 && fd < MOST_DESCRIPTORS ? watched[f
 /* The error number in $DISK_FAIL, 0 when there is none for this. */
 static int failure(const char *what) {
   const char *path = getenv("DISK_FAIL");
-  char wanted[16] = {0};
+  char wanted[32] = {0};
   int error = 0;
   FILE *file = path ? fopen(path, "r") : NULL;
   if (!file) return 0;
-  int mine = fscanf(file, "%15s %d", wanted, &error) == 2 && strcmp(wanted, what) == 0;
+  int mine = fscanf(file, "%31s %d", wanted, &error) == 2 && strstr(wanted, what);
   fclose(file);
   return mine ? error : 0;
 }
@@ -127,10 +127,16 @@ int open64(const char *path, int flags, ...) {
   va_start(arguments, flags);
   mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
   va_end(arguments);
-  int fd = real_open(path, flags, mode);
   const char *name = getenv("DISK_FILE");
   size_t length = strlen(path), suffix = name ? strlen(name) : 0;
-  if (fd < 0 || fd >= MOST_DESCRIPTORS || !suffix || length < suffix || strcmp(path + length - suffix, name) != 0) return fd;
+  int mine = suffix && length >= suffix && strcmp(path + length - suffix, name) == 0;
+  int error = mine ? failure("open") : 0;
+  if (error) {
+    errno = error;
+    return -1;
+  }
+  int fd = real_open(path, flags, mode);
+  if (!mine || fd < 0 || fd >= MOST_DESCRIPTORS) return fd;
   watched[fd] = flags & O_DSYNC ? SYNCED : PLAIN;
   pthread_mutex_lock(&lock);
   if (image < 0 && getenv("DISK_IMAGE")) image = real_open(getenv("DISK_IMAGE"), O_RDWR | O_CREAT, 0600);

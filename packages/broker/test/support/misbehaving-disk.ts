@@ -12,7 +12,7 @@ export interface DiskOptions {
   delayMs?: number
   /** The process dies before or after a commit that this file names: `before 1`. */
   die?: string
-  /** While this file exists, what it names fails with the error number behind it: `sync 5`, `commit 5`. */
+  /** While this file exists, what it names fails with the error number behind it: `sync 5`, `commit,open 5`. */
   fail?: string
 }
 
