@@ -22,6 +22,8 @@ export class Possibilities {
   likeliest = new Model()
   /** the most that there were at one time */
   most = 1
+  /** why the last one was ruled out */
+  private problem: unknown
   private list: Possibility[] = [{ model: this.likeliest, past: [] }]
 
   get count(): number {
@@ -55,8 +57,6 @@ export class Possibilities {
       }
     this.keep([...different.values()])
   }
-
-  private problem: unknown
 
   private allows(model: Model, move: Move): boolean {
     try {

@@ -11,17 +11,13 @@ export class CheckedTopic {
   constructor(topic: string, qos: StoredQos) {
     this.stream = this.checker.addStream({ publisher: "the publisher", topic, qos })
     this.session = this.checker.addSession("the session", [{ filter: topic, qos }])
-    this.connected(true)
+    this.checker.connected(this.session, true)
   }
 
   /** The numbers 1 to `count` are published, and acknowledged in the end. */
   published(count: number): void {
     for (let n = 0; n < count; n++) this.checker.published(this.stream, n, 1)
     for (let n = 0; n < count; n++) this.checker.acknowledged(this.stream, n)
-  }
-
-  connected(present: boolean): void {
-    this.checker.connected(this.session, present)
   }
 
   delivered(message: Publication): void {
