@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { ANOMALY_KINDS, ANOMALY_TITLES, type AnomalyKind } from "@mqtt-trio/common/checker"
 import { freePort } from "@mqtt-trio/common/testing"
 import { mosquittoVersion } from "./contender.js"
 import { machineLine } from "./machine.js"
@@ -41,20 +42,14 @@ interface Verdict {
   repeats: number
   signals: number
   durationMs: number
-  anomalies: Record<string, number>
+  anomalies: Record<AnomalyKind, number>
 }
 
 const ROWS: readonly [string, (verdict: Verdict) => number][] = [
   ["acknowledged", (verdict) => verdict.acknowledged],
   ["signals sent to the broker", (verdict) => verdict.signals],
   ["deliveries owed to sessions", (verdict) => verdict.expected],
-  ["acknowledged and missing", (verdict) => verdict.anomalies["missing"] ?? 0],
-  ["first copies out of order", (verdict) => verdict.anomalies["outOfOrder"] ?? 0],
-  ["QoS 2 delivered twice", (verdict) => verdict.anomalies["deliveredTwice"] ?? 0],
-  ["sessions lost", (verdict) => verdict.anomalies["sessionLost"] ?? 0],
-  ["Packet Identifiers reused in flight", (verdict) => verdict.anomalies["identifierReused"] ?? 0],
-  ["DUP missing on a redelivery", (verdict) => verdict.anomalies["dupMissing"] ?? 0],
-  ["stalled", (verdict) => verdict.anomalies["stalled"] ?? 0],
+  ...ANOMALY_KINDS.map((kind): [string, (verdict: Verdict) => number] => [ANOMALY_TITLES[kind], ({ anomalies }) => anomalies[kind]]),
   ["QoS 1 repeats (allowed)", (verdict) => verdict.repeats],
 ]
 

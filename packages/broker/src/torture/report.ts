@@ -1,19 +1,5 @@
-import { ANOMALY_KINDS, type AnomalyKind } from "@mqtt-trio/common/checker"
+import { ANOMALY_KINDS, ANOMALY_TITLES, type AnomalyKind } from "@mqtt-trio/common/checker"
 import type { TortureReport } from "./torture.js"
-
-const MEANINGS: Record<AnomalyKind, string> = {
-  missing: "acknowledged and missing",
-  deliveredTwice: "QoS 2 delivered twice",
-  outOfOrder: "first copies out of order",
-  altered: "wrong topic, QoS or payload",
-  stray: "delivered to the wrong session",
-  sessionLost: "sessions lost",
-  identifierReused: "Packet Identifiers reused in flight",
-  dupMissing: "DUP missing on a redelivery",
-  dupUnfounded: "DUP on a first transmission",
-  leftOver: "delivered again after its acknowledgement",
-  stalled: "stalled",
-}
 
 /** A report and the seed that repeats its moves. */
 export interface SeededReport extends TortureReport {
@@ -32,12 +18,12 @@ export function renderReport(report: SeededReport): string {
     ["copies for overlapping filters (allowed)", verdict.overlapCopies],
     ["signals sent to the broker", signals],
   ]
-  const faults = ANOMALY_KINDS.map((kind): [string, number] => [MEANINGS[kind], countOf(report, kind)])
+  const faults = ANOMALY_KINDS.map((kind): [string, number] => [ANOMALY_TITLES[kind], countOf(report, kind)])
   const width = Math.max(...[...facts, ...faults].map(([name]) => name.length))
   const line = ([name, count]: [string, number]): string => `${name.padEnd(width)}  ${count}`
   const histories = verdict.anomalies.flatMap(({ kind, history }) => [
     "",
-    `the first of "${MEANINGS[kind]}":`,
+    `the first of "${ANOMALY_TITLES[kind]}":`,
     ...history.map((text) => `  ${text}`),
   ])
   const end = `${verdict.clean ? "clean" : "NOT CLEAN"} (seed ${report.seed}, ${(durationMs / 1000).toFixed(1)} s)`

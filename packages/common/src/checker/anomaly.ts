@@ -28,6 +28,21 @@ export const ANOMALY_KINDS = [
 
 export type AnomalyKind = (typeof ANOMALY_KINDS)[number]
 
+/** What a table calls them. */
+export const ANOMALY_TITLES: Record<AnomalyKind, string> = {
+  missing: "acknowledged and missing",
+  deliveredTwice: "QoS 2 delivered twice",
+  outOfOrder: "first copies out of order",
+  altered: "wrong topic, QoS or payload",
+  stray: "delivered to the wrong session",
+  sessionLost: "sessions lost",
+  identifierReused: "Packet Identifiers reused in flight",
+  dupMissing: "DUP missing on a redelivery",
+  dupUnfounded: "DUP on a first transmission",
+  leftOver: "delivered again after its acknowledgement",
+  stalled: "stalled",
+}
+
 /** How often a kind was seen, and the history of the first one, a line per fact. */
 export interface Anomaly {
   kind: AnomalyKind

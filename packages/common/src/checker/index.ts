@@ -1,4 +1,4 @@
-export { ANOMALY_KINDS, type Anomaly, type AnomalyKind } from "./anomaly.js"
+export { ANOMALY_KINDS, ANOMALY_TITLES, type Anomaly, type AnomalyKind } from "./anomaly.js"
 export type { GrantedFilter } from "./checked-session.js"
 export { Checker, type Delivery, type Verdict } from "./checker.js"
 export { checkNumbers, type NumberedHistory } from "./numbers.js"
