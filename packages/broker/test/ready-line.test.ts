@@ -63,7 +63,7 @@ test("the data folder is for its owner only", async () => {
   const broker = await startBroker()
   const folder = join(broker.dir, "store")
   expect((statSync(folder).mode & 0o777).toString(8)).toBe("700")
-  expect((statSync(join(folder, "admin.sock")).mode & 0o777).toString(8)).toBe("600")
+  expect((statSync(join(folder, "admin.1.sock")).mode & 0o777).toString(8)).toBe("600")
 })
 
 test("--log-level error is quiet about clients that misbehave", async () => {

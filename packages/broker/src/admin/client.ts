@@ -1,22 +1,13 @@
-import { connect } from "node:net"
+import { once } from "node:events"
+import { connect, type Socket } from "node:net"
 import { createInterface } from "node:readline"
 import { BrokerError } from "../errors.js"
 import type { AdminReply, AdminRequest } from "./protocol.js"
-import { adminSocketPath } from "./socket-path.js"
+import { newestSocket } from "./socket-path.js"
 
 /** Asks the broker that uses a store's folder. Throws a BrokerError when none runs, or when it answers with an error. */
 export async function* ask(folder: string, request: AdminRequest): AsyncGenerator<AdminReply> {
-  const socket = connect(adminSocketPath(folder))
-  const failure = new Promise<Error | null>((resolve) => {
-    socket.once("error", resolve)
-    socket.once("connect", () => resolve(null))
-  })
-  const cause = await failure
-  if (cause)
-    throw new BrokerError("no-broker", `no broker runs on the store in ${JSON.stringify(folder)}`, {
-      hint: `start it with: mqtt-broker start --store file:${folder}`,
-      cause,
-    })
+  const socket = await reach(folder)
   socket.on("error", () => {})
   socket.write(`${JSON.stringify(request)}\n`)
   try {
@@ -30,5 +21,20 @@ export async function* ask(folder: string, request: AdminRequest): AsyncGenerato
     throw new BrokerError("no-broker", "the broker ended before it had answered")
   } finally {
     socket.destroy()
+  }
+}
+
+async function reach(folder: string): Promise<Socket> {
+  try {
+    const newest = newestSocket(folder)
+    if (!newest) throw new Error("there is no socket")
+    const socket = connect(newest.path)
+    await once(socket, "connect")
+    return socket
+  } catch (error) {
+    throw new BrokerError("no-broker", `no broker runs on the store in ${JSON.stringify(folder)}`, {
+      hint: `start it with: mqtt-broker start --store file:${folder}`,
+      cause: error,
+    })
   }
 }

@@ -2,6 +2,7 @@ import { setTimeout as after } from "node:timers/promises"
 import { isLoopback } from "./loopback.js"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
+import { claimFolder } from "../admin/claim.js"
 import { Connection } from "../connection/connection.js"
 import type { Context, Limits } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
@@ -39,7 +40,7 @@ const HALF_OPEN = 1000
 const SWEEP_MS = 1000
 
 /**
- * The broker, put together in the order in which its parts need each other: store, its folder's lock, delivery, aedes,
+ * The broker, put together in the order in which its parts need each other: the folder's lock, store, delivery, aedes,
  * then the door.
  */
 export class Broker {
@@ -58,10 +59,10 @@ export class Broker {
   static async start(options: BrokerOptions, log: Log): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
+      const admin = options.store.kind === "file" ? new AdminServer(await claimFolder(options.store.folder)) : null
+      undo.push(async () => admin?.close())
       const store = await openStore(options.store)
       undo.push(() => store.close())
-      const admin = store.folder && (await AdminServer.claim(store.folder))
-      undo.push(async () => admin?.close())
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
       undo.push(() => delivery.wills.stop())
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))

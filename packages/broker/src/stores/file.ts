@@ -2,7 +2,7 @@ import { chmodSync, closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
 import type { RangeOptions } from "lmdb"
 import { StoreBusy } from "./store.js"
-import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, StoreFolder, SubscriptionRow } from "./store.js"
+import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, type Table } from "./environment.js"
 import { makeFolder } from "./folder.js"
@@ -26,32 +26,26 @@ const UNBOUNDED = Number.MAX_SAFE_INTEGER
  */
 export class FileStore implements Store {
   readonly url: string
-  readonly folder: StoreFolder
   private environment: Environment
   private readonly file: string
   private readonly disk: DiskGuard
   /** the environment is to be opened again */
   private stale = false
 
-  /**
-   * Makes the folder when it is missing. Throws a storeError when it cannot be written. Another broker may have it open:
-   * nothing is read or written before load() but what makes an empty store.
-   */
-  constructor(path: string) {
-    this.url = `file:${path}`
-    const file = join(path, "mqtt-broker.mdb")
+  /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
+  constructor(readonly folder: string) {
+    this.url = `file:${folder}`
+    const file = join(folder, "mqtt-broker.mdb")
     this.file = file
-    // LMDB takes one writing transaction at a time, of all processes, and one that died holds none
-    this.folder = { path, exclusively: (action) => this.environment.root.transactionSync(action) }
     try {
-      makeFolder(path)
+      makeFolder(folder)
       checkMagic(file)
       this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
       this.disk = new DiskGuard(file)
     } catch (error) {
-      throw storeError(path, error)
+      throw storeError(folder, error)
     }
     process.on("unhandledRejection", passFailedCommit)
   }
@@ -60,7 +54,7 @@ export class FileStore implements Store {
     try {
       return await this.loadAll()
     } catch (error) {
-      throw error instanceof BrokerError ? error : storeError(this.folder.path, await reasonOf(error))
+      throw error instanceof BrokerError ? error : storeError(this.folder, await reasonOf(error))
     }
   }
 
@@ -72,7 +66,7 @@ export class FileStore implements Store {
       value.writeUInt32BE(FORMAT)
       await meta.put(FORMAT_KEY, value)
     } else if (format > FORMAT) {
-      throw storeError(this.folder.path, new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`))
+      throw storeError(this.folder, new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`))
     }
     const next = meta.get(NEXT_KEY)
     return {

@@ -78,13 +78,6 @@ export interface StoredChunk {
   value: Buffer
 }
 
-/** Where a store's files are, and where local tools find the running broker's socket. */
-export interface StoreFolder {
-  path: string
-  /** Runs `action` while no other process does so for this folder, nor commits; returns what it returns. */
-  exclusively<T>(action: () => T): T
-}
-
 /** Nothing can be read at this moment, because a commit failed: ask again soon. */
 export class StoreBusy extends Error {}
 
@@ -94,8 +87,8 @@ export class StoreBusy extends Error {}
 export interface Store {
   /** the URL in its full form, as shown to people */
   readonly url: string
-  /** null: the store has none */
-  readonly folder: StoreFolder | null
+  /** where local tools find the running broker's socket; null: the store has no folder */
+  readonly folder: string | null
   /** Called once, before anything else. Refuses data of a newer format. */
   load(): Promise<StoredState>
   /**

@@ -63,7 +63,7 @@ export function describeStore(factory: StoreFactory): void {
 
     test("url and folder say where it is", () => {
       expect(store.url).toMatch(/^[a-z]+:/)
-      if (store.folder !== null) expect(store.url).toBe(`file:${store.folder.path}`)
+      if (store.folder !== null) expect(store.url).toBe(`file:${store.folder}`)
     })
 
     if (factory.lasting)
