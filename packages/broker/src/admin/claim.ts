@@ -8,9 +8,10 @@ import { makeFolder } from "../stores/folder.js"
 import { HAS_PIPES, newestSocket, socketPath, socketsOf } from "./socket-path.js"
 
 /**
- * Takes a store's folder, which is made when it is missing: the socket that is returned is its lock, and ends with the process. Who has the newest one owns
- * the folder. A socket that nobody answers on was left by a broker, which may have been killed; it is not replaced, the next
- * one gets the generation above. So nobody removes a socket that lives, however many brokers start at once:
+ * Takes a store's folder, which is made when it is missing: the socket that is returned is its lock, and ends with the
+ * process. Who has the newest one owns the folder. A socket that nobody answers on was left by a broker, which may have
+ * been killed; it is not replaced, the next one gets the generation above. So nobody removes a socket that lives, however
+ * many brokers start at once:
  *
  * - a socket gets its generation when it listens already, and only if no other has that generation: one that nobody answers
  *   on is dead for good;

@@ -17,6 +17,7 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
+import type { Broker } from "../server/broker.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 
 /** The option that says where the queues are; shared by the tools that look at a running broker. */
@@ -181,35 +182,39 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
       "add --anonymous if everybody who reaches it may connect",
     )
   const log = new Log(options.logLevel, options.json)
-  const broker = await Broker.start(
-    {
-      host: options.host,
-      port: options.port,
-      store: options.store,
-      limits: {
-        packetBytes: options.maxPacket,
-        firstPacketBytes: Math.min(65_536, options.maxPacket),
-        connectTimeoutMs: options.connectTimeout,
-        inflight: options.maxInflight,
-        connections: options.maxConnections,
-        sessions: options.maxSessions,
-        subscriptions: options.maxSubscriptions,
-        topicLevels: options.maxTopicLevels,
+  try {
+    const broker = await Broker.start(
+      {
+        host: options.host,
+        port: options.port,
+        store: options.store,
+        limits: {
+          packetBytes: options.maxPacket,
+          firstPacketBytes: Math.min(65_536, options.maxPacket),
+          connectTimeoutMs: options.connectTimeout,
+          inflight: options.maxInflight,
+          connections: options.maxConnections,
+          sessions: options.maxSessions,
+          subscriptions: options.maxSubscriptions,
+          topicLevels: options.maxTopicLevels,
+        },
+        queueBytes: options.maxQueue,
+        retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
       },
-      queueBytes: options.maxQueue,
-      retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
-    },
-    log,
-  )
-  const { url, port, storeUrl, access } = broker
-  await writeOut(
-    options.json
-      ? `${JSON.stringify({ event: "ready", url, host: options.host, port, store: storeUrl, access, pid: process.pid })}\n`
-      : `mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}\n`,
-  )
-  await aborted(stop.signal)
-  await broker.stop()
+      log,
+    )
+    await writeOut(readyLine(broker, options))
+    await aborted(stop.signal)
+    await broker.stop()
+  } finally {
+    await log.close()
+  }
   stop.dispose()
+}
+
+function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: OptionValues<typeof START_OPTIONS>): string {
+  if (json) return `${JSON.stringify({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
+  return `mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}\n`
 }
 
 function packetSize(text: string): number {
