@@ -42,10 +42,9 @@ function take(call: () => number): number {
   }
 }
 
-/** A broker that logs into the pipe, and the port that it listens on. */
-async function startBroker(pipe: FullPipe): Promise<[ChildProcess, number]> {
+/** A broker that logs to an open file, and the port that it listens on. */
+async function startBroker(log: number): Promise<[ChildProcess, number]> {
   const args = [cliPath("mqtt-broker"), "start", "--port", "0", "--store", "memory:"]
-  const log = pipe.open()
   const broker = spawn(process.execPath, args, { stdio: ["ignore", "pipe", log] })
   closeSync(log)
   onCleanUp(() => void broker.kill("SIGKILL"))
@@ -63,7 +62,7 @@ async function stop(broker: ChildProcess): Promise<void> {
 
 test("a log that nobody reads keeps no client waiting; what was logged is there when it is read", async () => {
   const pipe = new FullPipe()
-  const [broker, port] = await startBroker(pipe)
+  const [broker, port] = await startBroker(pipe.open())
   for (let n = 0; n < 20; n++) await (await Peer.connected(port, 4)).settled()
   expect(pipe.read()).toBe("")
   await waitFor(() => pipe.read().includes("connected, MQTT 3.1.1"), { what: "the log" })
@@ -71,8 +70,11 @@ test("a log that nobody reads keeps no client waiting; what was logged is there 
   expect(pipe.read()).toContain("was closed, server shutting down")
 })
 
-test("a log that nobody reads does not keep the broker from ending", async () => {
-  const [broker, port] = await startBroker(new FullPipe())
+test.each([
+  ["that nobody reads", (): number => new FullPipe().open()],
+  ["on a full disk", (): number => openSync("/dev/full", "w")],
+])("a log %s does not keep the broker from ending", async (_, open) => {
+  const [broker, port] = await startBroker(open())
   await Peer.connected(port, 4)
   await stop(broker)
 })

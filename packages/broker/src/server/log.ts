@@ -1,4 +1,4 @@
-import { escapeControls } from "@mqtt-trio/common"
+import { escapeControls, isClosedPipe } from "@mqtt-trio/common"
 import { type Logger, pino } from "pino"
 import { prettyFactory } from "pino-pretty"
 
@@ -26,12 +26,11 @@ export class Log {
 
   /** @param fd where it goes */
   constructor(level: LogLevel, json: boolean, fd = 2) {
-    const end = (): void => {
-      this.over = true
-    }
-    process.once("exit", end)
+    process.once("exit", () => this.giveUp()) // before pino, which would wait for ever
     this.destination = pino.destination({ dest: fd, sync: false, maxLength: BACKLOG, retryEAGAIN: () => !this.over })
-    this.destination.on("error", end)
+    this.destination.on("error", (error) => {
+      if (isClosedPipe(error)) this.over = true // after another error, such as a full disk, the next line tries again
+    })
     this.destination.on("drop", () => this.lost++)
     this.destination.on("drain", () => this.tellLost())
     const forPeople = prettyFactory({
@@ -83,6 +82,10 @@ export class Log {
       })
       this.destination.end()
     })
+    this.giveUp()
+  }
+
+  private giveUp(): void {
     this.over = true
     this.destination.destroy()
   }
