@@ -145,6 +145,19 @@ describe("each kind of anomaly", () => {
     expect(history.anomalies()).toEqual([["outOfOrder", 1]])
   })
 
+  const again = { dup: true }
+
+  test("repeatedOutOfOrder", () => {
+    const history = new History(1).publish(0, 1, 2).deliver(0).deliver(1).deliver(2).reconnect()
+    expect(history.deliver(0, again).deliver(2, again).deliver(1, again).anomalies()).toEqual([["repeatedOutOfOrder", 1]])
+  })
+
+  test("repeats are in order on each connection of their own, and what the publisher sent again may come in between", () => {
+    const history = new History(1).publish(0, 1, 2).send(1).deliver(0).deliver(1).deliver(2)
+    history.reconnect().deliver(0, again).deliver(2, again).deliver(1, again)
+    expect(history.reconnect().deliver(0, again).deliver(1, again).deliver(2, again).anomalies()).toEqual([])
+  })
+
   test.each([
     ["topic", { topic: "house/cellar" }],
     ["QoS", { qos: 2 }],

@@ -3,6 +3,7 @@
  * - `missing`: acknowledged to the publisher, never delivered to a session whose Subscription matches
  * - `deliveredTwice`: a second delivery at QoS 2 [MQTT-4.3.3-1]
  * - `outOfOrder`: a first copy after a later message of the same publishing connection, topic and QoS [MQTT-4.6.0-6]
+ * - `repeatedOutOfOrder`: a repeat after that of a later message of the same stream, on one connection [MQTT-4.6.0-1]
  * - `altered`: topic, QoS or payload are not what was published and granted
  * - `stray`: never published, or no Subscription of the session matches
  * - `sessionLost`: Session Present 0 where a session was stored [MQTT-3.1.2-4]
@@ -16,6 +17,7 @@ export const ANOMALY_KINDS = [
   "missing",
   "deliveredTwice",
   "outOfOrder",
+  "repeatedOutOfOrder",
   "altered",
   "stray",
   "sessionLost",
@@ -33,6 +35,7 @@ export const ANOMALY_TITLES: Record<AnomalyKind, string> = {
   missing: "acknowledged and missing",
   deliveredTwice: "QoS 2 delivered twice",
   outOfOrder: "first copies out of order",
+  repeatedOutOfOrder: "repeats out of order",
   altered: "wrong topic, QoS or payload",
   stray: "delivered to the wrong session",
   sessionLost: "sessions lost",

@@ -136,8 +136,21 @@ export class Checker {
     if (delivery.packetId === 0 && delivery.qos > 0) this.anomaly("altered", known, delivery, "came with Packet Identifier 0")
     if (delivery.dup && known.connections === 1 && this.brokerLife === 0 && receipts.arrival(delivery.n) === 0)
       this.anomaly("dupUnfounded", known, delivery, "was never sent before, and came with DUP")
+    if (delivery.dup && receipts.arrival(delivery.n) > 0 && known.connections > 0) this.repeated(known, receipts, delivery)
     if (this.completed) this.anomaly("leftOver", known, delivery, "came after everything was acknowledged")
     if (this.hold(known, delivery)) this.count(known, receipts, delivery)
+  }
+
+  /** Messages that there are several copies of may come again in any order: those that their publisher sent again, and a copy for each Topic Filter. */
+  private repeated(session: CheckedSession, receipts: Receipts, delivery: Delivery): void {
+    if (receipts.granted.length > 1 || !receipts.single(delivery.n)) return
+    if (!receipts.repeat(delivery.n, session.connections))
+      this.anomaly(
+        "repeatedOutOfOrder",
+        session,
+        delivery,
+        "came again after a later message of the same publishing connection had come again",
+      )
   }
 
   /** The verdict on what was added so far. Looks for what is missing: time grows with messages times sessions. */
@@ -197,9 +210,7 @@ export class Checker {
     if (plain > receipts.plainAllowed(n)) {
       this.anomaly("dupMissing", session, delivery, `came ${plain} times without DUP`)
     }
-    // a message that its publisher sent twice at QoS 1 is two
-    const single = receipts.stream.qos === 2 || receipts.stream.transmissions(n) === 1
-    if (!dup && single && copies <= receipts.granted.length) this.overlapCopies++
+    if (!dup && receipts.single(n) && copies <= receipts.granted.length) this.overlapCopies++
     else if (delivery.qos === 2) this.anomaly("deliveredTwice", session, delivery, `came first with delivery ${receipts.arrival(n)}`)
     else this.repeats++
   }

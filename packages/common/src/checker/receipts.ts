@@ -13,6 +13,8 @@ export class Receipts {
   private readonly plain = new GrowingBytes()
   /** Largest first copy per publishing connection. */
   private readonly highest = new Map<number, number>()
+  /** Last repeat per publishing connection, and the session's connection that it came on. */
+  private readonly repeated = new Map<number, { n: number; connection: number }>()
 
   constructor(stream: Stream, granted: readonly number[]) {
     this.stream = stream
@@ -48,6 +50,20 @@ export class Receipts {
     if (n < highest) return false
     this.highest.set(connection, n)
     return true
+  }
+
+  /** Notes a repeat on a connection of the session; false when a later message of the same publishing connection was repeated on it before. */
+  repeat(n: number, connection: number): boolean {
+    const publishing = this.stream.connectionOf(n)
+    const last = this.repeated.get(publishing)
+    if (last?.connection === connection && n < last.n) return false
+    this.repeated.set(publishing, { n, connection })
+    return true
+  }
+
+  /** Whether the broker has message `n` once: at QoS 1, one that its publisher sent twice is two. */
+  single(n: number): boolean {
+    return this.stream.qos === 2 || this.stream.transmissions(n) === 1
   }
 
   /** Copies without DUP that have a reason: one for each matching Subscription and, at QoS 1, each transmission of the publisher. */
