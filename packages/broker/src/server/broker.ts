@@ -118,8 +118,8 @@ export class Broker {
     delivery.wills.stop()
     delivery.commits.stop()
     await context.engine.close()
-    await admin?.close()
     await Promise.race([store.close(), after(STOP_MS, undefined, { ref: false })])
+    await admin?.close() // from here on the folder may be another broker's
     if (delivery.commits.failing) throw stoppedUnstored()
   }
 }
