@@ -14,6 +14,8 @@ interface Verdict {
   signals: number
   seed: number
   anomalies: Record<string, number>
+  /** the first anomaly of each kind */
+  histories: Record<string, string[]>
 }
 
 async function torture(...args: string[]): Promise<{ code: number | null; verdict: Verdict; stderr: string }> {
@@ -27,6 +29,7 @@ test(
   "the broker is killed under load again and again and keeps the promise",
   async () => {
     const { code, verdict } = await torture("--rounds", "15", "--qos", "2")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
     expect(verdict.signals).toBeGreaterThan(10)
     expect(verdict.published).toBeGreaterThan(20_000)
@@ -41,6 +44,7 @@ test(
   "clients come, go and take over while the broker lives, and it keeps the promise",
   async () => {
     const { code, verdict } = await torture("--rounds", "20", "--signal", "none", "--qos", "2", "--shape", "live")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0, signals: 0 })
     expect(code).toBe(0)
   },
@@ -51,6 +55,7 @@ test(
   "the broker is stopped with SIGTERM under load and keeps the promise",
   async () => {
     const { code, verdict } = await torture("--rounds", "10", "--signal", "TERM", "--qos", "2", "--shape", "live")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
     expect(verdict.signals).toBeGreaterThan(0)
     expect(code).toBe(0)

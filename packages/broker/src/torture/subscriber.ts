@@ -51,6 +51,7 @@ export class Subscriber extends PersistentClient {
   async behave(): Promise<void> {
     this.slow = false
     this.withholds = false
+    this.dropping = false
     if (this.withheld) this.cut()
     await this.come()
   }
@@ -60,12 +61,12 @@ export class Subscriber extends PersistentClient {
     this.dropping = this.isOnline
   }
 
-  /** Resolves with a PINGRESP, or when the connection is lost; at once when there is none. */
+  /** Resolves with a PINGRESP, or when the connection is lost; comes first when it is away, or on its way. */
   async ping(): Promise<void> {
-    if (!this.connection) return
+    await this.come()
     const answered = new Promise<void>((resolve) => (this.pingresp = resolve))
-    this.connection.send(pingreqPacket())
-    await answered
+    this.connection?.send(pingreqPacket())
+    if (this.connection) await answered
   }
 
   protected override accepted(connection: RawConnection, sessionPresent: boolean): void {

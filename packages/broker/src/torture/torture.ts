@@ -124,7 +124,6 @@ class Run {
     await inGroups(subscribers, (subscriber) => subscriber.leave())
     checker.complete()
     await inGroups(subscribers, async (subscriber) => {
-      await subscriber.come()
       await subscriber.ping()
       await subscriber.leave()
     })
