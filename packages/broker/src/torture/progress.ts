@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises"
 
 const POLL_MS = 1
+/** What counts between two looks: a machine that stood still is no broker that did nothing. */
+const MOST_BETWEEN_LOOKS_MS = 250
 
 export interface ProgressOptions {
   done: () => boolean
@@ -17,16 +19,17 @@ export interface ProgressOptions {
 /** Resolves true when `done` holds, false when nothing has happened for `stallMs`. Looks about every millisecond. */
 export async function progressUntil(options: ProgressOptions): Promise<boolean> {
   let last = options.progress()
-  let movedAt = performance.now()
+  let lookedAt = performance.now()
+  let stillMs = 0
   for (;;) {
     options.step?.()
     if (options.done()) return true
     options.signal?.throwIfAborted()
-    const now = options.progress()
-    if (now !== last) {
-      last = now
-      movedAt = performance.now()
-    } else if (performance.now() - movedAt > options.stallMs) return false
+    const [now, time] = [options.progress(), performance.now()]
+    stillMs = now === last ? stillMs + Math.min(time - lookedAt, MOST_BETWEEN_LOOKS_MS) : 0
+    if (stillMs > options.stallMs) return false
+    last = now
+    lookedAt = time
     await delay(POLL_MS)
   }
 }

@@ -20,6 +20,8 @@ export interface SubscriberOptions {
 
 /** A persistent session: tells the checker what comes and acknowledges it. */
 export class Subscriber extends PersistentClient {
+  /** Packets that came for a message: PUBLISH and PUBREL. */
+  heard = 0
   private readonly options: SubscriberOptions
   private readonly session: number
   private slow: boolean
@@ -79,6 +81,7 @@ export class Subscriber extends PersistentClient {
   }
 
   protected override take({ head, body }: RawPacket): void {
+    if ((head & 0xf0) === PACKET.publish || head === PACKET.pubrel) this.heard++
     if ((head & 0xf0) === PACKET.publish) this.receive(head, body)
     else if (head === PACKET.pubrel) this.release(body.readUInt16BE(0))
     else if (head === PACKET.suback) this.acceptSuback()

@@ -35,13 +35,18 @@ export class Target {
     return this.errors
   }
 
+  /** True for a command that ended without being told to. */
+  get hasEnded(): boolean {
+    return this.child !== undefined && (this.child.exitCode !== null || this.child.signalCode !== null)
+  }
+
   /** Starts the command and resolves when the address accepts connections; rejects with its stderr when it ends or takes 30 s. */
   async start(): Promise<void> {
     if (this.command) this.launch(this.command)
     const end = performance.now() + READY_LIMIT_MS
     while (!(await accepts(this.address))) {
-      const gone = this.child && (this.child.exitCode !== null || this.child.signalCode !== null)
-      if (gone || performance.now() > end) throw new Error(`the broker does not accept connections: ${this.errors.trim() || "no message"}`)
+      if (this.hasEnded || performance.now() > end)
+        throw new Error(`the broker does not accept connections: ${this.errors.trim() || "no message"}`)
       await delay(POLL_MS)
     }
   }

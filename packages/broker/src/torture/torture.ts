@@ -44,8 +44,8 @@ const LONGEST_LIVE_ROUND = 10_000
 const LONGEST_SPARSE_ROUND = 5000
 const ACKNOWLEDGEMENT_STALL_MS = 20_000
 const DELIVERY_STALL_MS = 10_000
-/** Rounds of PINGREQ in a row that bring no delivery, until all queues count as empty. */
-const QUIET_PINGS = 3
+/** Rounds of PINGREQ in a row that bring nothing else, until all queues count as empty: an exchange at QoS 2 takes some. */
+const QUIET_PINGS = 10
 
 /** Tortures the broker and gives the verdict. The target is started and, at the end, stopped. */
 export async function torture(target: Target, options: TortureOptions): Promise<TortureReport> {
@@ -115,11 +115,12 @@ class Run {
     const { checker } = this
     if (this.stalled || checker.outstanding > 0) return
     const subscribers = this.casts.flatMap((cast) => cast.subscribers)
-    // Repeats that a publisher caused may still stand in a queue.
+    // Repeats that a publisher caused may still stand in a queue, behind exchanges at QoS 2 that are not complete.
+    const heard = (): number => subscribers.reduce((sum, subscriber) => sum + subscriber.heard, 0)
     for (let quiet = 0; quiet < QUIET_PINGS;) {
-      const before = checker.deliveryCount
+      const before = heard()
       await inGroups(subscribers, (subscriber) => subscriber.ping())
-      quiet = checker.deliveryCount === before ? quiet + 1 : 0
+      quiet = heard() === before ? quiet + 1 : 0
     }
     await inGroups(subscribers, (subscriber) => subscriber.leave())
     checker.complete()
@@ -209,6 +210,7 @@ class Run {
     const { stop } = this.options
     const done = (): boolean => checker.outstanding === 0
     await progressUntil({ done, progress: () => checker.deliveryCount, stallMs: DELIVERY_STALL_MS, signal: stop })
+    if (this.target.hasEnded) checker.report("stalled", ["the broker ended without being told to", this.stderr()])
     this.note(`${name}: drained, ${checker.outstanding} missing`)
   }
 
@@ -217,7 +219,11 @@ class Run {
     const { stop } = this.options
     if (await progressUntil({ done, progress, stallMs, signal: stop, ...(step && { step }) })) return
     this.stalled = true
-    this.checker.report("stalled", [`nothing happened for ${stallMs / 1000} s`, `the broker's stderr: ${this.target.stderr || "empty"}`])
+    this.checker.report("stalled", [`nothing happened for ${stallMs / 1000} s`, this.stderr()])
+  }
+
+  private stderr(): string {
+    return `the broker's stderr: ${this.target.stderr || "empty"}`
   }
 
   private castOptions(): CastOptions {
