@@ -1,4 +1,4 @@
-import { startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, waitFor } from "@mqtt-trio/common/testing"
 import { expect, test } from "vitest"
 import { publishPacket } from "../src/torture/packets.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
@@ -39,4 +39,12 @@ test.runIf(hasCompiler())("with an fdatasync that takes 300 ms nothing is acknow
   await waitFor(() => other.messages.length === 1 && other.pubacks.length === 1, { what: "live traffic" })
   expect(publisher.pubacks, "live traffic overtakes what waits for the disk").toHaveLength(1)
   await waitFor(() => publisher.pubacks.length === 2 && session.messages.length === 2, { what: "the second stored message" })
+})
+
+test.runIf(hasCompiler())("the torture has patience: what still stands in a queue while commits are slow is not left over", async () => {
+  const env = diskEnvironment(compileDisk(), { delayMs: 15 })
+  const args = ["torture", "--rounds", "3", "--signal", "none", "--qos", "2", "--shape", "live", "--seed", "1", "--json"]
+  const { code, stdout } = await runCli("mqtt-broker", args, { env, timeoutMs: 120_000 })
+  expect(stdout).toContain('"histories":{}')
+  expect(code).toBe(0)
 })

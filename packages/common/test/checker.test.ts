@@ -215,6 +215,13 @@ describe("each kind of anomaly", () => {
   })
 })
 
+test("leftOver is not what the publisher sent again and the broker had not delivered yet", () => {
+  const history = new History(1).send(0).send(0, 2).publish().deliver(0).release(1)
+  history.checker.complete()
+  expect(history.reconnect().deliver(0, { packetId: 2 }).release(2).anomalies()).toEqual([])
+  expect(history.deliver(0, { packetId: 3, dup: true }).anomalies()).toEqual([["leftOver", 1]])
+})
+
 test("histories of a million messages stay small", () => {
   const history = new History(1)
   const before = process.memoryUsage().arrayBuffers

@@ -137,7 +137,8 @@ export class Checker {
     if (delivery.dup && known.connections === 1 && this.brokerLife === 0 && receipts.arrival(delivery.n) === 0)
       this.anomaly("dupUnfounded", known, delivery, "was never sent before, and came with DUP")
     if (delivery.dup && receipts.arrival(delivery.n) > 0 && known.connections > 0) this.repeated(known, receipts, delivery)
-    if (this.completed) this.anomaly("leftOver", known, delivery, "came after everything was acknowledged")
+    if (this.completed && !receipts.mayComeStill(delivery.n))
+      this.anomaly("leftOver", known, delivery, "came after everything was acknowledged")
     if (this.hold(known, delivery)) this.count(known, receipts, delivery)
   }
 

@@ -66,6 +66,11 @@ export class Receipts {
     return this.stream.qos === 2 || this.stream.transmissions(n) === 1
   }
 
+  /** Whether a copy may still be on its way, because the publisher sent message `n` more often than it came. */
+  mayComeStill(n: number): boolean {
+    return !this.single(n) && this.plain.at(n) < this.plainAllowed(n)
+  }
+
   /** Copies without DUP that have a reason: one for each matching Subscription and, at QoS 1, each transmission of the publisher. */
   plainAllowed(n: number): number {
     return this.granted.length * (this.stream.qos === 1 ? this.stream.transmissions(n) : 1)
