@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { once } from "node:events"
-import { freePort } from "@mqtt-trio/common/testing"
+import { freePort } from "@mqtt-trio/testing"
 import type { Contender } from "./contender.js"
 import { until } from "./wait.js"
 

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -57,17 +56,5 @@ export function custom(command: string): Contender {
     }),
     announces: !command.includes("{port}"),
     durable: true,
-  }
-}
-
-/** Version of the mosquitto in PATH, `undefined` when there is none. */
-export function mosquittoVersion(): string | undefined {
-  try {
-    const help = execFileSync("mosquitto", ["-h"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
-    return /version (\S+)/.exec(help)?.[1]
-  } catch (error) {
-    // `mosquitto -h` prints its help and exits with 1 or 3, depending on the version.
-    const output = error instanceof Error && "stdout" in error ? String(error.stdout) : ""
-    return /version (\S+)/.exec(output)?.[1]
   }
 }

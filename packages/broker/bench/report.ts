@@ -1,6 +1,6 @@
 import { GATES, judge, type Gate, type Verdict } from "./gates.js"
 import type { ScenarioResult } from "./rounds.js"
-import { markdown } from "./markdown.js"
+import { markdown } from "@mqtt-trio/testing"
 import { median } from "./statistics.js"
 
 /** One line of the table. Numbers are medians over the rounds; `low` and `high` are the extremes of the number that is judged. */

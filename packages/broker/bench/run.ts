@@ -1,5 +1,5 @@
-import { custom, mosquitto, MOSQUITTO_SETTINGS, mosquittoVersion, own } from "./contender.js"
-import { machineLines } from "./machine.js"
+import { machineLines, mosquittoVersion } from "@mqtt-trio/testing"
+import { custom, mosquitto, MOSQUITTO_SETTINGS, own } from "./contender.js"
 import { benchOptions, HELP, type BenchOptions } from "./options.js"
 import { missedGates, renderTable, rows } from "./report.js"
 import { runScenario, type Plan, type ScenarioResult } from "./rounds.js"

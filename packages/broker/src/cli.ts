@@ -1,8 +1,7 @@
-import { createProgram, ERRORS, helpText, runMain, runProgram } from "@mqtt-trio/common"
+import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
-import { VERSION } from "./version.js"
 
 const HELP = {
   name: "mqtt-broker",
@@ -18,7 +17,7 @@ const HELP = {
 } as const
 
 await runMain(async () => {
-  const program = createProgram(HELP, {}, VERSION)
+  const program = createProgram(HELP, {}, packageVersion(new URL("../package.json", import.meta.url)))
   registerStart(program)
   registerQueue(program)
   let exitCode = 0

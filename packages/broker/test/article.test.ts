@@ -1,6 +1,6 @@
 import { join } from "node:path"
-import { checkNumbers } from "@mqtt-trio/common/checker"
-import { runCli, spawnCli, startBroker, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/common/testing"
+import { checkNumbers } from "@mqtt-trio/torture"
+import { runCli, spawnCli, startBroker, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 
 const MESSAGES = 1000

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { runProcess, temporaryFolder } from "@mqtt-trio/common/testing"
+import { runProcess, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 
 const CONTENDERS = 8

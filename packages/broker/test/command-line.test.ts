@@ -1,4 +1,4 @@
-import { runCli } from "@mqtt-trio/common/testing"
+import { runCli } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 
 /** Arguments, exit code, what stderr says: all of it. */

@@ -1,13 +1,9 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Checker, type Verdict } from "@mqtt-trio/common/checker"
-import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/common/testing"
+import { Checker, type Verdict, AcknowledgementFile, Publisher, Random, Subscriber } from "@mqtt-trio/torture"
+import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
-import { AcknowledgementFile } from "../src/torture/acknowledgement-file.js"
-import { Publisher } from "../src/torture/publisher.js"
-import { Random } from "../src/torture/random.js"
-import { Subscriber } from "../src/torture/subscriber.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 
 const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)

@@ -1,5 +1,5 @@
 import { connect as openSocket } from "node:net"
-import { randomId, startBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { hostileStream } from "./support/mutations.js"
 import { Peer } from "./support/peer.js"

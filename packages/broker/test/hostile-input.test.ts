@@ -1,6 +1,6 @@
 import { connect } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { randomId, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { HOSTILE } from "./support/hostile-packets.js"
 import { Peer } from "./support/peer.js"

@@ -1,4 +1,4 @@
-import { startBroker } from "@mqtt-trio/common/testing"
+import { startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { hex, PINGREQ, PINGRESP } from "./support/wire.js"

@@ -1,4 +1,4 @@
-import { startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { startBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { lasting, range } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

@@ -1,4 +1,4 @@
-import { hasMosquitto, randomId, runProcess, RunningProcess, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { hasMosquitto, randomId, runProcess, RunningProcess, startBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { properties, puback, publish, sessionExpiry } from "./support/wire.js"

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { RunningProcess, runProcess, temporaryFolder } from "@mqtt-trio/common/testing"
+import { RunningProcess, runProcess, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { publish } from "./support/wire.js"
 
 test("the package, as a user gets it: installs into an empty folder with npm and works there", { timeout: 240_000 }, async ({ skip }) => {
   const folder = temporaryFolder()
-  for (const name of ["common", "broker"]) {
+  for (const name of ["common", "torture", "broker"]) {
     const source = new URL(`../../${name}`, import.meta.url).pathname
     const packed = await runProcess("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: source, timeoutMs: 60_000 })
     expect(packed).toMatchObject({ code: 0 })

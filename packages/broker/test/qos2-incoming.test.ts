@@ -1,4 +1,4 @@
-import { randomId, startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { answers, lasting, numberOf, pubcomp, pubrec, pubrel, range } from "./support/messages.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"

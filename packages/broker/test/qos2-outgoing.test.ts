@@ -1,4 +1,4 @@
-import { randomId, startBroker, waitFor, type TestBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, waitFor, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { CheckedTopic } from "./support/checked-topic.js"
 import { answers, complete, lasting, numberOf, publishNumbers, pubcomp, pubrec, pubrel, range, take } from "./support/messages.js"

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import { runCli, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { puback, publish } from "./support/wire.js"

@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { runCli, startBroker, temporaryFolder, type TestBroker } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, temporaryFolder, type TestBroker } from "@mqtt-trio/testing"
 import { beforeAll, describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { properties, puback, publish, sessionExpiry } from "./support/wire.js"

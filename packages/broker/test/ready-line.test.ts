@@ -1,6 +1,6 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
-import { freePort, runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/common/testing"
+import { freePort, runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 

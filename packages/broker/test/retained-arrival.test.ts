@@ -1,4 +1,4 @@
-import { randomId, startBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { complete, lasting, numberOf } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

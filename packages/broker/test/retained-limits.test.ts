@@ -1,4 +1,4 @@
-import { startBroker, type TestBroker, waitFor } from "@mqtt-trio/common/testing"
+import { startBroker, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { answers, complete, lasting } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

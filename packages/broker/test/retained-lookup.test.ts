@@ -1,4 +1,4 @@
-import { startBroker } from "@mqtt-trio/common/testing"
+import { startBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { anonymousMemory } from "./support/processes.js"

@@ -1,4 +1,4 @@
-import { randomId, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { answers, complete, lasting, numberOf, publishNumbers, pubrec, pubrel, take } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

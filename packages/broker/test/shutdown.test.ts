@@ -1,6 +1,6 @@
 import { join } from "node:path"
-import { checkNumbers } from "@mqtt-trio/common/checker"
-import { randomId, spawnCli, startBroker, temporaryFolder, type RunningProcess } from "@mqtt-trio/common/testing"
+import { checkNumbers } from "@mqtt-trio/torture"
+import { randomId, spawnCli, startBroker, temporaryFolder, type RunningProcess } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { readPublish } from "./support/read.js"

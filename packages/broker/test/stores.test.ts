@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { temporaryFolder } from "@mqtt-trio/common/testing"
+import { temporaryFolder } from "@mqtt-trio/testing"
 import { openStore } from "../src/stores/open-store.js"
 import { describeStore } from "./support/store-conformance.js"
 

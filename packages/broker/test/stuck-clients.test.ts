@@ -1,4 +1,4 @@
-import { randomId, startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, type TestBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { anonymousMemory } from "./support/processes.js"

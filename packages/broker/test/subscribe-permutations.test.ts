@@ -1,4 +1,4 @@
-import { startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { startBroker, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { complete, lasting } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

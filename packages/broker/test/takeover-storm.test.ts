@@ -1,5 +1,5 @@
-import { Checker } from "@mqtt-trio/common/checker"
-import { startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { Checker } from "@mqtt-trio/torture"
+import { startBroker, type TestBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { lasting, numberOf, pubcomp, pubrec, range } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

@@ -1,4 +1,4 @@
-import { randomId, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { randomId, startBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { readConnack, readPublish } from "./support/read.js"

@@ -1,8 +1,7 @@
 import { join } from "node:path"
-import { cliPath, freePort, temporaryFolder } from "@mqtt-trio/common/testing"
+import { cliPath, freePort, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
-import { Target } from "../src/torture/target.js"
-import { torture, type TortureReport } from "../src/torture/torture.js"
+import { Target, torture, type TortureReport } from "@mqtt-trio/torture"
 import { compileDisk, diskEnvironment, hasCompiler, type DiskOptions } from "./support/misbehaving-disk.js"
 
 const LIMIT_MS = 240_000

@@ -1,6 +1,6 @@
-import { runCli, startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
-import { publishPacket } from "../src/torture/packets.js"
+import { publishPacket } from "@mqtt-trio/torture"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 import { RawClient } from "./support/raw-client.js"
 

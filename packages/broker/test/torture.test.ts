@@ -1,4 +1,4 @@
-import { hasMosquitto, runCli, startMosquitto } from "@mqtt-trio/common/testing"
+import { hasMosquitto, runCli, startMosquitto } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 
 /** About a minute is expected; other tests share the machine. */

@@ -1,4 +1,4 @@
-import { startBroker } from "@mqtt-trio/common/testing"
+import { startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { answers, complete, lasting } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

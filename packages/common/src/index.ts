@@ -1,3 +1,6 @@
+/*
+ * For users of the library: defaults, errors and exit codes, topics, where a broker is.
+ */
 export {
   DEFAULT_HOST,
   DEFAULT_KEEPALIVE_SECONDS,
@@ -20,11 +23,7 @@ export {
   type ErrorDetails,
   type ErrorKind,
 } from "./errors.js"
-export { colorsFor, type ColorTarget } from "./colors.js"
-export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
-export { runMain } from "./run-main.js"
-export { listenForStop, type Stop, type StopSignal } from "./signals.js"
-export { isClosedPipe, outputError, writeOut } from "./output.js"
+export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
 export {
   MAX_TOPIC_BYTES,
   parseTopicFilter,
@@ -34,6 +33,16 @@ export {
   topicMatches,
   topicNameProblem,
 } from "./topic.js"
+
+/*
+ * For sister packages: how a command reads its options, speaks and ends.
+ */
+export { colorsFor, type ColorTarget } from "./colors.js"
+export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
+export { runClient, type ClientCommand, type ClientIo } from "./run-client.js"
+export { runMain } from "./run-main.js"
+export { listenForStop, type Stop, type StopSignal } from "./signals.js"
+export { isClosedPipe, outputError, writeOut } from "./output.js"
 export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos, type Qos } from "./parsers.js"
 export {
   flag,
@@ -51,9 +60,9 @@ export { applyOptions, resolveOptions, type OptionSource, type ResolvedOptions }
 export { normalizeArguments } from "./options/normalize-arguments.js"
 export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
 export { createProgram, prepareCommand, runProgram } from "./options/program.js"
-export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./connection/connection-options.js"
-export { mergeProperties, parseUserProperty, propertiesFor, type Properties, type PropertyArgument } from "./connection/properties.js"
-export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./connection/rules.js"
-export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./connection/settings.js"
-export { describeTarget, parseTargetUrl, type Target } from "./connection/target.js"
+export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
+export { mergeProperties, parseUserProperty, propertiesFor, type Properties, type PropertyArgument } from "./settings/properties.js"
+export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
+export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./settings/settings.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"
+export { packageVersion } from "./version.js"

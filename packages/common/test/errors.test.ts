@@ -1,6 +1,6 @@
 import { expect, it } from "vitest"
 import { BaseError, CliError, createDiagnostics, errorReference, ERRORS } from "@mqtt-trio/common"
-import { hasReadme, readmeSection } from "@mqtt-trio/common/testing"
+import { hasReadme, readmeSection } from "@mqtt-trio/testing"
 
 it.skipIf(!hasReadme())("the README's table of errors is the code table (UPDATE_README=1 writes it)", () => {
   const { actual, expected } = readmeSection("errors", errorReference(ERRORS))

@@ -3,7 +3,7 @@ import { once } from "node:events"
 import { closeSync, openSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { join } from "node:path"
-import { cleanUp, cliPath, hasMosquitto, runProcess, startBroker, temporaryFolder } from "@mqtt-trio/common/testing"
+import { cleanUp, cliPath, hasMosquitto, runProcess, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 
 /** Times the clients beside mosquitto's and MQTT.js' own, against our broker, and prints one Markdown table. */
 const ROUNDS = 9

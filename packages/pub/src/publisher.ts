@@ -1,5 +1,5 @@
 import type { CliError } from "@mqtt-trio/common"
-import { refusedRequest, type Connection, type PublishOptions } from "@mqtt-trio/common/client"
+import { refusedRequest, type Connection, type PublishOptions } from "@mqtt-trio/client"
 
 /** Called when a message is acknowledged (QoS 0: handed to the system); `refused` is set when the broker said no. */
 export type Acknowledged = (refused: CliError | undefined) => void

@@ -5,12 +5,12 @@ import {
   mergeProperties,
   propertiesFor,
   writeOut,
+  type ClientIo,
   type ConnectionSettings,
   type Diagnostics,
   type Properties,
-  type Stop,
 } from "@mqtt-trio/common"
-import { openConnection, refusedRequest, type Connection } from "@mqtt-trio/common/client"
+import { openConnection, refusedRequest, type Connection } from "@mqtt-trio/client"
 import { splitLines } from "./lines.js"
 import { prepareMessages, type MessageMaker } from "./payloads.js"
 import { showProgress } from "./progress.js"
@@ -26,12 +26,7 @@ const TRANSIENT_SESSION_SECONDS = 300
 
 const LARGE_FILE_BYTES = 1_000_000
 
-export interface PubIo {
-  readonly diagnostics: Diagnostics
-  readonly stop: Stop
-}
-
-interface Run extends PubIo {
+interface Run extends ClientIo {
   readonly plan: PubPlan
   readonly messages: MessageMaker
   readonly publisher: Publisher
@@ -42,7 +37,7 @@ interface Run extends PubIo {
 }
 
 /** Publishes what the plan says. Returns the exit code; throws what the user has to know. */
-export async function runPub(plan: PubPlan, io: PubIo): Promise<number> {
+export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
   const messages = await prepareMessages(plan)
   const publisher = new Publisher(plan.values.maxInflight)
   const halt = new AbortController()
@@ -100,7 +95,11 @@ async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<Con
   }
 }
 
-function handlers(publisher: Publisher, halt: AbortController, { diagnostics }: PubIo): Parameters<typeof openConnection>[0]["handlers"] {
+function handlers(
+  publisher: Publisher,
+  halt: AbortController,
+  { diagnostics }: ClientIo,
+): Parameters<typeof openConnection>[0]["handlers"] {
   return {
     connected: () => {
       diagnostics.note("connected again")

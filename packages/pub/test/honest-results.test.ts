@@ -14,7 +14,7 @@ import {
   startMosquitto,
   temporaryFolder,
   type Mosquitto,
-} from "@mqtt-trio/common/testing"
+} from "@mqtt-trio/testing"
 
 /** A server that misbehaves as `serve` says. */
 async function badServer(serve: (socket: Socket) => void): Promise<number> {

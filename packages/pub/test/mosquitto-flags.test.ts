@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { longFlag, shortFlag } from "@mqtt-trio/common"
-import { hasMosquitto, randomId, runCli, runProcess, startMosquitto, temporaryFolder, type Mosquitto } from "@mqtt-trio/common/testing"
+import { hasMosquitto, randomId, runCli, runProcess, startMosquitto, temporaryFolder, type Mosquitto } from "@mqtt-trio/testing"
 import { pubOptions } from "../src/options.js"
 
 const flags = new Set(Object.values(pubOptions).flatMap((spec) => [longFlag(spec), shortFlag(spec), ...(spec.aliases ?? [])]))

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { runProcess, startBroker, temporaryFolder } from "@mqtt-trio/common/testing"
+import { runProcess, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 
 describe.each(["pub", "sub"])("the package of mqtt-%s, as a user gets it", (name) => {
   it("installs into an empty folder with npm and works there, without anything of the workspace", async () => {

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { checkNumbers } from "@mqtt-trio/common/checker"
+import { checkNumbers } from "@mqtt-trio/torture"
 import { beforeAll, describe, expect, it } from "vitest"
-import { runCli, spawnCli, startBroker, temporaryFolder, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/common/testing"
+import { runCli, spawnCli, startBroker, temporaryFolder, waitFor, type RunningProcess, type TestBroker } from "@mqtt-trio/testing"
 
 let broker: TestBroker
 beforeAll(async () => {

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process"
 import { createWriteStream, openSync, readFileSync, statSync } from "node:fs"
 import { once } from "node:events"
 import { join } from "node:path"
-import { checkNumbers } from "@mqtt-trio/common/checker"
+import { checkNumbers } from "@mqtt-trio/torture"
 import { expect, it } from "vitest"
 import {
   cliPath,
@@ -14,7 +14,7 @@ import {
   temporaryFolder,
   waitFor,
   type TestBroker,
-} from "@mqtt-trio/common/testing"
+} from "@mqtt-trio/testing"
 
 /** ROBUST_LINES=1000000 is the full size; the default keeps the test short. */
 const count = Number(process.env["ROBUST_LINES"] ?? 150_000)

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { cliPath, runProcess, startBroker } from "@mqtt-trio/common/testing"
+import { cliPath, runProcess, startBroker } from "@mqtt-trio/testing"
 
 /** More certificates to read make every start of Node.js longer, and the ratio smaller than it is for others. */
 const env = { NODE_EXTRA_CA_CERTS: "" }

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import { cliPath, runCli, runProcess, startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { cliPath, runCli, runProcess, startBroker, type TestBroker } from "@mqtt-trio/testing"
 
 let broker: TestBroker
 beforeAll(async () => {

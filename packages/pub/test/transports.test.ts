@@ -14,7 +14,7 @@ import {
   temporaryFolder,
   type Certificates,
   type Mosquitto,
-} from "@mqtt-trio/common/testing"
+} from "@mqtt-trio/testing"
 
 /** Publishes and receives one message over a session, both with these arguments. */
 async function roundTrip(args: readonly string[], env: Record<string, string> = {}): Promise<{ stderr: string; received: string }> {

@@ -1,5 +1,5 @@
 import { topicMatches } from "@mqtt-trio/common"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { SubValues } from "./rules.js"
 
 /** True when a message counts: `-T`, `-R`, `--random-filter`. */

@@ -1,5 +1,5 @@
 import { CliError, SEQUENCE_PROPERTY, unstampPayload } from "@mqtt-trio/common"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 
 /** More streams, or more holes in one, than this are not followed; what is left out is said in the report. */
 const MAX_STREAMS = 100_000

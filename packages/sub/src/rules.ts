@@ -16,7 +16,7 @@ import {
   type Qos,
   type ResolvedOptions,
 } from "@mqtt-trio/common"
-import type { Subscription } from "@mqtt-trio/common/client"
+import type { Subscription } from "@mqtt-trio/client"
 import { compileFormat } from "./format/format-language.js"
 import { subOptions } from "./options.js"
 

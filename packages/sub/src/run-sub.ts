@@ -1,6 +1,6 @@
 import { isatty } from "node:tty"
-import { CliError, connectionSettings, type Diagnostics, type Stop } from "@mqtt-trio/common"
-import { openConnection, type Connection, type ReceivedMessage } from "@mqtt-trio/common/client"
+import { CliError, connectionSettings, type ClientIo } from "@mqtt-trio/common"
+import { openConnection, type Connection, type ReceivedMessage } from "@mqtt-trio/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
 import { OrderCheck } from "./order-check.js"
@@ -15,16 +15,11 @@ const MAX_PENDING_BYTES = 4 * 1024 * 1024
 /** How long a stopped run waits for output that is not taken. */
 const GRACE_MS = 5000
 
-export interface SubIo {
-  readonly diagnostics: Diagnostics
-  readonly stop: Stop
-}
-
 /** Why a run ends. */
 type End = { readonly kind: "done" | "timeout" | "signal" | "closed" } | { readonly kind: "failed"; readonly error: unknown }
 
 /** Subscribes and prints as the plan says. Returns the exit code; throws what the user has to know. */
-export async function runSub(plan: SubPlan, io: SubIo): Promise<number> {
+export async function runSub(plan: SubPlan, io: ClientIo): Promise<number> {
   const run = new SubRun(plan, io)
   const { values } = plan
   const { diagnostics, stop } = io
@@ -64,7 +59,7 @@ class StoppedEarly extends Error {}
 
 class SubRun {
   readonly #plan: SubPlan
-  readonly #io: SubIo
+  readonly #io: ClientIo
   readonly #filter: (message: ReceivedMessage) => boolean
   readonly #format: MessageFormat
   readonly #writer: OutputWriter
@@ -80,7 +75,7 @@ class SubRun {
   #subscribed = false
   #refused: CliError | undefined
 
-  constructor(plan: SubPlan, io: SubIo) {
+  constructor(plan: SubPlan, io: ClientIo) {
     const { values } = plan
     this.#plan = plan
     this.#io = io

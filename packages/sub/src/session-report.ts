@@ -1,5 +1,5 @@
 import type { Diagnostics } from "@mqtt-trio/common"
-import type { Connection } from "@mqtt-trio/common/client"
+import type { Connection } from "@mqtt-trio/client"
 
 /** How long nothing must come until the messages that were waiting count as delivered. */
 const QUIET_MS = 150

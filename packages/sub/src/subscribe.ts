@@ -1,5 +1,5 @@
 import { CliError, type Diagnostics } from "@mqtt-trio/common"
-import { reasonText, refusedRequest, type Connection } from "@mqtt-trio/common/client"
+import { reasonText, refusedRequest, type Connection } from "@mqtt-trio/client"
 import type { SubPlan } from "./rules.js"
 
 const REFUSED = 0x80

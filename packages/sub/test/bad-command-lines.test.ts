@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { runCli } from "@mqtt-trio/common/testing"
+import { runCli } from "@mqtt-trio/testing"
 
 /** Arguments, the phrase that stderr must have; the exit code is always 2, and nothing is connected to (port 1 would be exit 3). */
 const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import { hasMosquitto, randomId, runCli, runProcess, startMosquitto, type Mosquitto, type RunResult } from "@mqtt-trio/common/testing"
+import { hasMosquitto, randomId, runCli, runProcess, startMosquitto, type Mosquitto, type RunResult } from "@mqtt-trio/testing"
 
 /** What is published: arguments of mosquitto_pub after the topic, and what it reads from stdin. */
 const messages: readonly (readonly [args: readonly string[], stdin: string | Buffer])[] = [

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { longFlag, shortFlag } from "@mqtt-trio/common"
-import { hasMosquitto, randomId, runCli, runProcess, spawnCli, startMosquitto, type Mosquitto } from "@mqtt-trio/common/testing"
+import { hasMosquitto, randomId, runCli, runProcess, spawnCli, startMosquitto, type Mosquitto } from "@mqtt-trio/testing"
 import { subOptions } from "../src/options.js"
 
 const flags = new Set(Object.values(subOptions).flatMap((spec) => [longFlag(spec), shortFlag(spec), ...(spec.aliases ?? [])]))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { stampPayload } from "@mqtt-trio/common"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 import { OrderCheck } from "../src/order-check.js"
 
 function message(publisher: string, n: number, more: Partial<ReceivedMessage> = {}): ReceivedMessage {

@@ -1,7 +1,7 @@
 import { createServer } from "node:net"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { checkNumbers } from "@mqtt-trio/common/checker"
+import { checkNumbers } from "@mqtt-trio/torture"
 import { beforeAll, describe, expect, it } from "vitest"
 import {
   cliPath,
@@ -17,7 +17,7 @@ import {
   temporaryFolder,
   type RunResult,
   type TestBroker,
-} from "@mqtt-trio/common/testing"
+} from "@mqtt-trio/testing"
 
 let broker: TestBroker
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest"
 import { longFlag, optionReference, shortFlag } from "@mqtt-trio/common"
-import { hasReadme, readmeSection } from "@mqtt-trio/common/testing"
+import { hasReadme, readmeSection } from "@mqtt-trio/testing"
 import { subOptions } from "../src/options.js"
 
 it.skipIf(!hasReadme())("the README's reference of mqtt-sub is what the option table says (UPDATE_README=1 writes it)", () => {

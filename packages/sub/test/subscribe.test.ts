@@ -1,15 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import {
-  randomId,
-  runCli,
-  runProcess,
-  spawnCli,
-  startBroker,
-  cliPath,
-  waitFor,
-  type RunResult,
-  type TestBroker,
-} from "@mqtt-trio/common/testing"
+import { randomId, runCli, runProcess, spawnCli, startBroker, cliPath, waitFor, type RunResult, type TestBroker } from "@mqtt-trio/testing"
 
 let broker: TestBroker
 beforeAll(async () => {

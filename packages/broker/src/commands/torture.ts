@@ -19,17 +19,15 @@ import {
   type OptionValues,
   type TextSink,
 } from "@mqtt-trio/common"
-import type { StoredQos } from "@mqtt-trio/common/checker"
+import type { Address, StoredQos, Target, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
 import type { Command } from "commander"
-import { renderJson, renderReport } from "../torture/report.js"
-import type { Address } from "../torture/raw-connection.js"
-import { Target, TORTURE_SIGNALS } from "../torture/target.js"
-import { torture, TORTURE_SHAPES, type TortureReport, type TortureShape } from "../torture/torture.js"
 
 const LAUNCHER = fileURLToPath(new URL("../../bin/mqtt-broker.js", import.meta.url))
 const WHAT = "What happens"
 const WHERE = "Which broker"
 const OUTPUT = "Output"
+const SHAPES = ["live", "sparse", "all"] as const satisfies readonly TortureShape[]
+const SIGNALS = ["KILL", "TERM", "none"] as const satisfies readonly TortureSignal[]
 
 const HELP: CommandHelp = {
   name: "mqtt-broker torture",
@@ -79,7 +77,7 @@ export const TORTURE_OPTIONS = {
     flags: "--shape <name>",
     help: "live (clients that come and go), sparse (absent sessions) or all",
     group: WHAT,
-    parse: oneOf("shape", TORTURE_SHAPES),
+    parse: oneOf("shape", SHAPES),
     fallback: "all",
   }),
   qos: value<StoredQos>({ flags: "--qos <1|2>", help: "1, or 2 for a mix of both", group: WHAT, parse: parseStoredQos, fallback: 1 }),
@@ -87,7 +85,7 @@ export const TORTURE_OPTIONS = {
     flags: "--signal <name>",
     help: "KILL, TERM or none",
     group: WHAT,
-    parse: oneOf("signal", TORTURE_SIGNALS),
+    parse: oneOf("signal", SIGNALS),
     defaultText: "KILL",
   }),
   seed: value({
@@ -148,6 +146,7 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
   if (options.target && options.start === undefined && signal !== "none") {
     throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
   }
+  const { renderJson, renderReport, torture } = await import("@mqtt-trio/torture")
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
   const note = (line: string): void => void (options.quiet || io.err.write(`${line}\n`))
   note(`seed ${seed}`)
@@ -160,6 +159,7 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
 }
 
 async function withTarget(options: TortureCommandOptions, run: (target: Target) => Promise<TortureReport>): Promise<TortureReport> {
+  const { Target } = await import("@mqtt-trio/torture")
   if (options.target) {
     const { start } = options
     return run(new Target(options.target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))

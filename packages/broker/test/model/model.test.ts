@@ -1,4 +1,4 @@
-import { startBroker, temporaryFolder } from "@mqtt-trio/common/testing"
+import { startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { assert, asyncProperty } from "fast-check"
 import { join } from "node:path"
 import { expect, test } from "vitest"

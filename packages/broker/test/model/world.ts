@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
-import { randomId, waitFor, type TestBroker } from "@mqtt-trio/common/testing"
+import { randomId, waitFor, type TestBroker } from "@mqtt-trio/testing"
 import { properties, sessionExpiry, word } from "../support/wire.js"
 import { Actor, type Incoming } from "./actor.js"
 import { nothing, type Attempt } from "./attempt.js"

@@ -1,4 +1,4 @@
-import { Checker, type StoredQos, type Verdict } from "@mqtt-trio/common/checker"
+import { Checker, type StoredQos, type Verdict } from "@mqtt-trio/torture"
 import { numberOf } from "./messages.js"
 import type { Publication } from "./read.js"
 

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { temporaryFolder } from "@mqtt-trio/common/testing"
+import { temporaryFolder } from "@mqtt-trio/testing"
 
 const SOURCE = fileURLToPath(new URL("disk.c", import.meta.url))
 

@@ -1,4 +1,4 @@
-import { Random } from "../../src/torture/random.js"
+import { Random } from "@mqtt-trio/torture"
 import { pubcomp, pubrec, pubrel } from "./messages.js"
 import { fullConnect } from "./will.js"
 import { DISCONNECT, long, packet, PINGREQ, properties, puback, publish, sessionExpiry, subscribe, word } from "./wire.js"

@@ -1,5 +1,5 @@
 import { connect as openSocket, type Socket } from "node:net"
-import { onCleanUp, waitFor } from "@mqtt-trio/common/testing"
+import { onCleanUp, waitFor } from "@mqtt-trio/testing"
 import { bodyAt, readCodes, readConnack, readPublish, readVarint, type Publication } from "./read.js"
 import { connect, PINGREQ, PINGRESP, subscribe, type ConnectFields } from "./wire.js"
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { cliPath, onCleanUp, RunningProcess, temporaryFolder } from "@mqtt-trio/common/testing"
+import { cliPath, onCleanUp, RunningProcess, temporaryFolder } from "@mqtt-trio/testing"
 
 /** A system call as strace saw it: the lines at which it began and ended, what it was done to, and the bytes that it carried. */
 export interface SystemCall {

@@ -1,4 +1,4 @@
-import { randomId } from "@mqtt-trio/common/testing"
+import { randomId } from "@mqtt-trio/testing"
 import { complete } from "./messages.js"
 import { Peer } from "./peer.js"
 import { readConnack, readPublish } from "./read.js"

@@ -1,5 +1,5 @@
 import { messageOf, usageError } from "@mqtt-trio/common"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
 import { jsonMessage } from "./json-message.js"
 import { padNumber, padText, payloadField, type Field } from "./padding.js"

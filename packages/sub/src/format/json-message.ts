@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
 import { strftime, zoneOffset } from "./strftime.js"
 

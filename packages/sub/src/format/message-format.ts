@@ -1,5 +1,5 @@
 import { escapeControls } from "@mqtt-trio/common"
-import type { ReceivedMessage } from "@mqtt-trio/common/client"
+import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { SubValues } from "../rules.js"
 import { arrivalNow } from "./clock.js"
 import { compileFormat, type FormatOptions } from "./format-language.js"

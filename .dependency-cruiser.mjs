@@ -1,0 +1,72 @@
+/*
+ * Which file may import which; `import type` counts like any other. `npm run arrows` says what does not fit.
+ */
+
+/** Folders of the broker, each with those that it may import beside itself. */
+const BROKER = {
+  wire: [],
+  stores: ["wire"],
+  delivery: ["wire", "stores"],
+  engine: ["wire"],
+  connection: ["wire", "stores", "delivery", "engine"],
+  admin: ["wire", "stores", "delivery"],
+  server: ["wire", "stores", "delivery", "engine", "connection", "admin"],
+  commands: ["wire", "stores", "admin", "server"],
+}
+
+/** Packages, each with those that it may import. */
+const PACKAGES = {
+  common: [],
+  testing: [],
+  client: ["common"],
+  torture: ["common"],
+  broker: ["common", "torture"],
+  pub: ["common", "client"],
+  sub: ["common", "client"],
+  demo: ["common", "testing", "torture"],
+}
+
+/** Other people's packages that are imported in one place. */
+const DOORS = {
+  aedes: "packages/broker/src/engine/aedes[.]ts",
+  lmdb: "packages/broker/src/stores/",
+  "mqtt-packet": "packages/broker/src/connection/",
+  mqtt: "packages/client/src/",
+  socks: "packages/client/src/",
+  chalk: "packages/common/src/colors[.]ts",
+  commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
+  pino: "packages/broker/src/server/log[.]ts",
+}
+
+const folders = Object.entries(BROKER).map(([name, below]) => ({
+  name: `broker/${name}`,
+  comment: `imports point down: see the layers in packages/broker/DESIGN.md`,
+  severity: "error",
+  from: { path: `^packages/broker/src/${name}/` },
+  to: { path: "^packages/broker/src/[^/]+/", pathNot: `^packages/broker/src/(${[name, ...below].join("|")})/` },
+}))
+
+const packages = Object.entries(PACKAGES).map(([name, below]) => ({
+  name: `package ${name}`,
+  severity: "error",
+  from: { path: `^packages/${name}/src/` },
+  to: { path: "^packages/[^/]+/", pathNot: `^packages/(${[name, ...below].join("|")})/` },
+}))
+
+const doors = Object.entries(DOORS).map(([name, door]) => ({
+  name: `door of ${name}`,
+  comment: "other people's packages have one door each",
+  severity: "error",
+  from: { path: "^packages/[^/]+/src/", pathNot: `^${door}` },
+  to: { path: `node_modules/${name}/` },
+}))
+
+export default {
+  forbidden: [{ name: "no circle", severity: "warn", from: {}, to: { circular: true } }, ...folders, ...packages, ...doors],
+  options: {
+    parser: "swc",
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: "node_modules|/dist/" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types", "default"] },
+  },
+}

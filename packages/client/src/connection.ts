@@ -1,0 +1,255 @@
+import { CliError, type ConnectionSettings, describeTarget, messageOf, type Properties, type Qos } from "@mqtt-trio/common"
+import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
+import type { IConnackPacket, MqttClient } from "./mqtt-library.js"
+import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
+
+/** What a connection tells its owner. */
+export interface ConnectionHandlers {
+  /** A message came. QoS 1 and 2 are acknowledged after `written` covers it. */
+  readonly message?: (message: ReceivedMessage) => void
+  /** Connected, for the first time or again; unacknowledged messages have been sent again and acknowledged. */
+  readonly connected?: (resumed: boolean) => void
+  /** The network connection is gone and will be tried again. */
+  readonly lost?: (why: string) => void
+  /** The connection is gone for good. */
+  readonly failed?: (error: CliError) => void
+}
+
+/** One filter of a SUBSCRIBE (MQTT 5.0, 3.8.3.1). */
+export interface Subscription {
+  readonly filter: string
+  readonly qos: Qos
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+}
+
+export interface PublishOptions {
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly properties?: Properties | undefined
+}
+
+/** How long a graceful end may take until the connection is dropped. */
+const END_TIMEOUT_MS = 3000
+
+/** A connection that does not last so long, several times in a row, is pushed out by somebody. */
+const SHORT_LIFE_MS = 5000
+const SHORT_LIVES = 3
+
+const MALFORMED = "the other side sent something that is not MQTT"
+
+/** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
+export class Connection {
+  /** The CONNACK of the latest connection (MQTT 5.0, 3.2). */
+  connack: IConnackPacket
+  readonly settings: ConnectionSettings
+  readonly #client: MqttClient
+  readonly #handlers: ConnectionHandlers
+  readonly #inlet: MessageInlet
+  #attempts = 0
+  #lostReason: string | undefined
+  #connectedAt = performance.now()
+  #shortLives = 0
+  #ending = false
+
+  /** Takes over a client that has just received `connack`; {@link openConnection} does that. */
+  constructor(
+    client: MqttClient,
+    inlet: MessageInlet,
+    more: { connack: IConnackPacket; settings: ConnectionSettings; handlers: ConnectionHandlers },
+  ) {
+    this.#client = client
+    this.#inlet = inlet
+    this.#handlers = more.handlers
+    this.connack = more.connack
+    this.settings = more.settings
+    client.options.reconnectPeriod = more.settings.reconnectPeriodMs
+    client.options.reconnectOnConnackError = true
+    if (more.settings.transientSession) client.options.clean = false
+    this.#listen()
+  }
+
+  get connected(): boolean {
+    return this.#client.connected
+  }
+
+  /** Sends a PUBLISH; `done` is called once: when it is acknowledged (QoS 0: handed to the system), or refused. */
+  publish(topic: string, payload: Buffer, options: PublishOptions, done: (error?: Error | null) => void): void {
+    const properties = options.properties === undefined ? {} : { properties: { ...mutable(options.properties) } }
+    this.#client.publish(topic, payload, { qos: options.qos, retain: options.retain, ...properties }, done)
+  }
+
+  /**
+   * Subscribes, with one SUBSCRIBE for each QoS among the filters; resolves with the code for each filter: the granted QoS, or a reason
+   * code from 0x80 on. All other options are those of the first filter. Throws when the connection is lost meanwhile.
+   */
+  async subscribe(subscriptions: readonly Subscription[], properties?: Properties): Promise<number[]> {
+    const codes = new Map<string, number>()
+    for (const qos of [0, 1, 2] as const) {
+      const same = subscriptions.filter((one) => one.qos === qos)
+      if (same.length === 0) continue
+      const granted = await this.#subscribeOnce(same, properties)
+      for (const [index, { filter }] of same.entries()) codes.set(filter, granted[index] ?? 0x80)
+    }
+    return subscriptions.map(({ filter }) => codes.get(filter) ?? 0x80)
+  }
+
+  /** Sends one UNSUBSCRIBE and resolves when it is acknowledged. */
+  async unsubscribe(filters: readonly string[], properties?: Properties): Promise<void> {
+    await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: mutable(properties) })
+  }
+
+  /** Hands over messages from now on; those that come earlier wait. */
+  receive(): void {
+    this.#inlet.open()
+  }
+
+  /** The first `count` messages of this process are written out: acknowledge them. */
+  written(count: number): void {
+    this.#inlet.written(count)
+  }
+
+  /** Takes no further messages for good; acknowledges what was taken when it is written out. */
+  stopTaking(): void {
+    this.#inlet.close()
+  }
+
+  /** Takes no further messages until {@link resume}; the connection is kept alive meanwhile. */
+  pause(): void {
+    this.#inlet.pause()
+  }
+
+  resume(): void {
+    this.#inlet.resume()
+  }
+
+  /** Sends DISCONNECT (MQTT 5.0, 3.14) after everything that was sent before; resolves when the connection is closed, at most 3 s later. */
+  async end(properties = this.settings.disconnectProperties): Promise<void> {
+    this.#stop()
+    const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
+    const options = all === undefined ? {} : { properties: mutable(all) }
+    const graceful = this.#client.connected
+    // Whoever ends does not wait for acknowledgements any more; MQTT.js would.
+    this.#client.outgoing = {}
+    await new Promise<void>((resolve) => {
+      const limit = setTimeout(() => {
+        this.#client.stream.destroy()
+        resolve()
+      }, END_TIMEOUT_MS)
+      this.#client.end(!graceful, options, () => {
+        clearTimeout(limit)
+        resolve()
+      })
+    })
+  }
+
+  /** Drops the network connection without DISCONNECT; a Will is published by the broker. */
+  async abort(): Promise<void> {
+    this.#stop()
+    await new Promise<void>((resolve) => {
+      this.#client.end(true, {}, () => resolve())
+    })
+  }
+
+  /** An array, not an object by filter: there `resubscribe` and `__proto__` would be no filters, and numbers would come first. */
+  #subscribeOnce(subscriptions: readonly Subscription[], properties: Properties | undefined): Promise<number[]> {
+    const [first] = subscriptions
+    const filters = subscriptions.map(({ filter }) => filter)
+    const shared = { nl: first?.noLocal ?? false, rap: first?.retainAsPublished ?? false, rh: first?.retainHandling ?? 0 }
+    const options = { qos: first?.qos ?? 0, ...shared, ...(properties === undefined ? {} : { properties: mutable(properties) }) }
+    return new Promise((resolve, reject) => {
+      this.#client.subscribe(filters, options, (error, _granted, packet) => {
+        if (packet === undefined) reject(error ?? new Error("the subscription was not answered"))
+        else resolve(packet.granted.map(Number))
+      })
+    })
+  }
+
+  #stop(): void {
+    this.#ending = true
+    this.#inlet.close()
+    // A stream that closes late would make MQTT.js connect again after its end.
+    this.#client.options.reconnectPeriod = 0
+  }
+
+  #listen(): void {
+    const client = this.#client
+    client.on("packetreceive", (packet) => {
+      if (packet.cmd === "connack" && (packet.reasonCode ?? packet.returnCode ?? 0) === 0) this.connack = packet
+    })
+    client.on("connect", () => {
+      this.#attempts = 0
+      this.#lostReason = undefined
+      this.#connectedAt = performance.now()
+      this.#inlet.connected(this.connack.sessionPresent)
+      this.#handlers.connected?.(this.connack.sessionPresent)
+    })
+    client.on("disconnect", (packet) => this.#disconnectedBy(packet.reasonCode ?? 0))
+    client.on("close", () => this.#closed())
+    client.on("reconnect", () => {
+      this.#attempts += 1
+      if (this.#attempts <= this.settings.maxReconnects) return
+      // MQTT.js connects right after this event; only then can that be ended.
+      setImmediate(() => this.#fail(`no connection after ${this.settings.maxReconnects} attempts`))
+    })
+    client.on("error", (error) => this.#failedOnce(error))
+  }
+
+  #disconnectedBy(reason: number): void {
+    this.#lostReason = `the broker closed it: ${reasonText(reason)}`
+    if (reason === 0x8e) {
+      const hint = "two clients with one id push each other out: give each its own --client"
+      this.#fail(`another client connected with the id ${JSON.stringify(this.settings.clientId)}`, hint)
+    } else if (isRefusalForGood(reason)) this.#fail(this.#lostReason)
+  }
+
+  #closed(): void {
+    this.#inlet.disconnected()
+    if (this.#ending) return
+    const why = this.#lostReason ?? "connection closed"
+    if (this.settings.reconnectPeriodMs === 0) this.#fail(why)
+    else if (this.#attempts === 0) this.#handlers.lost?.(why + this.#suspicion())
+  }
+
+  /** Before version 5 nobody says why a connection is closed; two clients with one id show by doing it to each other again and again. */
+  #suspicion(): string {
+    const short = performance.now() - this.#connectedAt < SHORT_LIFE_MS
+    this.#shortLives = short ? this.#shortLives + 1 : 0
+    const id = JSON.stringify(this.settings.clientId)
+    return this.#shortLives < SHORT_LIVES ? "" : `; again and again: does another client use the id ${id}? Give each its own --client`
+  }
+
+  #failedOnce(error: Error): void {
+    const code: unknown = "code" in error ? error.code : undefined
+    if (typeof code === "number") {
+      const reason = connackReason(code)
+      this.#lostReason = reasonText(reason)
+      if (isRefusalForGood(reason)) this.#fail(refusedConnection(reason, this.settings))
+      return
+    }
+    if (typeof code === "string") {
+      this.#lostReason ??= messageOf(error)
+      return
+    }
+    this.#lostReason = /Keepalive timeout|connack timeout/.test(error.message)
+      ? "no answer from the broker"
+      : `${MALFORMED} (${error.message})`
+    this.#client.stream.destroy()
+  }
+
+  #fail(why: string | CliError, hint?: string): void {
+    if (this.#ending) return
+    this.#stop()
+    const message = typeof why === "string" ? `connection to ${describeTarget(this.settings.target)} lost: ${why}` : why.message
+    const error = typeof why === "string" ? new CliError("connection-lost", message, { hint }) : why
+    this.#handlers.failed?.(error)
+    this.#client.end(true)
+  }
+}
+
+/** A copy that MQTT.js may change: it takes topic aliases out of what it stores. */
+function mutable(properties: Properties): Omit<Properties, "userProperties"> & { userProperties?: Record<string, string | string[]> } {
+  const { userProperties, ...rest } = properties
+  return userProperties === undefined ? { ...rest } : { ...rest, userProperties: { ...userProperties } }
+}

@@ -1,0 +1,105 @@
+import { isIP, type Socket } from "node:net"
+import {
+  BaseError,
+  CliError,
+  type ConnectionSettings,
+  DEFAULT_PORT,
+  describeTarget,
+  messageOf,
+  REGISTERED_PORT,
+  systemCode,
+  type Target,
+} from "@mqtt-trio/common"
+
+const PROBE_TIMEOUT_MS = 1500
+
+/**
+ * The error for a connection that could not be made: what failed, the likely cause, what to try. Looks around first: for another
+ * broker on the registered port, and for TLS where plain MQTT was tried.
+ */
+export async function cannotConnect(cause: unknown, settings: ConnectionSettings): Promise<CliError> {
+  if (cause instanceof CliError) return cause
+  const { target } = settings
+  const what = `cannot connect to ${describeTarget(target)}`
+  const make = (why: string, hint?: string): CliError => new CliError("cannot-connect", `${what}: ${why}`, { hint, cause })
+  const code = systemCode(cause) ?? ""
+  const text = messageOf(cause)
+  if (/ECONNREFUSED|ENOENT/.test(code)) return make("nobody listens there", await startHint(target))
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return make("there is no host of that name", "check the spelling of the host and the network")
+  if (/TIMEDOUT|HOSTUNREACH|NETUNREACH/.test(code) || /connack timeout/.test(text)) {
+    return make("no answer", "check the address and the port; a firewall may be in between")
+  }
+  if (target.kind === "tcp" && target.tls) return make(...((await speaksPlain(target)) ? NO_TLS : tlsReason(code, text)))
+  if (target.kind === "tcp" && target.websocketPath !== undefined)
+    return make(text, "check --path, and that the broker offers WebSocket on this port")
+  if (await speaksTls(target))
+    return make("the broker speaks TLS on this port", "add --tls (or --cafile FILE for a private certificate), or use an mqtts:// URL")
+  if (/closed before|ECONNRESET|EPIPE/.test(text + code))
+    return make("the other side closed the connection without an answer", "is it an MQTT broker? Try -V 3.1.1")
+  if (cause instanceof BaseError) return make(text, cause.hint)
+  return make(
+    code === "" ? `the answer is not MQTT (${text})` : text,
+    code === "" ? "another kind of server listens on this port" : undefined,
+  )
+}
+
+const NO_TLS: [string, string] = ["the broker speaks no TLS on this port", "leave out the TLS options (or use mqtt:// instead of mqtts://)"]
+
+function tlsReason(code: string, text: string): [why: string, hint: string] {
+  if (/SELF_SIGNED|UNABLE_TO|DEPTH_ZERO/.test(code)) {
+    return [`the broker's certificate is not trusted (${text})`, "give the certificate of its authority with --cafile FILE"]
+  }
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return [text, "connect by the name in the certificate, or give it with --servername NAME"]
+  if (code === "CERT_HAS_EXPIRED") return ["the broker's certificate has expired", "renew it"]
+  if (/closed before|ECONNRESET/.test(text + code))
+    return ["the other side closed the connection", "does it speak TLS on this port, or want a client certificate (--cert, --key)?"]
+  return [text, "check the certificate, --cafile and --tls-version"]
+}
+
+async function startHint(target: Target): Promise<string> {
+  if (target.kind === "unix") return "is the broker running, and is this the path of its socket?"
+  const local = ["127.0.0.1", "localhost", "::1"].includes(target.host)
+  const port = target.port === DEFAULT_PORT ? "" : ` --port ${target.port}`
+  const start = local ? `start the broker: mqtt-broker start${port}` : "is the broker running there, on this port?"
+  const elsewhere = target.port !== REGISTERED_PORT && (await accepts(target.host, REGISTERED_PORT))
+  return elsewhere ? `${start} — or use the one that answers on port ${REGISTERED_PORT}: -p ${REGISTERED_PORT}` : start
+}
+
+async function accepts(host: string, port: number): Promise<boolean> {
+  const { connect } = await import("node:net")
+  return probe((done) => connect({ host, port, timeout: PROBE_TIMEOUT_MS }, () => done(true)))
+}
+
+async function speaksTls(target: Target): Promise<boolean> {
+  if (target.kind !== "tcp") return false
+  const { connect } = await import("node:tls")
+  const name = isIP(target.host) === 0 ? { servername: target.host } : {}
+  const options = { host: target.host, port: target.port, timeout: PROBE_TIMEOUT_MS, rejectUnauthorized: false, ...name }
+  return probe((done) => connect(options, () => done(true)))
+}
+
+/** Asks as plain MQTT 3.1.1 would, with an empty client id: a CONNACK of whatever code says that the port is not TLS. */
+async function speaksPlain(target: { readonly host: string; readonly port: number }): Promise<boolean> {
+  const { connect } = await import("node:net")
+  return probe((done) => {
+    const socket = connect({ ...target, timeout: PROBE_TIMEOUT_MS }, () => socket.write(Buffer.from("100c00044d515454040200050000", "hex")))
+    socket.once("data", (answer) => done(answer[0] === 0x20))
+    return socket
+  })
+}
+
+function probe(open: (done: (result: boolean) => void) => Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = open((result) => {
+      socket.destroy()
+      resolve(result)
+    })
+    for (const event of ["error", "timeout", "close"] as const) {
+      socket.on(event, () => {
+        socket.destroy()
+        resolve(false)
+      })
+    }
+  })
+}

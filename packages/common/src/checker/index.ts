@@ -1,5 +1,0 @@
-export { ANOMALY_KINDS, ANOMALY_TITLES, type Anomaly, type AnomalyKind } from "./anomaly.js"
-export type { GrantedFilter } from "./checked-session.js"
-export { Checker, type Delivery, type Verdict } from "./checker.js"
-export { checkNumbers, type NumberedHistory } from "./numbers.js"
-export type { StoredQos, StreamDefinition } from "./stream.js"

@@ -1,0 +1,59 @@
+import { createDiagnostics, type Diagnostics } from "./diagnostics.js"
+import { type ResolvedOptions, resolveOptions } from "./options/apply-options.js"
+import { type CommandHelp, helpText } from "./options/help.js"
+import { normalizeArguments } from "./options/normalize-arguments.js"
+import type { OptionTable } from "./options/option-spec.js"
+import { createProgram, runProgram } from "./options/program.js"
+import { runMain } from "./run-main.js"
+import { connectionOptions } from "./settings/connection-options.js"
+import { listenForStop, type Stop } from "./signals.js"
+import { packageVersion } from "./version.js"
+
+/** What tells one client command from another. */
+export interface ClientCommand<Table extends OptionTable> {
+  readonly help: CommandHelp
+  /** its own options and those of the connection */
+  readonly options: Table
+  /** as commander declares arguments: `[topic]` */
+  readonly arguments: readonly string[]
+  /** the package.json that has its version */
+  readonly manifest: URL
+}
+
+/** Where a client writes about itself, and what asks it to stop. */
+export interface ClientIo {
+  readonly diagnostics: Diagnostics
+  readonly stop: Stop
+}
+
+const { host, quiet, debug, noColor } = connectionOptions
+const GENERAL = { host, quiet, debug, noColor }
+
+/** The entry of mqtt-pub and mqtt-sub: reads the command line, prints the help, or calls `run`, whose result is the exit code. */
+export function runClient<Table extends OptionTable>(
+  command: ClientCommand<Table>,
+  run: (resolved: ResolvedOptions<Table>, args: readonly string[], io: ClientIo) => Promise<number>,
+): Promise<void> {
+  return runMain(async () => {
+    const program = createProgram(command.help, command.options, packageVersion(command.manifest)).allowExcessArguments(true)
+    for (const argument of command.arguments) program.argument(argument)
+    let exitCode = 0
+    program.action(async () => {
+      const resolved = resolveOptions(program, command.options)
+      const { values } = resolveOptions(program, GENERAL)
+      if (values.host === true) {
+        process.stdout.write(helpText(command.help, command.options))
+        return
+      }
+      const stop = listenForStop()
+      try {
+        const diagnostics = createDiagnostics({ quiet: values.quiet, debug: values.debug, color: !values.noColor })
+        exitCode = await run(resolved, program.args, { diagnostics, stop })
+      } finally {
+        stop.dispose()
+      }
+    })
+    await runProgram(program, normalizeArguments(process.argv.slice(2), command.options))
+    return exitCode
+  })
+}

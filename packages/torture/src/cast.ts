@@ -1,0 +1,122 @@
+import type { GrantedFilter } from "./checker/checked-session.js"
+import type { Checker } from "./checker/checker.js"
+import type { StoredQos } from "./checker/stream.js"
+import type { AcknowledgementFile } from "./acknowledgement-file.js"
+import { Publisher, type Budget, type OwnStream } from "./publisher.js"
+import { Random } from "./random.js"
+import type { Address } from "./raw-connection.js"
+import { Subscriber } from "./subscriber.js"
+
+/** Windows of the publishers, in turn. */
+const WINDOWS = [50, 1000, 1]
+const LIVE_TOPICS = ["a", "b", "c/d"]
+const SHARED_SHARE = 50
+const AT_ONCE = 50
+
+export interface CastOptions {
+  address: Address
+  /** First part of every client identifier and topic. */
+  prefix: string
+  publishers: number
+  subscribers: number
+  /** Highest QoS: 1, or 2 for a mix of both. */
+  qos: StoredQos
+  seed: number
+  budget: Budget
+  checker: Checker
+  acknowledgements: AcknowledgementFile
+}
+
+/** The clients of one shape. */
+export interface Cast {
+  publishers: Publisher[]
+  subscribers: Subscriber[]
+}
+
+/**
+ * Publishers on three topics each, and subscribers with exact, `+`, `#` and overlapping filters. Every fourth subscriber is slow,
+ * every fifth withholds an acknowledgement; with QoS 2 every third is granted QoS 1 only.
+ */
+export function liveCast(options: CastOptions): Cast {
+  const { prefix, checker, address, qos } = options
+  const subscribers = Array.from({ length: options.subscribers }, (_, index) => {
+    const granted = index % 3 === 2 ? 1 : qos
+    const filters = liveFilters(prefix, index, options.publishers).map((filter) => ({ filter, qos: granted }))
+    return new Subscriber({
+      address,
+      checker,
+      filters,
+      clientId: `${prefix}-live-sub-${index}`,
+      slow: index % 4 === 3,
+      withholds: index % 5 === 4,
+    })
+  })
+  const topics = (publisher: number): string[] => LIVE_TOPICS.map((topic) => `${prefix}/live/p${publisher}/${topic}`)
+  return { subscribers, publishers: makePublishers(options, "live", topics) }
+}
+
+function liveFilters(prefix: string, index: number, publishers: number): string[] {
+  const base = `${prefix}/live`
+  const own = `${base}/p${index % publishers}`
+  const choices = [
+    [`${base}/#`],
+    [`${base}/+/a`, `${base}/+/b`],
+    [`${own}/a`, `${base}/+/a`, `${own}/#`],
+    [`${base}/#`, `${own}/c/d`],
+    [`${own}/a`],
+  ]
+  return choices[index % choices.length] ?? []
+}
+
+/** Absent sessions with a filter of their own each, and one filter that all of them share: logs with gaps. */
+export function sparseCast(options: CastOptions, sessions: number): Cast {
+  const { prefix, checker, address, qos } = options
+  const base = `${prefix}/sparse`
+  const subscribers = Array.from({ length: sessions }, (_, index) => {
+    const filters: GrantedFilter[] = [
+      { filter: `${base}/own/${index}`, qos },
+      { filter: `${base}/shared`, qos },
+    ]
+    return new Subscriber({ address, checker, filters, clientId: `${prefix}-sparse-sub-${index}`, slow: false, withholds: false })
+  })
+  const topics = (publisher: number): string[] => {
+    const own = Array.from({ length: sessions }, (_, index) => index).filter((index) => index % options.publishers === publisher)
+    return [...own.map((index) => `${base}/own/${index}`), `${base}/shared`]
+  }
+  return { subscribers, publishers: makePublishers(options, "sparse", topics) }
+}
+
+/** Connects and subscribes all subscribers, 50 at a time. */
+export async function subscribeAll(subscribers: readonly Subscriber[]): Promise<void> {
+  await inGroups(subscribers, (subscriber) => subscriber.subscribe())
+}
+
+/** Runs `task` for all items, 50 at a time. */
+export async function inGroups<T>(items: readonly T[], task: (item: T) => Promise<void>): Promise<void> {
+  for (let from = 0; from < items.length; from += AT_ONCE) {
+    await Promise.all(items.slice(from, from + AT_ONCE).map(task))
+  }
+}
+
+function makePublishers(options: CastOptions, shape: string, topics: (publisher: number) => string[]): Publisher[] {
+  const { address, budget, checker, acknowledgements, seed } = options
+  return Array.from({ length: options.publishers }, (_, index) => {
+    const clientId = `${options.prefix}-${shape}-pub-${index}`
+    const streams = topics(index).flatMap((topic) => streamsOf(options, clientId, topic))
+    const random = new Random(seed + index + 1)
+    const window = WINDOWS[index % WINDOWS.length] ?? 1
+    return new Publisher({ address, clientId, streams: withMoreShared(streams), window, budget, random, checker, acknowledgements })
+  })
+}
+
+function streamsOf(options: CastOptions, publisher: string, topic: string): OwnStream[] {
+  const kinds: StoredQos[] = options.qos === 2 ? [1, 2] : [1]
+  return kinds.map((qos) => ({ id: options.checker.addStream({ publisher, topic, qos }), topic, qos }))
+}
+
+/** The shared topic gets one message in fifty where there are many topics. */
+function withMoreShared(streams: OwnStream[]): OwnStream[] {
+  const shared = streams.filter(({ topic }) => topic.endsWith("/shared"))
+  const more = Math.floor(streams.length / SHARED_SHARE)
+  return [...streams, ...Array.from({ length: more }, () => shared).flat()]
+}

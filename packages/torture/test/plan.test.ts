@@ -1,0 +1,28 @@
+import { expect, test } from "vitest"
+import { planRounds } from "../src/plan.js"
+import { Random } from "../src/random.js"
+
+const OPTIONS = { seed: 7, rounds: 50, publishers: 6, subscribers: 10, mostAcknowledgements: 10_000 }
+
+test("the same seed gives the same moves, another seed others", () => {
+  expect(planRounds(OPTIONS)).toEqual(planRounds(OPTIONS))
+  expect(planRounds(OPTIONS)).not.toEqual(planRounds({ ...OPTIONS, seed: 8 }))
+})
+
+test("moves are within their round, in order, and for clients that exist", () => {
+  for (const { acknowledgements, moves } of planRounds(OPTIONS)) {
+    expect(moves.map((move) => move.afterAcknowledgements)).toEqual(
+      moves.map((move) => move.afterAcknowledgements).toSorted((a, b) => a - b),
+    )
+    for (const move of moves) {
+      expect(move.afterAcknowledgements).toBeLessThanOrEqual(acknowledgements)
+      expect(move.client).toBeLessThan(move.kind === "cutPublisher" ? OPTIONS.publishers : OPTIONS.subscribers)
+    }
+  }
+})
+
+test("random numbers spread over their range", () => {
+  const random = new Random(1)
+  const seen = new Set(Array.from({ length: 1000 }, () => random.integer(3, 12)))
+  expect([...seen].toSorted((a, b) => a - b)).toEqual([3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+})
