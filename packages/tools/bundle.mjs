@@ -1,9 +1,10 @@
 // Bundles a command into dist/bundle, so that it starts fast and needs nothing from elsewhere. Run in the folder of its package,
 // with arguments of a typical run.
 import { spawnSync } from "node:child_process"
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { build, transform } from "esbuild"
+import { licensesOf, packageFolders } from "./licenses.mjs"
 
 const OUT = "dist/bundle"
 
@@ -51,20 +52,4 @@ spawnSync(process.execPath, ["-e", compile, "--", "cli", ...process.argv.slice(2
   stdio: "ignore",
 })
 if (!existsSync(join(OUT, "cli.compiled"))) throw new Error("the bundle could not be compiled ahead")
-writeFileSync(join(OUT, "THIRD-PARTY-LICENSES.txt"), licenses(Object.keys(metafile.inputs)))
-
-/** The licences of the packages whose code is in the bundle. */
-function licenses(inputs) {
-  const folders = new Set(
-    inputs.map((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter((path) => path !== undefined),
-  )
-  const notices = [...folders]
-    .toSorted((a, b) => a.localeCompare(b))
-    .map((folder) => {
-      const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
-      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry))
-      const text = file !== undefined ? readFileSync(join(folder, file), "utf8").trim() : `License: ${license}`
-      return `${name} ${version} (${license})\n\n${text}\n`
-    })
-  return notices.join(`\n${"-".repeat(80)}\n\n`)
-}
+writeFileSync(join(OUT, "THIRD-PARTY-LICENSES.txt"), licensesOf(packageFolders(Object.keys(metafile.inputs))))

@@ -3,7 +3,6 @@ import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import {
   applyOptions,
   flag,
@@ -22,7 +21,6 @@ import {
 import type { Address, StoredQos, Target, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
 import type { Command } from "commander"
 
-const LAUNCHER = fileURLToPath(new URL("../../bin/mqtt-broker.js", import.meta.url))
 const WHAT = "What happens"
 const WHERE = "Which broker"
 const OUTPUT = "Output"
@@ -168,7 +166,7 @@ async function withTarget(options: TortureCommandOptions, run: (target: Target) 
   try {
     const port = await freePort()
     const args = ["start", "--port", String(port), "--store", `file:${folder}`]
-    return await run(new Target({ host: "127.0.0.1", port }, [process.execPath, LAUNCHER, ...args]))
+    return await run(new Target({ host: "127.0.0.1", port }, [process.execPath, process.argv[1] ?? "", ...args])) // this command itself
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,0 +1,100 @@
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { beforeAll, expect, test } from "vitest"
+import { RunningProcess, runProcess, temporaryFolder } from "@mqtt-trio/testing"
+
+const COMMANDS = ["mqtt-broker", "mqtt-pub", "mqtt-sub"]
+const MOST_BYTES = 10 << 20
+const OLD_VERSION = "0.0.1"
+
+const folder = temporaryFolder()
+const prefix = join(folder, "prefix")
+const store = `file:${join(folder, "data")}`
+let archive = ""
+let older = ""
+let version = ""
+
+/** npm as on a machine without a network that has never installed anything. */
+async function npm(...args: string[]): Promise<void> {
+  const env = { npm_config_registry: "http://127.0.0.1:1/", npm_config_cache: join(folder, "cache"), npm_config_fetch_retries: "0" }
+  const options = ["--global", "--prefix", prefix, "--offline", "--no-audit", "--no-fund"]
+  const { code, stderr } = await runProcess("npm", [...args, ...options], { cwd: folder, env, timeoutMs: 120_000 })
+  expect(code, stderr).toBe(0)
+}
+
+function run(command: string, ...args: string[]): ReturnType<typeof runProcess> {
+  return runProcess(join(prefix, "bin", command), args, { cwd: folder, timeoutMs: 60_000 })
+}
+
+async function withBroker(work: (url: string) => Promise<void>): Promise<void> {
+  const broker = new RunningProcess(join(prefix, "bin/mqtt-broker"), ["start", "--port", "0", "--store", store, "--json"], { cwd: folder })
+  const ready: { url: string } = JSON.parse(await broker.waitForLine(/ready/))
+  await work(ready.url)
+  expect(await broker.stop("SIGTERM")).toMatchObject({ code: 0 })
+}
+
+function bytesIn(path: string): number {
+  const found = lstatSync(path)
+  return found.isDirectory() ? readdirSync(path).reduce((sum, name) => sum + bytesIn(join(path, name)), 0) : found.size
+}
+
+beforeAll(async () => {
+  const script = new URL("../package.mjs", import.meta.url).pathname
+  const packed = await runProcess(process.execPath, [script, folder], { timeoutMs: 180_000 })
+  expect(packed.code, packed.stderr).toBe(0)
+  archive = packed.stdout.trim()
+  // the same one as an older version
+  const unpacked = join(folder, "older")
+  mkdirSync(unpacked)
+  expect(await runProcess("tar", ["-xzf", archive, "-C", unpacked])).toMatchObject({ code: 0 })
+  const manifest: { version: string } = JSON.parse(readFileSync(join(unpacked, "package/package.json"), "utf8"))
+  version = manifest.version
+  for (const path of ["package.json", "lib/broker/package.json", "lib/pub/package.json", "lib/sub/package.json"]) {
+    const file = join(unpacked, "package", path)
+    writeFileSync(file, readFileSync(file, "utf8").replace(`"version": "${version}"`, `"version": "${OLD_VERSION}"`))
+  }
+  const again = await runProcess("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: join(unpacked, "package") })
+  older = join(folder, again.stdout.trim())
+}, 300_000)
+
+test("one archive: npm installs it alone and offline, three commands and nothing else are on the PATH", { timeout: 180_000 }, async () => {
+  await npm("install", older)
+  expect(readdirSync(join(prefix, "bin")).toSorted()).toEqual(COMMANDS)
+  expect(readdirSync(join(prefix, "lib/node_modules"))).toEqual(["mqtt-trio"])
+  for (const command of COMMANDS) expect(await run(command, "--version")).toMatchObject({ code: 0, stdout: `${OLD_VERSION}\n`, stderr: "" })
+})
+
+test("below 10 MB beside LMDB's builds, and the licences of what is in it", () => {
+  const installed = join(prefix, "lib/node_modules/mqtt-trio")
+  const builds = join(installed, "node_modules/@lmdb")
+  expect(bytesIn(builds)).toBeGreaterThan(0)
+  expect(bytesIn(installed) - bytesIn(builds)).toBeLessThan(MOST_BYTES)
+  expect(readFileSync(join(installed, "THIRD-PARTY-LICENSES.txt"), "utf8")).toMatch(/aedes 2[^]*commander 14[^]*pino /)
+  expect(readFileSync(join(installed, "lib/pub/dist/bundle/THIRD-PARTY-LICENSES.txt"), "utf8")).toContain("mqtt 5.16.0")
+})
+
+test("a queue outlives the upgrade from an older version", { timeout: 180_000 }, async () => {
+  const session = ["test", "--client", "away", "--persistent"]
+  await withBroker(async (url) => {
+    expect(await run("mqtt-sub", ...session, "-E", "-L", url)).toMatchObject({ code: 0 })
+    expect(await run("mqtt-pub", "test", "kept", "-L", url)).toMatchObject({ code: 0 })
+  })
+  await npm("install", archive)
+  for (const command of COMMANDS) expect(await run(command, "--version")).toMatchObject({ code: 0, stdout: `${version}\n` })
+  await withBroker(async (url) => {
+    expect(await run("mqtt-sub", ...session, "-C", "1", "-W", "30", "-L", url)).toMatchObject({ code: 0, stdout: "kept\n" })
+  })
+})
+
+test("the installed broker can torture itself", { timeout: 120_000 }, async () => {
+  const { code, stdout } = await run("mqtt-broker", "torture", "--rounds", "1", "--shape", "live", "--quiet", "--json")
+  expect(JSON.parse(stdout)).toMatchObject({ clean: true })
+  expect(code).toBe(0)
+})
+
+test("uninstalled, nothing is left but the data", { timeout: 120_000 }, async () => {
+  await npm("uninstall", "mqtt-trio")
+  expect(readdirSync(join(prefix, "bin"))).toEqual([])
+  expect(readdirSync(join(prefix, "lib/node_modules")).filter((name) => !name.startsWith("."))).toEqual([])
+  expect(existsSync(join(folder, "data"))).toBe(true)
+})
