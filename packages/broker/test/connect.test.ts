@@ -2,6 +2,7 @@ import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { readConnack } from "./support/read.js"
+import { fullConnect } from "./support/will.js"
 import { connect, hex, packet, properties, sessionExpiry, type ConnectFields } from "./support/wire.js"
 
 const broker = await startBroker({ store: "memory:" })
@@ -24,6 +25,27 @@ async function refusal(first: Buffer): Promise<string> {
 async function greeting(fields: ConnectFields = {}): Promise<ReturnType<typeof readConnack>> {
   return readConnack(await answer(connect(5, { clientId: randomId(), ...fields })))
 }
+
+describe("user name and password", () => {
+  test.each([
+    ["a password without a user name [5.0 section 3.1.2.9]", fullConnect(5, { clientId: randomId(), password: "secret" })],
+    ["an empty user name, 5.0", fullConnect(5, { clientId: randomId(), userName: "", password: "secret" })],
+    ["an empty user name, 3.1.1", fullConnect(4, { clientId: randomId(), userName: "", password: "secret" })],
+    ["both empty, 3.1.1", fullConnect(4, { clientId: randomId(), userName: "", password: "" })],
+  ])("%s is taken", async (_name, first) => {
+    const connack = await answer(first)
+    expect([connack[0], connack[2], connack[3]]).toEqual([0x20, 0, 0])
+  })
+
+  test("a password without a user name is refused before 5.0 [MQTT-3.1.2-22]", async () => {
+    expect(await refusal(fullConnect(4, { clientId: randomId(), password: "secret" }))).toBe("")
+    expect(broker.stderr).not.toContain("internal error")
+  })
+
+  test("an empty Authentication Method is one that nobody knows: 0x8c [5.0 section 4.12]", async () => {
+    expect((await greeting({ properties: properties([0x15], "") })).reason).toBe(0x8c)
+  })
+})
 
 describe("MQTT 3.1.1", () => {
   test("CONNECT is answered with CONNACK, return code 0 [3.1.1 section 3.2]", async () => {

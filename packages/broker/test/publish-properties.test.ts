@@ -2,7 +2,8 @@ import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import type { Property } from "./support/read.js"
-import { hex, packet, properties, puback, publish, sessionExpiry, word } from "./support/wire.js"
+import { heir, mortal, type Will } from "./support/will.js"
+import { hex, long, packet, properties, puback, publish, sessionExpiry, word, type Part } from "./support/wire.js"
 
 const broker = await startBroker()
 
@@ -14,10 +15,15 @@ const CARRIED: Property[] = [
   { id: 0x26, value: hex("0001 61 0002 c3a9") },
   { id: 0x08, value: hex("0006 616e73776572") },
   { id: 0x26, value: hex("0001 62 0000") },
+  { id: 0x26, value: hex("0009 5f5f70726f746f5f5f 0001 31") },
+  { id: 0x26, value: hex("0001 32 0001 78") },
+  { id: 0x26, value: hex("0001 31 0001 79") },
+  { id: 0x26, value: hex("0000 0000") },
   { id: 0x09, value: hex("0004 00ff0010") },
 ]
 
-const BLOCK = properties(...CARRIED.flatMap(({ id, value }) => [[id], value]))
+const parts = (list: Property[]): Part[] => list.flatMap(({ id, value }) => [[id], value])
+const BLOCK = properties(...parts(CARRIED))
 
 function session(clientId: string): { clientId: string; clean: boolean; properties: Buffer } {
   return { clientId, clean: false, properties: properties(sessionExpiry(1000)) }
@@ -69,6 +75,47 @@ describe("the properties of a PUBLISH come as they were sent, User Properties in
     peer.send(publish(5, { topic, qos: 1, packetId: 3, payload }))
     const message = [await peer.next(), await peer.next()].find((one) => one[0] === 0x32)
     expect(message?.subarray(-payload.length).equals(payload)).toBe(true)
+  })
+})
+
+describe("so do those of a Will, without its Will Delay Interval [MQTT-3.1.3-10]", () => {
+  const half = Math.floor(CARRIED.length / 2)
+  const block = (delay: number): Buffer =>
+    properties(...parts(CARRIED.slice(0, half)), [0x18, ...long(delay)], ...parts(CARRIED.slice(half)))
+  const will = (topic: string, qos: 0 | 1 | 2, delay = 0): Will => ({ topic, payload: "x", qos, properties: block(delay) })
+
+  test.each([0, 1, 2] as const)("live, QoS %i", async (qos) => {
+    const topic = randomId()
+    const peer = await heir(topic, broker.port)
+    const gone = await mortal(5, will(topic, qos), {}, broker.port)
+    gone.cut()
+    expect((await peer.nextPublish()).properties).toEqual(CARRIED)
+  })
+
+  test("queued for a session that is away, and retained", async () => {
+    const [topic, clientId] = [randomId(), randomId()]
+    const first = await Peer.connected(broker.port, 5, session(clientId))
+    await first.subscribe([topic, 1])
+    first.send(hex("e0 00"))
+    await first.ended()
+    const gone = await mortal(5, { ...will(topic, 1), retain: true }, {}, broker.port)
+    const peer = await heir(topic, broker.port)
+    gone.cut()
+    await peer.nextPublish()
+    const again = await Peer.connected(broker.port, 5, session(clientId))
+    expect((await again.nextPublish()).properties).toEqual(CARRIED)
+    expect((await (await heir(topic, broker.port)).nextPublish()).properties).toEqual(CARRIED)
+  })
+
+  test("after kill -9 of the broker", async () => {
+    const own = await startBroker()
+    const first = await Peer.connected(own.port, 5, session("s"))
+    await first.subscribe(["x", 1])
+    await mortal(5, will("x", 1, 1), session("mortal"), own.port)
+    await own.kill9()
+    await own.restart()
+    const again = await Peer.connected(own.port, 5, session("s"))
+    expect((await again.nextPublish()).properties).toEqual(CARRIED)
   })
 })
 

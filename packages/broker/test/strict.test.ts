@@ -52,7 +52,7 @@ function both(version: 4 | 5): Wrong[] {
     ...ILL_FORMED.map(([name, bytes]): Wrong => [`${name}, in a topic`, MALFORMED, topicBytes(version, bytes)]),
     ...ILL_FORMED.map(([name, bytes]): Wrong => [`${name}, in a filter of SUBSCRIBE`, MALFORMED, filterBytes(version, bytes)]),
     ["half a surrogate pair in a filter of UNSUBSCRIBE", MALFORMED, unsubscribe(version, word(3), hex("ed a0 80"))],
-    ["SUBSCRIBE with QoS 3 [MQTT-3.8.3-4]", MALFORMED, subscribe(version, 1, ["a", 3])],
+    ["SUBSCRIBE with QoS 3 [5.0 section 3.8.3.1]", PROTOCOL_ERROR, subscribe(version, 1, ["a", 3])],
     ["SUBSCRIBE with reserved option bits [MQTT-3.8.3-5]", MALFORMED, subscribe(version, 1, ["a", 0xc0])],
     ["SUBSCRIBE without a filter [MQTT-3.8.3-2]", PROTOCOL_ERROR, subscribe(version, 1)],
     ["SUBSCRIBE whose filter has no options", MALFORMED, packet(0x82, word(1), version === 5 ? [0] : [], "a")],

@@ -115,11 +115,15 @@ describe.each([4, 5] as const)("version %i", (version) => {
   })
 })
 
-test("5.0: DISCONNECT 0x04 sends the Will [5.0 section 3.14.2.1]", async () => {
+test.each([
+  ["04, with Will Message", WITH_WILL],
+  ["80", hex("e0 01 80")],
+  ["98, with properties", hex("e0 02 98 00")],
+])("5.0: only DISCONNECT 0x00 removes the Will; 0x%s sends it [MQTT-3.1.2-8, 3.1.2-10, 3.14.4-3]", async (_name, bytes) => {
   const topic = randomId()
   const peer = await heir(topic)
   const gone = await mortal(5, { topic, payload: "will", qos: 1 })
-  gone.send(WITH_WILL)
+  gone.send(bytes)
   expect(await gone.ended()).toEqual([])
   expect((await peer.nextPublish()).payload.toString()).toBe("will")
 })
@@ -131,9 +135,9 @@ test("5.0: the properties of the Will come with it, the Will Delay Interval does
   const gone = await mortal(5, { topic, payload: "will", qos: 1, properties: block })
   gone.cut()
   const { properties: came } = await peer.nextPublish()
-  expect(came.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 8, 9, 0x26])
-  expect(came.find(({ id }) => id === 2)?.value.readUInt32BE(0)).toBe(500)
-  expect(came.find(({ id }) => id === 0x26)?.value.toString()).toBe("\0\u0001k\0\u0001v")
+  expect(came.map(({ id }) => id)).toEqual([1, 2, 3, 8, 9, 0x26])
+  expect(came[1]?.value.readUInt32BE(0)).toBe(500)
+  expect(came[5]?.value.toString()).toBe("\0\u0001k\0\u0001v")
 })
 
 describe("Will Delay Interval [5.0 section 3.1.3.2.2]", () => {

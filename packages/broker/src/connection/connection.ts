@@ -5,14 +5,23 @@ import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import { StoreBusy } from "../stores/store.js"
 import { ackFailed, readAck } from "../wire/acknowledgements.js"
-import { type FilterRules, checkConnect, checkDisconnect, checkProtocol, checkSubscribe, checkUnsubscribe } from "../wire/checks.js"
+import {
+  checkConnect,
+  checkDisconnect,
+  checkProtocol,
+  checkSubscribe,
+  checkUnsubscribe,
+  type FilterRules,
+  isVersion31,
+  type Leave,
+} from "../wire/checks.js"
 import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
-import { malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
+import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { readVarint } from "../wire/varint.js"
 import type { Context } from "./context.js"
-import { ControlFlow } from "./control-flow.js"
+import { ControlFlow, NEVER } from "./control-flow.js"
 import { Inbound } from "./inbound.js"
-import { write } from "./control-packets.js"
+import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
 import { ReplyLine } from "./reply-line.js"
@@ -184,14 +193,19 @@ export class Connection implements Outlet, Timed {
     const type = header >> 4
     this.early(header)
     if (type === PacketType.PUBLISH) {
+      if (this.version === 3 && (header & 14) === DUP) buf[start] = header & ~DUP // MQTT 3.1 does not use it at QoS 0
       this.context.reader.add(start, body, end, this.v5)
       return
     }
     const flags = type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0
-    if (this.version === 3 && flags && (header & 15) === (flags | DUP)) buf[start] = header & ~DUP // MQTT 3.1 sends these again with DUP
-    else if ((header & 15) !== flags) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
+    if ((header & 15) !== flags) {
+      // MQTT 3.1 uses QoS 1 in some of these, and nothing in the others
+      const unused = this.version === 3 || (type === PacketType.CONNECT && isVersion31(buf, body, end))
+      if (!unused || (flags && (header & 6) !== flags)) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
+      buf[start] = (type << 4) | flags
+    }
     if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) {
-      const identifier = readAck(buf, body, end, this.v5)
+      const identifier = readAck(buf, body, end, this.v5 ? CLIENT_REASONS.get(type) : undefined)
       if (type !== PacketType.PUBREL) this.session?.acknowledge(type, identifier, ackFailed(buf, body, end))
       else {
         this.context.reader.flush()
@@ -229,7 +243,7 @@ export class Connection implements Outlet, Timed {
         if (body !== end) throw malformed("PINGREQ must be empty")
         return this.await(this.control.ping(bytes))
       case PacketType.DISCONNECT:
-        return this.leave(checkDisconnect(bytes, body, end, this.version), this.control.disconnect(bytes))
+        return this.leave(checkDisconnect(bytes, body, end, this.version))
       default:
         throw protocolError(`a client must not send packet type ${type}`)
     }
@@ -304,22 +318,24 @@ export class Connection implements Outlet, Timed {
       if (this.v5) this.push(write({ cmd: "disconnect", reasonCode: reason }, 5))
     } else if (reason === Reason.SESSION_TAKEN_OVER) {
       // no code of CONNACK says this, and DISCONNECT must not come first [MQTT-3.14.0-1]
-    } else if (this.greeted && this.v5) this.push(write({ cmd: "connack", reasonCode: reason, sessionPresent: false }, 5))
-    else {
-      const code = OLD_RETURN_CODES.get(reason)
-      if (code !== undefined) this.push(Buffer.from([0x20, 2, 0, code]))
-    }
+    } else this.push(refusal(reason, this.greeted && this.v5))
     this.end(reason, message)
   }
 
   /** DISCONNECT came: what is acknowledged leaves first, then the connection. */
-  private leave(reason: number, expirySeconds: number | null | undefined): void {
+  private leave({ reason, expirySeconds: seconds }: Leave): void {
+    if (seconds && this.session?.endsWithConnection !== false)
+      throw protocolError("DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
     const stored = (this.session?.persistent ?? false) || this.will !== null
-    if (this.will && reason !== Reason.DISCONNECT_WITH_WILL) {
+    if (this.will && reason === Reason.SUCCESS) {
       this.context.delivery.wills.disarm(this.will)
       this.will = null
     }
-    this.finish(null, "it disconnected", expirySeconds)
+    this.finish(
+      null,
+      reason ? `it disconnected with Reason Code 0x${reason.toString(16)}` : "it disconnected",
+      seconds === NEVER ? null : seconds,
+    )
     this.replies.afterwards(() => this.shut(), stored)
   }
 
@@ -365,15 +381,6 @@ export class Connection implements Outlet, Timed {
     this.context.clock.remove(this)
   }
 }
-
-/** CONNACK return codes of MQTT 3.1.1 (section 3.2.2.3); for other reasons there is none. */
-const OLD_RETURN_CODES = new Map<ReasonCode, number>([
-  [Reason.UNSUPPORTED_PROTOCOL_VERSION, 1],
-  [Reason.CLIENT_IDENTIFIER_NOT_VALID, 2],
-  [Reason.SERVER_UNAVAILABLE, 3],
-  [Reason.QUOTA_EXCEEDED, 3],
-  [Reason.NOT_AUTHORIZED, 5],
-])
 
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT = UNSENT_QOS_0 + UNSENT

@@ -3,18 +3,18 @@ import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
 import type { Wanted } from "../delivery/retained-stream.js"
 import type { SubscriptionOptions } from "../delivery/session.js"
-import type { Will } from "../delivery/wills.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
-import { connackCode, readConnect, readDisconnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
+import { readWill } from "../wire/will.js"
+import { connackCode, readConnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
 import type { Connection } from "./connection.js"
 import type { Context } from "./context.js"
 import { RECEIVE_MAXIMUM } from "./reply-line.js"
 
 /** Session Expiry Interval that means never (MQTT 5.0 section 3.1.2.11.2). */
-const NEVER = 0xffff_ffff
+export const NEVER = 0xffff_ffff
 
 /**
  * The control packets of one connection, one at a time: each goes through aedes, and what it answers is carried out
@@ -35,13 +35,15 @@ export class ControlFlow {
     const assigned = packet.clientId ? undefined : `auto-${randomUUID()}`
     const clientId = assigned ?? packet.clientId
     const { version } = connection
-    this.channel = context.engine.open()
-    this.channel.clientId = clientId
-    const reply = await this.ask(write(forEngine(packet, this.channel.engineId), version))
+    if (packet.properties?.authenticationMethod !== undefined)
+      throw new PacketError(Reason.BAD_AUTHENTICATION_METHOD, "extended authentication is not supported")
+    this.channel = context.engine.open({ clientId, username: packet.username, password: packet.password })
+    const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
     if (!reply) return
     if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)
     const request = sessionRequest(packet, clientId, version)
-    const stores = request.expirySeconds !== 0 || packet.will !== undefined || context.delivery.sessions.get(clientId)?.persistent
+    const will = readWill(bytes, connection.v5)
+    const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
     if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
     if (context.clients.has(clientId)) {
       const wait = context.takeovers.note(clientId, performance.now())
@@ -59,7 +61,7 @@ export class ControlFlow {
       keepAliveSeconds: packet.keepalive ?? 0,
     })
     if (present) context.delivery.wills.resumed(clientId)
-    if (packet.will) connection.will = context.delivery.wills.arm(willOf(packet, clientId, version))
+    if (will) connection.will = context.delivery.wills.arm({ clientId, v5: connection.v5, ...will })
     const waiting = present ? sessions.depth(session).messages : 0
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
@@ -169,16 +171,6 @@ export class ControlFlow {
     if (reply) this.connection.push(reply)
   }
 
-  /** DISCONNECT (section 3.14): the Session Expiry Interval may change, undefined: it does not. */
-  disconnect(bytes: Buffer): number | null | undefined {
-    const { version, session } = this.connection
-    const seconds = version === 5 ? readDisconnect(bytes, version).properties?.sessionExpiryInterval : undefined
-    if (seconds === undefined) return undefined
-    if (seconds > 0 && session?.endsWithConnection !== false)
-      throw new PacketError(Reason.PROTOCOL_ERROR, "DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
-    return seconds === NEVER ? null : seconds
-  }
-
   close(): void {
     this.channel?.destroy()
   }
@@ -207,15 +199,14 @@ function turn(): Promise<void> {
 }
 
 /** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */
-function forEngine(packet: IConnectPacket, engineId: string): IConnectPacket {
-  const { will: _will, properties, ...rest } = packet
-  const method = properties?.authenticationMethod
+function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPacket): IConnectPacket {
   return {
-    ...rest,
+    cmd: "connect",
+    protocolId: protocolId ?? "MQTT",
+    protocolVersion: protocolVersion ?? 4,
     clientId: engineId,
     clean: true,
     keepalive: 0,
-    ...(method === undefined ? {} : { properties: { authenticationMethod: method } }),
   }
 }
 
@@ -225,25 +216,6 @@ function sessionRequest(packet: IConnectPacket, clientId: string, version: Proto
   if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
   const seconds = packet.properties?.sessionExpiryInterval ?? 0
   return { clientId, cleanStart, expirySeconds: seconds === NEVER ? null : seconds }
-}
-
-function willOf({ will }: IConnectPacket, clientId: string, version: ProtocolVersion): Will {
-  const { willDelayInterval, ...properties } = will?.properties ?? {}
-  const qos = will?.qos ?? 0
-  const packet = write(
-    {
-      cmd: "publish",
-      topic: will?.topic ?? "",
-      payload: will?.payload ?? "",
-      qos,
-      retain: will?.retain ?? false,
-      dup: false,
-      messageId: qos ? 1 : 0,
-      properties,
-    },
-    version,
-  )
-  return { clientId, delaySeconds: willDelayInterval ?? 0, packet, v5: version === 5 }
 }
 
 function subscriptionIdentifier(value: number | number[] | undefined): number {

@@ -1,7 +1,6 @@
 import {
   generate,
   type IConnectPacket,
-  type IDisconnectPacket,
   type ISubscribePacket,
   type IUnsubscribePacket,
   type Packet,
@@ -9,7 +8,7 @@ import {
   writeToStream,
 } from "mqtt-packet"
 import type { ProtocolVersion } from "../wire/packet-types.js"
-import { malformed } from "../wire/reason-codes.js"
+import { malformed, Reason, type ReasonCode } from "../wire/reason-codes.js"
 
 /*
  * Control packets are rare: mqtt-packet reads and writes them. What is read here passed the strict checks before.
@@ -46,11 +45,6 @@ export function readUnsubscribe(bytes: Buffer, version: ProtocolVersion): IUnsub
   if (packet.cmd !== "unsubscribe") throw malformed("not an UNSUBSCRIBE")
   return packet
 }
-export function readDisconnect(bytes: Buffer, version: ProtocolVersion): IDisconnectPacket {
-  const packet = read(bytes, version)
-  if (packet.cmd !== "disconnect") throw malformed("not a DISCONNECT")
-  return packet
-}
 
 /** The return code of a CONNACK: 0 is accepted. */
 export function connackCode(bytes: Buffer, version: ProtocolVersion): number {
@@ -68,3 +62,19 @@ export function subackCodes(bytes: Buffer, version: ProtocolVersion): number[] {
 export function write(packet: Packet, protocolVersion: ProtocolVersion): Buffer {
   return generate(packet, { protocolVersion })
 }
+
+/** The CONNACK that refuses a CONNECT; before MQTT 5.0 there are few reasons that it can say, for others it is empty. */
+export function refusal(reasonCode: ReasonCode, v5: boolean): Buffer {
+  if (v5) return write({ cmd: "connack", reasonCode, sessionPresent: false }, 5)
+  const code = RETURN_CODES.get(reasonCode)
+  return code === undefined ? Buffer.alloc(0) : Buffer.from([0x20, 2, 0, code])
+}
+
+/** CONNACK return codes of MQTT 3.1.1 (section 3.2.2.3). */
+const RETURN_CODES = new Map<ReasonCode, number>([
+  [Reason.UNSUPPORTED_PROTOCOL_VERSION, 1],
+  [Reason.CLIENT_IDENTIFIER_NOT_VALID, 2],
+  [Reason.SERVER_UNAVAILABLE, 3],
+  [Reason.QUOTA_EXCEEDED, 3],
+  [Reason.NOT_AUTHORIZED, 5],
+])

@@ -1,7 +1,7 @@
 import { Hold } from "../delivery/outlet.js"
 import type { Match } from "../delivery/router.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
-import type { Frames } from "../wire/frames.js"
+import { type Frames, Trait } from "../wire/frames.js"
 import type { QoS } from "../wire/packet-types.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
 import type { Connection } from "./connection.js"
@@ -20,6 +20,27 @@ export class Inbound {
 
   /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
   readonly take = (run: Frames, qos: QoS, match: Match): void => {
+    const told = qos > 0 && this.connection.v5
+    if (told && run.traits & Trait.RETAIN && !this.context.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
+    else this.takeAll(run, qos, match)
+  }
+
+  /** Retained messages beyond the limits: those that find no place are refused, and nothing else is done with them (MQTT 5.0 section 3.4.2.1). */
+  private takeWhatFits(run: Frames, qos: QoS, match: Match): void {
+    const { replies, session } = this.connection
+    const { retained } = this.context.delivery
+    for (let k = 0; k < run.n; k++) {
+      const one = run.only(k)
+      const known = qos === 2 && session?.incoming.has(one.identifierOf(0))
+      if (known || retained.fits(one)) this.takeAll(one, qos, match)
+      else {
+        retained.refuse()
+        replies.acknowledge(qos === 2 ? PUBREC : PUBACK, one, Reason.QUOTA_EXCEEDED, false)
+      }
+    }
+  }
+
+  private takeAll(run: Frames, qos: QoS, match: Match): void {
     const { connection } = this
     const { accept, commits } = this.context.delivery
     const fresh = qos === 2 ? this.unknown(run) : run

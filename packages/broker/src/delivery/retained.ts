@@ -1,6 +1,7 @@
 import { Frames } from "../wire/frames.js"
 import type { QoS } from "../wire/packet-types.js"
 import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
+import { type Due, DueQueue } from "./due-queue.js"
 import type { GroupCommit } from "./group-commit.js"
 
 /** Bounds on retained messages, all topics together. */
@@ -13,6 +14,8 @@ export interface RetainedLimits {
 export class RetainedMessage {
   /** another message, or none, has taken its place */
   replaced = false
+  /** when it expires; null: never */
+  due: Due<RetainedMessage> | null = null
 
   /**
    * @param value a sealed block of this one message, as it was published: there may be a million of them
@@ -37,6 +40,9 @@ export class RetainedMessage {
   }
 }
 
+/** Expired messages that are removed in one turn of the event loop. */
+const MOST_EXPIRED = 1000
+
 class Node {
   children: Map<string, Node> | null = null
   message: RetainedMessage | null = null
@@ -54,6 +60,8 @@ export class Retained {
   sequence = 0
   /** messages that were not kept because of the limits, since takeRefused() */
   private refused = 0
+  private readonly expiring = new DueQueue<RetainedMessage>()
+  private sweeping = false
 
   constructor(
     private readonly commits: GroupCommit,
@@ -61,31 +69,68 @@ export class Retained {
   ) {}
 
   /**
+   * Whether the limits allow what update() would do. A message in the place of another needs no place of its own, only
+   * the bytes that it is larger; those that expired make room.
+   */
+  fits(run: Frames): boolean {
+    const k = run.n - 1
+    const size = run.endOf(k) - run.startOf(k)
+    if (this.count < this.limits.count && this.bytes + size <= this.limits.bytes) return true
+    if (!payloadOf(run, k).length) return true
+    const topic = topicOf(run, k)
+    for (;;) {
+      const old = this.find(topic)
+      if ((old || this.count < this.limits.count) && this.bytes + size - (old?.bytes ?? 0) <= this.limits.bytes) return true
+      if (!this.removeExpired(Date.now())) return false
+    }
+  }
+
+  /** A message was refused: its publisher was told. */
+  refuse(): void {
+    this.refused++
+  }
+
+  /**
    * Keeps the last message of a run, or with an empty payload removes what was kept [MQTT-3.3.1-6]. In the store with
-   * the gathering commit. When the limits do not allow it nothing is kept for the topic. False: nothing changed.
+   * the gathering commit. When the limits do not allow it nothing is kept for the topic: the run was accepted, so what
+   * was kept is not the last message any more [MQTT-3.3.1-5]. False: nothing changed.
    */
   update(run: Frames): boolean {
     const k = run.n - 1
+    const fits = this.fits(run)
     const topic = topicOf(run, k)
     const old = this.find(topic)
-    if (!payloadOf(run, k).length) {
+    if (!fits || !payloadOf(run, k).length) {
+      if (!fits) this.refused++
       if (old) this.remove(topic, old)
-      return true
+      return fits || old !== null
     }
-    const size = run.endOf(k) - run.startOf(k)
-    if ((!old && this.count >= this.limits.count) || this.bytes + size - (old?.bytes ?? 0) > this.limits.bytes) {
-      this.refused++
-      if (old) this.remove(topic, old) // what was kept is not the last message any more
-      return old !== null
-    }
-    const frames = new Frames(Buffer.allocUnsafe(size), 1)
+    const frames = run.only(k)
     frames.createdAt = Date.now()
-    frames.append(run, k, k + 1, 0)
     frames.markKept(0)
     const number = old?.number ?? this.commits.number()
     const value = frames.seal()
     this.commits.writeRetained(number, value)
-    this.put(topic, new RetainedMessage(number, value, ++this.sequence))
+    this.put(topic, new RetainedMessage(number, value, ++this.sequence), frames)
+    return true
+  }
+
+  /** Removes what expired, in several turns of the event loop when it is much. `now` in ms. */
+  expire(now: number): void {
+    if (this.sweeping) return
+    for (let n = 0; n < MOST_EXPIRED; n++) if (!this.removeExpired(now)) return
+    this.sweeping = true
+    setImmediate(() => {
+      this.sweeping = false
+      this.expire(now)
+    })
+  }
+
+  /** Removes the message that expired first, if one did. */
+  private removeExpired(now: number): boolean {
+    const { first } = this.expiring
+    if (!first || first.at > now) return false
+    this.remove(topicOf(first.item.frames, 0), first.item)
     return true
   }
 
@@ -96,21 +141,22 @@ export class Retained {
     return refused
   }
 
-  /** What the store kept. */
+  /** What the store kept; what expired meanwhile is removed. */
   load(stored: { number: number; value: Buffer }[]): void {
     for (const { number, value } of stored) {
       const message = new RetainedMessage(number, Buffer.from(value), 0)
-      this.put(topicOf(message.frames, 0), message)
+      const { frames } = message
+      this.put(topicOf(frames, 0), message, frames)
     }
+    this.expire(Date.now())
   }
 
   /** The retained messages whose topics match a filter. Those that expired are left out and removed. */
   *match(filter: string): Generator<RetainedMessage> {
     for (const message of this.walk(this.root, filter.split("/"), 0)) {
       if (message.replaced) continue
-      const { frames } = message
-      if (expirySecondsOf(frames, 0) > Math.floor((Date.now() - frames.createdAt) / 1000)) yield message
-      else this.remove(topicOf(frames, 0), message)
+      if (!message.due || message.due.at > Date.now()) yield message
+      else this.remove(topicOf(message.frames, 0), message)
     }
   }
 
@@ -144,7 +190,7 @@ export class Retained {
     return node.message
   }
 
-  private put(topic: string, message: RetainedMessage): void {
+  private put(topic: string, message: RetainedMessage, frames: Frames): void {
     let node = this.root
     for (const level of topic.split("/")) {
       node.children ??= new Map()
@@ -154,6 +200,8 @@ export class Retained {
     }
     if (node.message) this.forget(node.message)
     node.message = message
+    const seconds = expirySecondsOf(frames, 0)
+    if (seconds !== Infinity) message.due = this.expiring.add(frames.createdAt + seconds * 1000, message)
     this.count++
     this.bytes += message.bytes
   }
@@ -180,6 +228,7 @@ export class Retained {
 
   private forget(message: RetainedMessage): void {
     message.replaced = true
+    if (message.due) this.expiring.remove(message.due)
     this.count--
     this.bytes -= message.bytes
   }

@@ -2,10 +2,17 @@ import { Duplex, Readable } from "node:stream"
 import { Aedes, type AuthenticateError, type Client, type Connection as AedesConnection, type Subscription } from "aedes"
 import { readVarint } from "../wire/varint.js"
 
+/** What a CONNECT says about who it is; a password without a user name is allowed (MQTT 5.0 section 3.1.2.9). */
+export interface Credentials {
+  clientId: string
+  username: string | undefined
+  password: Buffer | string | undefined
+}
+
 /** Decides who may do what. Both are asked with the real Client Identifier; `null` and `true` mean yes. */
 export interface Gatekeeper {
   /** Resolves with a CONNACK return code of MQTT 3.1.1 (4: bad user name or password, 5: not authorized), 0: come in. */
-  authenticate(clientId: string, username: string | undefined, password: Buffer | undefined): Promise<number>
+  authenticate(credentials: Credentials): Promise<number>
   authorizeSubscribe(clientId: string, filter: string): boolean
 }
 
@@ -34,16 +41,15 @@ export class Engine {
       connectTimeout: 2 ** 30,
       drainTimeout: 0,
       maxClientsIdLength: 65_535,
-      authenticate(client, username, password, callback) {
-        const { clientId } = channelOf(client)
-        void gatekeeper.authenticate(clientId, username, password).then((code) => {
+      authenticate(client, _username, _password, callback) {
+        void gatekeeper.authenticate(channelOf(client).credentials).then((code) => {
           if (code === 0) return callback(null, true)
           const refusal: AuthenticateError = Object.assign(new Error("refused"), { returnCode: code })
           return callback(refusal, false)
         })
       },
       authorizeSubscribe(client, subscription, callback) {
-        const { clientId } = channelOf(client)
+        const { clientId } = channelOf(client).credentials
         callback(null, gatekeeper.authorizeSubscribe(clientId, subscription.topic) ? subscription : null)
       },
     })
@@ -55,8 +61,8 @@ export class Engine {
   }
 
   /** A channel for one network connection. */
-  open(): ControlChannel {
-    return new ControlChannel(`c${++this.opened}`, (channel) => {
+  open(credentials: Credentials): ControlChannel {
+    return new ControlChannel(`c${++this.opened}`, credentials, (channel) => {
       const client = this.aedes.handle(channel)
       Object.assign(client, { subscriptions: Object.create(null) })
     })
@@ -71,14 +77,16 @@ export class Engine {
 
 /** Carries control packets of one connection to aedes, one at a time, and its answers back. */
 export class ControlChannel extends Duplex {
-  /** the Client Identifier as the client sent it, for the gatekeeper */
-  clientId = ""
   private answer: Answer | null = null
   private rest: Buffer | null = null
 
-  /** @param engineId the identifier under which aedes knows this connection */
+  /**
+   * @param engineId the identifier under which aedes knows this connection
+   * @param credentials as the client sent them, for the gatekeeper: aedes does not see them
+   */
   constructor(
     readonly engineId: string,
+    readonly credentials: Credentials,
     attach: (channel: ControlChannel) => void,
   ) {
     super({ allowHalfOpen: false })

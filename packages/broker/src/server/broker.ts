@@ -152,6 +152,7 @@ function contextOf(parts: Pick<Context, "delivery" | "engine" | "limits" | "log"
 function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeout {
   return setInterval(() => {
     delivery.sessions.expire(Date.now())
+    delivery.retained.expire(Date.now())
     delivery.sessions.capQueues(queueBytes)
     log.dropped(takeDropping())
     const refused = delivery.retained.takeRefused()

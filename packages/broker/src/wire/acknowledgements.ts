@@ -1,4 +1,4 @@
-import { malformed, type ReasonCode } from "./reason-codes.js"
+import { malformed, type ReasonCode, strangeReason } from "./reason-codes.js"
 import { checkProperties } from "./properties.js"
 import { readVarint } from "./varint.js"
 
@@ -26,13 +26,14 @@ export function ackFailed(buf: Buffer, at: number, end: number): boolean {
 
 /**
  * Reads the Packet Identifier of an acknowledgement whose body lies between `at` and `end`, and checks its form.
- * Throws a PacketError.
+ * `reasons`: the Reason Codes that it may carry, undefined before MQTT 5.0. Throws a PacketError.
  */
-export function readAck(buf: Buffer, at: number, end: number, v5: boolean): number {
+export function readAck(buf: Buffer, at: number, end: number, reasons: ReadonlySet<number> | undefined): number {
   const length = end - at
-  if (length < 2 || (length > 2 && !v5)) throw malformed("an acknowledgement has the wrong length")
+  if (length < 2 || (length > 2 && !reasons)) throw malformed("an acknowledgement has the wrong length")
   const identifier = (buf[at]! << 8) | buf[at + 1]!
   if (identifier === 0) throw malformed("Packet Identifier 0 in an acknowledgement")
+  if (length > 2 && !reasons?.has(buf[at + 2]!)) throw strangeReason(buf[at + 2]!, "an acknowledgement")
   if (length > 3) {
     const read = readVarint(buf, at + 3, end)
     const from = at + 3 + (read & 7)

@@ -1,30 +1,40 @@
 import { topicFilterProblem } from "@mqtt-trio/common"
-import { behindString, checkProperties } from "./properties.js"
-import { malformed, PacketError, protocolError, Reason } from "./reason-codes.js"
+import { behindString, checkProperties, type PropertyFacts, type PropertyOwner } from "./properties.js"
+import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason, strangeReason } from "./reason-codes.js"
 import { readVarint } from "./varint.js"
 import { tooDeep, validTopicName } from "./utf8.js"
-import type { ProtocolVersion } from "./packet-types.js"
+import { PacketType, type ProtocolVersion } from "./packet-types.js"
 
 /*
  * Strict checks of the control packets, before any library sees them: what the standard calls malformed or a protocol
- * error throws a PacketError. `at` and `end` enclose the packet's body, behind the fixed header.
+ * error throws a PacketError. `at` and `end` enclose the packet's body, behind the fixed header. Bits that MQTT 3.1 does
+ * not use are cleared where the later versions forbid them: its clients may set them.
  */
+
+/** Whether a CONNECT's body begins as that of MQTT 3.1. */
+export function isVersion31(buf: Buffer, at: number, end: number): boolean {
+  return at + 9 <= end && buf.toString("latin1", at, at + 9) === "\0\u0006MQIsdp\u0003"
+}
 
 /** Checks a CONNECT whose protocol was checked before (MQTT 5.0 and 3.1.1 section 3.1). */
 export function checkConnect(buf: Buffer, at: number, end: number, { version, levels }: FilterRules): void {
-  let o = at + (version === 3 ? 9 : 7)
-  if (o + 3 > end) throw malformed("CONNECT is too short")
-  const flags = buf[o]!
+  const flagsAt = at + (version === 3 ? 9 : 7)
+  let o = flagsAt + 3 // flags, Keep Alive
+  if (o > end) throw malformed("CONNECT is too short")
+  if (version === 3) buf[flagsAt]! &= buf[flagsAt]! & 4 ? ~1 : ~0x39 // without a Will its QoS and RETAIN are disregarded
+  const flags = buf[flagsAt]!
   checkConnectFlags(flags, version)
-  o += 3 // flags, Keep Alive
   if (version === 5) o = checkBlock(buf, o, end, "CONNECT")
   const clientId = o
   o = behindString(buf, o, end, true)
   if (version < 5 && o === clientId + 2 && (version === 3 || !(flags & 2)))
     throw new PacketError(Reason.CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1 and MQTT 3.1.1")
   if (flags & 4) o = checkWill(buf, o, end, { version, levels })
-  if (flags & 128) o = behindString(buf, o, end, true)
-  if (flags & 64) o = behindString(buf, o, end, false)
+  for (const flag of [128, 64]) {
+    if (!(flags & flag)) continue
+    if (version === 3 && o === end) buf[flagsAt]! &= ~flag // the Remaining Length takes precedence (3.1 section 3.1)
+    else o = behindString(buf, o, end, flag === 128)
+  }
   if (o !== end) throw malformed("CONNECT has bytes behind its payload")
 }
 
@@ -59,13 +69,16 @@ function checkWill(buf: Buffer, at: number, end: number, { version, levels }: Pi
 }
 
 /** A property block with its length; returns the offset behind it. */
-function checkBlock(buf: Buffer, at: number, end: number, owner: Parameters<typeof checkProperties>[3]): number {
+function checkBlock(buf: Buffer, at: number, end: number, owner: PropertyOwner): number {
+  return readBlock(buf, at, end, owner).behind
+}
+
+function readBlock(buf: Buffer, at: number, end: number, owner: PropertyOwner): { behind: number; facts: PropertyFacts | undefined } {
   const read = readVarint(buf, at, end)
   const from = at + (read & 7)
-  const to = from + (read >>> 3)
-  if (read < 0 || to > end) throw malformed("the property length does not add up")
-  if (to > from) checkProperties(buf, from, to, owner)
-  return to
+  const behind = from + (read >>> 3)
+  if (read < 0 || behind > end) throw malformed("the property length does not add up")
+  return { behind, facts: behind > from ? checkProperties(buf, from, behind, owner) : undefined }
 }
 
 /** What topics and Topic Filters are checked by. */
@@ -86,9 +99,10 @@ export function checkSubscribe(buf: Buffer, at: number, end: number, { version, 
     const behind = behindString(buf, o, end, true)
     if (behind >= end) throw malformed("a Topic Filter without options")
     checkFilter(buf.toString("utf8", o + 2, behind), levels)
+    if (version === 3) buf[behind]! &= 3
     const options = buf[behind]!
-    if ((options & 3) === 3) throw malformed("QoS 3 in SUBSCRIBE")
-    if (options & (version === 5 ? 0xc0 : 0xfc)) throw malformed("reserved bits of the Subscription Options must be 0")
+    if (options & (version === 5 ? 0xc0 : 0xfc)) throw malformed("reserved bits of the Subscription Options must be 0 [MQTT-3.8.3-5]")
+    if ((options & 3) === 3) throw protocolError("QoS 3 in SUBSCRIBE")
     if ((options & 0x30) === 0x30) throw protocolError("Retain Handling 3")
     if (options & 4 && buf.toString("latin1", o + 2, o + 9) === "$share/")
       throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")
@@ -109,12 +123,23 @@ export function checkUnsubscribe(buf: Buffer, at: number, end: number, { version
   }
 }
 
-/** Checks a DISCONNECT of a client (section 3.14); returns its Reason Code. */
-export function checkDisconnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): number {
+/** What a DISCONNECT of a client says. */
+export interface Leave {
+  reason: number
+  /** Session Expiry Interval in seconds, undefined when absent */
+  expirySeconds: number | undefined
+}
+
+/** Checks a DISCONNECT of a client (section 3.14). */
+export function checkDisconnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): Leave {
   if (version < 5 && at !== end) throw malformed("DISCONNECT must be empty")
-  if (at === end) return Reason.SUCCESS
-  if (at + 1 < end && checkBlock(buf, at + 1, end, "DISCONNECT") !== end) throw malformed("DISCONNECT has bytes behind its properties")
-  return buf[at]!
+  if (at === end) return { reason: Reason.SUCCESS, expirySeconds: undefined }
+  const reason = buf[at]!
+  if (!CLIENT_REASONS.get(PacketType.DISCONNECT)?.has(reason)) throw strangeReason(reason, "DISCONNECT")
+  if (at + 1 === end) return { reason, expirySeconds: undefined }
+  const { behind, facts } = readBlock(buf, at + 1, end, "DISCONNECT")
+  if (behind !== end) throw malformed("DISCONNECT has bytes behind its properties")
+  return { reason, expirySeconds: facts?.sessionExpirySeconds }
 }
 
 function checkIdentifier(buf: Buffer, at: number, end: number): number {

@@ -146,6 +146,13 @@ export class Frames {
     return part
   }
 
+  /** One message as a block of its own, without room for more. */
+  only(k: number): Frames {
+    const one = new Frames(Buffer.allocUnsafe(this.endOf(k) - this.startOf(k)), 1)
+    one.append(this, k, k + 1, 0)
+    return one
+  }
+
   private room(bytes: number, messages: number): void {
     if (this.end + bytes > this.buf.length) {
       const wider = Buffer.allocUnsafe(Math.max(this.end + bytes, this.buf.length * 2))

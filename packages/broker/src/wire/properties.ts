@@ -6,6 +6,8 @@ import { validTopicName, validUtf8 } from "./utf8.js"
 export const Property = {
   MESSAGE_EXPIRY_INTERVAL: 2,
   SUBSCRIPTION_IDENTIFIER: 11,
+  SESSION_EXPIRY_INTERVAL: 17,
+  WILL_DELAY_INTERVAL: 24,
   TOPIC_ALIAS: 35,
 } as const
 
@@ -47,11 +49,13 @@ const TABLE = new Map<number, readonly [kind: Kind, owners: number]>([
 const AUTHENTICATION_METHOD = 1 << 21
 const AUTHENTICATION_DATA = 1 << 22
 
-/** What checkProperties found in a PUBLISH; one object per packet with properties is not worth a second walk. */
+/** What checkProperties found; one object per packet with properties is not worth a second walk. */
 export interface PropertyFacts {
   /** seconds, undefined when absent (section 3.3.2.3.3) */
   messageExpirySeconds: number | undefined
   topicAlias: number | undefined
+  /** seconds, undefined when absent (section 3.14.2.2.2) */
+  sessionExpirySeconds: number | undefined
 }
 
 /**
@@ -59,7 +63,7 @@ export interface PropertyFacts {
  * this packet, at most once, values complete and in range. Throws a PacketError with the reason code of section 4.13.
  */
 export function checkProperties(buf: Buffer, from: number, end: number, owner: PropertyOwner): PropertyFacts {
-  const facts: PropertyFacts = { messageExpirySeconds: undefined, topicAlias: undefined }
+  const facts: PropertyFacts = { messageExpirySeconds: undefined, topicAlias: undefined, sessionExpirySeconds: undefined }
   let low = 0 // identifiers below 32 that were seen, one bit each
   let high = 0
   let at = from
@@ -75,6 +79,7 @@ export function checkProperties(buf: Buffer, from: number, end: number, owner: P
     checkValue(buf, at, id, owner)
     if (id === Property.MESSAGE_EXPIRY_INTERVAL) facts.messageExpirySeconds = buf.readUInt32BE(at)
     if (id === Property.TOPIC_ALIAS) facts.topicAlias = buf.readUInt16BE(at)
+    if (id === Property.SESSION_EXPIRY_INTERVAL) facts.sessionExpirySeconds = buf.readUInt32BE(at)
     at = next
   }
   if (owner === "CONNECT" && low & AUTHENTICATION_DATA && !(low & AUTHENTICATION_METHOD))

@@ -126,13 +126,19 @@ function countDown(buf: Buffer, at: number, end: number, seconds: number): void 
   if (expiryAt >= 0) buf.writeUInt32BE(Math.max(0, buf.readUInt32BE(expiryAt) - seconds), expiryAt)
 }
 
-/** Offset of the value of the Message Expiry Interval among a PUBLISH's checked properties, -1 without one. */
+/** Offset of the Message Expiry Interval among a PUBLISH's checked properties, -1 without one. */
 function findExpiry(buf: Buffer, at: number, end: number): number {
+  return findLong(buf, at, end, Property.MESSAGE_EXPIRY_INTERVAL)
+}
+
+/** Offset of the value of a property of four bytes among the checked properties of a PUBLISH or a Will, -1 without one. */
+export function findLong(buf: Buffer, at: number, end: number, wanted: number): number {
   while (at < end) {
     const id = buf[at++]!
-    if (id === Property.MESSAGE_EXPIRY_INTERVAL) return at
+    if (id === wanted) return at
     if (id === 1) at += 1
     else if (id === Property.TOPIC_ALIAS) at += 2
+    else if (id === Property.MESSAGE_EXPIRY_INTERVAL || id === Property.WILL_DELAY_INTERVAL) at += 4
     else if (id === Property.SUBSCRIPTION_IDENTIFIER) at += readVarint(buf, at, end) & 7
     else {
       at += 2 + buf.readUInt16BE(at)

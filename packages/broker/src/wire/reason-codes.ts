@@ -1,7 +1,8 @@
+import { PacketType } from "./packet-types.js"
+
 /** Reason codes of MQTT 5.0 that the broker sends or looks at (section 2.4). */
 export const Reason = {
   SUCCESS: 0x00,
-  DISCONNECT_WITH_WILL: 0x04,
   NO_MATCHING_SUBSCRIBERS: 0x10,
   NO_SUBSCRIPTION_EXISTED: 0x11,
   UNSPECIFIED_ERROR: 0x80,
@@ -28,6 +29,21 @@ export const Reason = {
   SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: 0x9e,
 } as const
 
+const RECEIVED = new Set([0x00, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+const COMPLETED = new Set([0x00, 0x92])
+
+/**
+ * The Reason Codes that a client may send, by packet type (MQTT 5.0 sections 3.4.2.1, 3.5.2.1, 3.6.2.1, 3.7.2.1 and
+ * 3.14.2.1). Those that only a server sends are not among them.
+ */
+export const CLIENT_REASONS = new Map<number, ReadonlySet<number>>([
+  [PacketType.PUBACK, RECEIVED],
+  [PacketType.PUBREC, RECEIVED],
+  [PacketType.PUBREL, COMPLETED],
+  [PacketType.PUBCOMP, COMPLETED],
+  [PacketType.DISCONNECT, new Set([0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99])],
+])
+
 export type ReasonCode = (typeof Reason)[keyof typeof Reason]
 
 /**
@@ -45,4 +61,7 @@ export class PacketError extends Error {
 }
 
 export const malformed = (message: string): PacketError => new PacketError(Reason.MALFORMED_PACKET, message)
+/** A Reason Code that this packet must not carry ([MQTT-3.4.2-1] and its sisters). */
+export const strangeReason = (code: number, packet: string): PacketError =>
+  malformed(`a client must not send Reason Code 0x${code.toString(16).padStart(2, "0")} in ${packet}`)
 export const protocolError = (message: string): PacketError => new PacketError(Reason.PROTOCOL_ERROR, message)
