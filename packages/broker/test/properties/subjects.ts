@@ -1,0 +1,147 @@
+/** What the properties are about, by the names that they use: where it lies is known here alone. */
+import { PublishReader } from "../../src/connection/publish-reader.js"
+import { Splitter } from "../../src/connection/splitter.js"
+import { CleanSession } from "../../src/delivery/clean-session.js"
+import { GroupCommit } from "../../src/delivery/group-commit.js"
+import { Log } from "../../src/delivery/log.js"
+import { Retained } from "../../src/delivery/retained.js"
+import { Router } from "../../src/delivery/router.js"
+import { Tail } from "../../src/delivery/tail.js"
+import { Phase, Window } from "../../src/delivery/window.js"
+import { MemoryStore } from "../../src/stores/memory.js"
+import type { Frames } from "../../src/wire/frames.js"
+import type { QoS } from "../../src/wire/packet-types.js"
+import { framesOf, topicOf } from "../../src/wire/publish.js"
+import { readVarint } from "../../src/wire/varint.js"
+import { publish } from "../support/wire.js"
+
+export { Phase, Window }
+export { logKey, numberKey, readUint64, slotKey } from "../../src/stores/keys.js"
+export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
+export { Frames } from "../../src/wire/frames.js"
+export type { QoS } from "../../src/wire/packet-types.js"
+export { checkProperties, type PropertyOwner } from "../../src/wire/properties.js"
+export { convert, encodeFor, expirySecondsOf, framesOf, payloadOf, topicOf } from "../../src/wire/publish.js"
+export { PacketError, Reason } from "../../src/wire/reason-codes.js"
+export { validTopicName, validUtf8 } from "../../src/wire/utf8.js"
+export { readVarint, varintLength, writeVarint } from "../../src/wire/varint.js"
+
+const LEVELS = 100
+const EVENTS = { failing: (): void => {}, recovered: (): void => {} }
+
+const commitsTo = (store: MemoryStore): GroupCommit => new GroupCommit(store, { position: 1, number: 1 }, EVENTS)
+
+/** The tree that finds the receivers of a topic; receivers are known by their names. */
+export class Receivers {
+  private readonly router = new Router(LEVELS)
+  private readonly sessions = new Map<string, CleanSession>()
+
+  subscribe(name: string, filter: string, qos: QoS): void {
+    this.router.subscribe(this.session(name), filter, { qos, noLocal: false, retainAsPublished: false, identifier: 0 })
+  }
+
+  unsubscribe(name: string, filter: string): void {
+    this.router.unsubscribe(this.session(name), filter)
+  }
+
+  /** Name and granted QoS of each receiver, found by the topic's text. */
+  byText(topic: string): [string, QoS][] {
+    return namesOf(this.router.match(topic))
+  }
+
+  /** The same by its bytes, which lie somewhere in a buffer. */
+  byBytes(topic: string): [string, QoS][] {
+    const before = Buffer.from("#+\0")
+    const bytes = Buffer.concat([before, Buffer.from(topic), before])
+    return namesOf(this.router.lookup(bytes, before.length, bytes.length - before.length))
+  }
+
+  private session(name: string): CleanSession {
+    const session = this.sessions.get(name) ?? new CleanSession(name, 0)
+    this.sessions.set(name, session)
+    return session
+  }
+}
+
+function namesOf({ clean, atOnce }: ReturnType<Router["match"]>): [string, QoS][] {
+  return [...clean, ...atOnce].map(({ session, qos }): [string, QoS] => [session.clientId, qos]).toSorted(([a], [b]) => (a < b ? -1 : 1))
+}
+
+/** Retained messages, in front of a store in memory. */
+export class RetainedTopics {
+  private readonly retained = new Retained(commitsTo(new MemoryStore()), { count: 1000, bytes: 1e6 })
+
+  /** Publishes with RETAIN 1; an empty payload removes. */
+  publish(topic: string, payload: string): void {
+    this.retained.update(framesOf(publish(4, { topic, payload, retain: true }), false))
+  }
+
+  /** Topics of the messages that a filter finds. */
+  match(filter: string): string[] {
+    return Array.from(this.retained.match(filter), ({ frames }) => topicOf(frames, 0)).toSorted()
+  }
+
+  get count(): number {
+    return this.retained.count
+  }
+}
+
+/** The log of a Topic Filter, in front of a store in memory. */
+export class StoredLog {
+  readonly store = new MemoryStore()
+  private readonly commits = commitsTo(this.store)
+  private readonly log = new Log(1, { commits: this.commits, store: this.store, tail: new Tail(() => {}), orphaned: () => {} }, false)
+
+  /** Appends a run, positions that others took lie before it; returns its first position. */
+  append(run: Frames, others: number): number {
+    this.commits.take(others)
+    const position = this.commits.take(run.n)
+    this.log.append(run, position)
+    return position
+  }
+
+  /** Resolves when what was appended is durable. */
+  flush(): Promise<void> {
+    return this.commits.flush()
+  }
+
+  /** A log as the next start of the broker finds it: nothing is in memory. */
+  reopened(): Log {
+    const commits = new GroupCommit(this.store, { position: this.commits.next, number: 2 }, EVENTS)
+    return new Log(1, { commits, store: this.store, tail: new Tail(() => {}), orphaned: () => {} }, true)
+  }
+
+  get inMemory(): Log {
+    return this.log
+  }
+}
+
+/** The PUBLISH packets of a stream that arrives in pieces, as the runs in which they are accepted. */
+export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
+  const reader = new PublishReader(new Router(LEVELS))
+  const splitter = new Splitter()
+  const runs: Frames[] = []
+  for (const chunk of chunks) {
+    const buf = splitter.add(chunk)
+    if (!buf) continue
+    reader.begin(buf, (run) => runs.push(run.slice(0, run.n)))
+    let at = 0
+    let need = 0
+    while (buf.length - at >= 2) {
+      const length = readVarint(buf, at + 1, buf.length)
+      if (length < 0) break
+      const body = at + 1 + (length & 7)
+      const end = body + (length >>> 3)
+      if (end > buf.length) {
+        need = end - at
+        break
+      }
+      reader.add(at, body, end, v5)
+      at = end
+    }
+    reader.flush()
+    splitter.keep(buf.subarray(at), need)
+  }
+  if (splitter.kept) throw new Error(`${splitter.kept} bytes are left`)
+  return runs
+}
