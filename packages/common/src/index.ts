@@ -52,7 +52,14 @@ export { normalizeArguments } from "./options/normalize-arguments.js"
 export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
 export { createProgram, prepareCommand, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./connection/connection-options.js"
-export { mergeProperties, parseUserProperty, propertiesFor, type Properties, type PropertyArgument } from "./connection/properties.js"
+export {
+  mergeProperties,
+  parseUserProperty,
+  propertiesFor,
+  type Properties,
+  type PropertyArgument,
+  type UserProperties,
+} from "./connection/properties.js"
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./connection/rules.js"
 export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./connection/settings.js"
 export { describeTarget, parseTargetUrl, type Target } from "./connection/target.js"
