@@ -30,7 +30,7 @@ const PACKAGES = {
 const DOORS = {
   aedes: "packages/broker/src/engine/aedes[.]ts",
   lmdb: "packages/broker/src/stores/",
-  "mqtt-packet": "packages/broker/src/connection/",
+  "mqtt-packet": "packages/(broker/src/connection|client/src)/",
   mqtt: "packages/client/src/",
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",

@@ -1,4 +1,4 @@
-import { randomId, startBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "./support/peer.js"
 import { readPublish } from "./support/read.js"

@@ -1,4 +1,4 @@
-import { randomId, startBroker } from "@mqtt-trio/common/testing"
+import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { lasting, publishNumbers } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

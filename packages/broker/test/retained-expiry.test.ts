@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { startBroker, waitFor } from "@mqtt-trio/common/testing"
+import { startBroker, waitFor } from "@mqtt-trio/testing"
 import * as fc from "fast-check"
 import { expect, test, vi } from "vitest"
 import { DueQueue, type Due } from "../src/delivery/due-queue.js"

@@ -2,6 +2,7 @@ import { CliError, type ConnectionSettings, describeTarget, messageOf, type Prop
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
 import type { IConnackPacket, MqttClient } from "./mqtt-library.js"
 import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
+import { ordered, wireProperties, type Ordered } from "./wire.js"
 
 /** What a connection tells its owner. */
 export interface ConnectionHandlers {
@@ -30,6 +31,9 @@ export interface PublishOptions {
   readonly properties?: Properties | undefined
 }
 
+/** A CONNACK; its User Properties are pairs. */
+export type Connack = Ordered<IConnackPacket>
+
 /** How long a graceful end may take until the connection is dropped. */
 const END_TIMEOUT_MS = 3000
 
@@ -42,7 +46,7 @@ const MALFORMED = "the other side sent something that is not MQTT"
 /** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
 export class Connection {
   /** The CONNACK of the latest connection (MQTT 5.0, 3.2). */
-  connack: IConnackPacket
+  connack: Connack
   readonly settings: ConnectionSettings
   readonly #client: MqttClient
   readonly #handlers: ConnectionHandlers
@@ -57,7 +61,7 @@ export class Connection {
   constructor(
     client: MqttClient,
     inlet: MessageInlet,
-    more: { connack: IConnackPacket; settings: ConnectionSettings; handlers: ConnectionHandlers },
+    more: { connack: Connack; settings: ConnectionSettings; handlers: ConnectionHandlers },
   ) {
     this.#client = client
     this.#inlet = inlet
@@ -76,7 +80,7 @@ export class Connection {
 
   /** Sends a PUBLISH; `done` is called once: when it is acknowledged (QoS 0: handed to the system), or refused. */
   publish(topic: string, payload: Buffer, options: PublishOptions, done: (error?: Error | null) => void): void {
-    const properties = options.properties === undefined ? {} : { properties: { ...mutable(options.properties) } }
+    const properties = options.properties === undefined ? {} : { properties: wireProperties(options.properties) }
     this.#client.publish(topic, payload, { qos: options.qos, retain: options.retain, ...properties }, done)
   }
 
@@ -97,7 +101,7 @@ export class Connection {
 
   /** Sends one UNSUBSCRIBE and resolves when it is acknowledged. */
   async unsubscribe(filters: readonly string[], properties?: Properties): Promise<void> {
-    await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: mutable(properties) })
+    await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: wireProperties(properties) })
   }
 
   /** Hands over messages from now on; those that come earlier wait. */
@@ -128,7 +132,7 @@ export class Connection {
   async end(properties = this.settings.disconnectProperties): Promise<void> {
     this.#stop()
     const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
-    const options = all === undefined ? {} : { properties: mutable(all) }
+    const options = all === undefined ? {} : { properties: wireProperties(all) }
     const graceful = this.#client.connected
     // Whoever ends does not wait for acknowledgements any more; MQTT.js would.
     this.#client.outgoing = {}
@@ -157,7 +161,7 @@ export class Connection {
     const [first] = subscriptions
     const filters = subscriptions.map(({ filter }) => filter)
     const shared = { nl: first?.noLocal ?? false, rap: first?.retainAsPublished ?? false, rh: first?.retainHandling ?? 0 }
-    const options = { qos: first?.qos ?? 0, ...shared, ...(properties === undefined ? {} : { properties: mutable(properties) }) }
+    const options = { qos: first?.qos ?? 0, ...shared, ...(properties === undefined ? {} : { properties: wireProperties(properties) }) }
     return new Promise((resolve, reject) => {
       this.#client.subscribe(filters, options, (error, _granted, packet) => {
         if (packet === undefined) reject(error ?? new Error("the subscription was not answered"))
@@ -176,7 +180,7 @@ export class Connection {
   #listen(): void {
     const client = this.#client
     client.on("packetreceive", (packet) => {
-      if (packet.cmd === "connack" && (packet.reasonCode ?? packet.returnCode ?? 0) === 0) this.connack = packet
+      if (packet.cmd === "connack" && (packet.reasonCode ?? packet.returnCode ?? 0) === 0) this.connack = ordered(packet)
     })
     client.on("connect", () => {
       this.#attempts = 0
@@ -246,10 +250,4 @@ export class Connection {
     this.#handlers.failed?.(error)
     this.#client.end(true)
   }
-}
-
-/** A copy that MQTT.js may change: it takes topic aliases out of what it stores. */
-function mutable(properties: Properties): Omit<Properties, "userProperties"> & { userProperties?: Record<string, string | string[]> } {
-  const { userProperties, ...rest } = properties
-  return userProperties === undefined ? { ...rest } : { ...rest, userProperties: { ...userProperties } }
 }

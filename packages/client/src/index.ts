@@ -1,4 +1,4 @@
-export { Connection, type ConnectionHandlers, type PublishOptions, type Subscription } from "./connection.js"
+export { Connection, type Connack, type ConnectionHandlers, type PublishOptions, type Subscription } from "./connection.js"
 export type { ReceivedMessage } from "./message-inlet.js"
 export { openConnection, type OpenOptions } from "./open-connection.js"
 export { reasonText, refusedRequest } from "./refusals.js"

@@ -1,6 +1,7 @@
 import type { Qos } from "@mqtt-trio/common"
 import { AcknowledgementHold } from "./acknowledgement-hold.js"
 import type { IPublishPacket, MqttClient } from "./mqtt-library.js"
+import { ordered, type Ordered } from "./wire.js"
 
 /** A message as it came. */
 export interface ReceivedMessage {
@@ -11,7 +12,7 @@ export interface ReceivedMessage {
   readonly dup: boolean
   /** Packet Identifier; 0 at QoS 0. */
   readonly messageId: number
-  readonly properties: IPublishPacket["properties"]
+  readonly properties: Ordered<IPublishPacket>["properties"]
 }
 
 /**
@@ -123,6 +124,6 @@ export class MessageInlet {
 
 function received(topic: string, packet: IPublishPacket): ReceivedMessage {
   const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload) : packet.payload
-  const { qos, retain, dup, messageId = 0, properties } = packet
+  const { qos, retain, dup, messageId = 0, properties } = ordered(packet)
   return { topic, payload, qos, retain, dup, messageId, properties }
 }

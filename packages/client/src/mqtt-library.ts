@@ -1,5 +1,8 @@
 /** The one door to MQTT.js: only its client class is loaded, not its connection builders. */
 import library from "mqtt/lib/client"
+import { keepUserPropertiesInOrder } from "./wire.js"
+
+keepUserPropertiesInOrder()
 
 export type { IClientOptions, IConnackPacket, IPublishPacket, IStream } from "mqtt"
 export const MqttClient = library.default

@@ -6,6 +6,7 @@ import { createOutgoingStore } from "./outgoing-store.js"
 import { connackReason, refusedConnection } from "./refusals.js"
 import { streamBuilder, type StreamBuilder } from "./streams.js"
 import { cannotConnect } from "./teach.js"
+import { ordered, wireProperties } from "./wire.js"
 
 export interface OpenOptions {
   readonly settings: ConnectionSettings
@@ -80,7 +81,7 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
       reject(error instanceof Error ? error : new Error(String(error)))
     }
     const connected = (connack: IConnackPacket): void =>
-      settle(() => resolve(new Connection(client, inlet, { connack, settings, handlers })))
+      settle(() => resolve(new Connection(client, inlet, { connack: ordered(connack), settings, handlers })))
     const closed = (): void => refuse(new ClosedEarly("closed before the broker answered"))
     const failed = (error: Error): void => {
       const code: unknown = "code" in error ? error.code : undefined
@@ -116,10 +117,10 @@ function clientOptions(settings: ConnectionSettings): IClientOptions {
   }
   if (username !== undefined) options.username = username
   if (password !== undefined) options.password = password
-  if (connectProperties !== undefined) options.properties = { ...connectProperties }
+  if (connectProperties !== undefined) options.properties = wireProperties(connectProperties)
   if (will !== undefined) {
     options.will = { topic: will.topic, payload: will.payload, qos: will.qos, retain: will.retain }
-    if (will.properties !== undefined) Object.assign(options.will, { properties: will.properties })
+    if (will.properties !== undefined) Object.assign(options.will, { properties: wireProperties(will.properties) })
   }
   return options
 }

@@ -61,7 +61,14 @@ export { normalizeArguments } from "./options/normalize-arguments.js"
 export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
 export { createProgram, prepareCommand, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
-export { mergeProperties, parseUserProperty, propertiesFor, type Properties, type PropertyArgument } from "./settings/properties.js"
+export {
+  mergeProperties,
+  parseUserProperty,
+  propertiesFor,
+  type Properties,
+  type PropertyArgument,
+  type UserProperties,
+} from "./settings/properties.js"
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
 export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./settings/settings.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"

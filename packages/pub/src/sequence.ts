@@ -20,6 +20,6 @@ export class Sequence {
     this.#counters.set(topic, next)
     const stamp = `${this.#publisher} ${next}`
     if (this.#inPayload) return { payload: stampPayload(stamp, payload), properties: {} }
-    return { payload, properties: { userProperties: { [SEQUENCE_PROPERTY]: stamp } } }
+    return { payload, properties: { userProperties: [[SEQUENCE_PROPERTY, stamp]] } }
   }
 }

@@ -25,9 +25,9 @@ export class OrderCheck {
 
   /** Takes a message; returns it without the stamp in its payload, if it had one there. */
   take(message: ReceivedMessage): ReceivedMessage {
-    const property = message.properties?.userProperties?.[SEQUENCE_PROPERTY]
+    const property = message.properties?.userProperties?.findLast(([name]) => name === SEQUENCE_PROPERTY)?.[1]
     const inPayload = property === undefined ? unstampPayload(message.payload) : undefined
-    const stamp = inPayload?.stamp ?? [property].flat().at(-1)
+    const stamp = inPayload?.stamp ?? property
     const [publisher, number] = stamp?.split(" ") ?? []
     if (publisher === undefined || number === undefined) this.unstamped += 1
     else this.#follow(`${publisher} ${message.topic}`, Number(number), message.qos)

@@ -27,6 +27,7 @@ export interface SubPlan {
   readonly values: SubValues
   readonly subscriptions: readonly Subscription[]
   readonly subscribeProperties: Properties | undefined
+  readonly unsubscribeProperties: Properties | undefined
   /** False when version 3.1.1 may be tried after 5. */
   readonly versionFixed: boolean
   /** The URL of the command line or the environment names the broker. */
@@ -62,6 +63,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
       ...values.userProperty,
       values.subscriptionId === undefined ? {} : { subscriptionIdentifier: values.subscriptionId },
     ]),
+    unsubscribeProperties: mergeProperties(propertiesFor("unsubscribe", values.property)),
     versionFixed: given("protocolVersion") || VERSION_5.some((key) => given(key)),
     useUrl,
     passwordShown: passwordShown(resolved),

@@ -32,7 +32,7 @@ export class SessionReport {
 
   /** Connected for the first time. */
   start({ sessionPresent, properties }: Connection["connack"]): void {
-    const told = Number(properties?.userProperties?.["messages-waiting"] ?? NaN)
+    const told = Number(properties?.userProperties?.find(([name]) => name === "messages-waiting")?.[1] ?? NaN)
     if (Number.isSafeInteger(told)) this.#waiting = told
     if (!sessionPresent || Number.isSafeInteger(told)) return this.#print(sessionPresent, true)
     this.#timer = setTimeout(() => this.finish(), QUIET_MS)

@@ -18,7 +18,7 @@ export async function subscribeAll(connection: Connection, plan: SubPlan, diagno
     if (code >= REFUSED) refusals.push(refusedRequest(`the subscription to ${JSON.stringify(filter)}`, code))
     else if (code < qos) diagnostics.warn(`the broker granted QoS ${code} for ${JSON.stringify(filter)} instead of ${qos}`)
   }
-  if (values.unsubscribe.length > 0) await connection.unsubscribe(values.unsubscribe)
+  if (values.unsubscribe.length > 0) await connection.unsubscribe(values.unsubscribe, version5 ? plan.unsubscribeProperties : undefined)
   const [first] = refusals
   if (first === undefined || refusals.length < subscriptions.length) {
     for (const refusal of refusals) diagnostics.report(refusal)

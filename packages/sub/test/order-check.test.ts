@@ -4,8 +4,8 @@ import type { ReceivedMessage } from "@mqtt-trio/client"
 import { OrderCheck } from "../src/order-check.js"
 
 function message(publisher: string, n: number, more: Partial<ReceivedMessage> = {}): ReceivedMessage {
-  const stamped = { properties: { userProperties: { "mqtt-seq": `${publisher} ${n}` } } }
-  return { topic: "t", payload: Buffer.from("x"), qos: 1, retain: false, dup: false, messageId: 1, ...stamped, ...more }
+  const properties: ReceivedMessage["properties"] = { userProperties: [["mqtt-seq", `${publisher} ${n}`]] }
+  return { topic: "t", payload: Buffer.from("x"), qos: 1, retain: false, dup: false, messageId: 1, properties, ...more }
 }
 
 function check(messages: readonly ReceivedMessage[]): OrderCheck {

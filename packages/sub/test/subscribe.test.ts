@@ -79,7 +79,7 @@ describe("what it prints", () => {
       mid: expect.any(Number),
       properties: {
         "content-type": "text/plain",
-        "user-properties": { a: ["1", "2"] },
+        "user-properties": [{ a: "1" }, { a: "2" }],
         "message-expiry-interval": expect.any(Number),
         "payload-format-indicator": 1,
         "correlation-data": "cd",

@@ -1,6 +1,9 @@
 import { usageError } from "../errors.js"
 import { parseInteger } from "../parsers.js"
 
+/** User Properties in their order; a name may stand there more than once (MQTT 5.0, 3.3.2.3.7). */
+export type UserProperties = readonly (readonly [name: string, value: string])[]
+
 /** MQTT 5.0 properties (2.2.2.2) that a command line can set, named as MQTT.js names them. */
 export interface Properties {
   readonly sessionExpiryInterval?: number
@@ -20,7 +23,7 @@ export interface Properties {
   readonly subscriptionIdentifier?: number
   readonly willDelayInterval?: number
   readonly reasonString?: string
-  readonly userProperties?: Readonly<Record<string, string | string[]>>
+  readonly userProperties?: UserProperties
 }
 
 /** The packets that take properties from `-D`, as mosquitto names them. */
@@ -98,7 +101,7 @@ export function parsePropertyArgument(text: string): PropertyArgument {
   if (command === undefined) throw usageError(`packet ${JSON.stringify(commandName)} is not one of ${PROPERTY_COMMANDS.join(", ")}`)
   if (name === "user-property") {
     if (second === undefined) throw usageError("a user-property needs a name and a value", `-D ${command} user-property NAME VALUE`)
-    return { command, name, value: `${first}=${second}`, properties: { userProperties: { [first]: second } } }
+    return { command, name, value: `${first}=${second}`, properties: { userProperties: [[first, second]] } }
   }
   const known = KNOWN[name]
   if (known === undefined)
@@ -117,21 +120,13 @@ function textsOf(text: string): string[] {
 export function parseUserProperty(text: string): Properties {
   const equals = text.indexOf("=")
   if (equals < 1) throw usageError(`${JSON.stringify(text)} is not NAME=VALUE`)
-  return { userProperties: { [text.slice(0, equals)]: text.slice(equals + 1) } }
+  return { userProperties: [[text.slice(0, equals), text.slice(equals + 1)]] }
 }
 
-/** Joins properties; later ones win, user properties add up. Undefined when there are none. */
+/** Joins properties; later ones win, user properties follow each other. Undefined when there are none. */
 export function mergeProperties(parts: readonly Properties[]): Properties | undefined {
-  let merged: Properties = {}
-  const users: Record<string, string | string[]> = {}
-  for (const part of parts) {
-    merged = { ...merged, ...part }
-    for (const [name, added] of Object.entries(part.userProperties ?? {})) {
-      const before = users[name]
-      users[name] = before === undefined ? added : [before, added].flat()
-    }
-  }
-  if (Object.keys(users).length > 0) merged = { ...merged, userProperties: users }
+  const userProperties = parts.flatMap((part) => part.userProperties ?? [])
+  const merged: Properties = Object.assign({}, ...parts, userProperties.length > 0 ? { userProperties } : {})
   return Object.keys(merged).length > 0 ? merged : undefined
 }
 

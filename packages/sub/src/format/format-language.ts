@@ -1,4 +1,4 @@
-import { messageOf, usageError } from "@mqtt-trio/common"
+import { messageOf, usageError, type UserProperties } from "@mqtt-trio/common"
 import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
 import { jsonMessage } from "./json-message.js"
@@ -146,10 +146,8 @@ function timePart(conversion: string): Part {
   return (_message, { date }) => Buffer.from(strftime(conversion, date))
 }
 
-function userProperties(properties: Readonly<Record<string, string | string[]>> | undefined): string {
-  return Object.entries(properties ?? {})
-    .flatMap(([name, values]) => [values].flat().map((value) => `${name}:${value}`))
-    .join(" ")
+function userProperties(properties: UserProperties = []): string {
+  return properties.map(([name, text]) => `${name}:${text}`).join(" ")
 }
 
 function nine(nanoseconds: number): string {

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer"
+import type { UserProperties } from "@mqtt-trio/common"
 import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
 import { strftime, zoneOffset } from "./strftime.js"
@@ -43,7 +44,7 @@ export function jsonMessage(message: ReceivedMessage, { date, nanoseconds }: Arr
     ...(style.nameEncoding || encoding === "base64" || encoding === "hex" ? { payloadEncoding: encoding } : {}),
     payload,
   }
-  return style.pretty ? prettyJson(object) : JSON.stringify(object)
+  return style.pretty ? prettyJson(object) : compactJson(object)
 }
 
 function encodePayload(payload: Buffer, wanted: PayloadEncoding | undefined): [unknown, PayloadEncoding] {
@@ -54,8 +55,20 @@ function encodePayload(payload: Buffer, wanted: PayloadEncoding | undefined): [u
   return [JSON.parse(payload.toString()), encoding]
 }
 
-function namedProperties(properties: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(properties).map(([key, value]) => [PROPERTY_NAMES[key] ?? key, propertyValue(value)]))
+function namedProperties(properties: NonNullable<ReceivedMessage["properties"]>): Record<string, unknown> {
+  const { userProperties = [] } = properties
+  return Object.fromEntries(
+    Object.entries(properties).map(([key, value]) => [
+      PROPERTY_NAMES[key] ?? key,
+      key === "userProperties" ? userMembers(userProperties) : propertyValue(value),
+    ]),
+  )
+}
+
+/** One object, as mosquitto prints it; where a name stands twice no object can hold them: then one for each pair. Maps keep the order. */
+function userMembers(pairs: UserProperties): Map<string, string> | Map<string, string>[] {
+  const together = new Map(pairs)
+  return together.size === pairs.length ? together : pairs.map((pair) => new Map([pair]))
 }
 
 function propertyValue(value: unknown): unknown {
@@ -63,12 +76,24 @@ function propertyValue(value: unknown): unknown {
   return typeof value === "boolean" ? Number(value) : value
 }
 
+function compactJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(compactJson).join(",")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  return `{${membersOf(value)
+    .map(([key, item]) => `${JSON.stringify(key)}:${compactJson(item)}`)
+    .join(",")}}`
+}
+
+function membersOf(value: object): [unknown, unknown][] {
+  return value instanceof Map ? [...value] : Object.entries(value)
+}
+
 /** JSON over several lines in the layout of mosquitto's `--pretty`: tabs, a tab after the colon, arrays of scalars on one line. */
 function prettyJson(value: unknown, depth = 0): string {
   if (Array.isArray(value)) return `[${value.map((item) => prettyJson(item, depth + 1)).join(", ")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
   const indent = "\t".repeat(depth + 1)
-  const members = Object.entries(value).map(([key, item]) => `${indent}${JSON.stringify(key)}:\t${prettyJson(item, depth + 1)}`)
+  const members = membersOf(value).map(([key, item]) => `${indent}${JSON.stringify(key)}:\t${prettyJson(item, depth + 1)}`)
   const body = members.length === 0 ? "" : `${members.join(",\n")}\n`
   return `{\n${body}${"\t".repeat(depth)}}`
 }

@@ -1,0 +1,56 @@
+import { parser } from "mqtt-packet"
+import type { Properties, UserProperties } from "@mqtt-trio/common"
+
+/*
+ * What mqtt-packet, the codec of MQTT.js, does not do by itself.
+ */
+
+/** A packet with its User Properties as pairs. */
+export type Ordered<P extends { properties?: object | undefined }> = Omit<P, "properties"> & {
+  readonly properties?: (Omit<NonNullable<P["properties"]>, "userProperties"> & { readonly userProperties?: UserProperties }) | undefined
+}
+
+/** Properties as MQTT.js takes them, and may change them: it takes topic aliases out of what it stores. */
+export type WireProperties = Omit<Properties, "userProperties">
+
+/**
+ * A copy for MQTT.js. User Properties become an array with an object for each pair: mqtt-packet writes the items of an array one after
+ * the other, but the members of one object with numbers first and equal names together [MQTT-3.1.3-10].
+ */
+export function wireProperties({ userProperties, ...rest }: Properties): WireProperties {
+  return userProperties === undefined
+    ? rest
+    : Object.assign(rest, { userProperties: userProperties.map(([name, text]) => ({ [name]: text })) })
+}
+
+/** The packet as {@link keepUserPropertiesInOrder} makes mqtt-packet read it. */
+export function ordered<P extends { properties?: object | undefined }>(packet: P): Ordered<P> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parser puts pairs where its types say an object
+  return packet as unknown as Ordered<P>
+}
+
+/** Makes every parser of mqtt-packet in this process give User Properties as pairs in the order in which they came. */
+export function keepUserPropertiesInOrder(): void {
+  const prototype: unknown = Object.getPrototypeOf(parser())
+  if (typeof prototype !== "object" || prototype === null) throw new Error("mqtt-packet has no parser any more")
+  let pairs: (readonly [string, string])[] = []
+  override(prototype, "_parseStringPair", (read) => {
+    const pair = read()
+    if (typeof pair === "object" && pair !== null && "name" in pair && "value" in pair) pairs.push([String(pair.name), String(pair.value)])
+    return pair
+  })
+  override(prototype, "_parseProperties", (read) => {
+    pairs = []
+    const properties = read()
+    if (pairs.length > 0 && typeof properties === "object") Object.assign(properties ?? {}, { userProperties: pairs })
+    return properties
+  })
+}
+
+function override(prototype: object, name: string, reader: (read: () => unknown) => unknown): void {
+  const original: unknown = Reflect.get(prototype, name)
+  if (typeof original !== "function") throw new Error(`mqtt-packet has no ${name} any more`)
+  Reflect.set(prototype, name, function readOrdered(this: unknown): unknown {
+    return reader(() => Reflect.apply(original, this, []))
+  })
+}
