@@ -1,82 +1,75 @@
-import type { Socket } from "node:net"
 import { Hold, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained-stream.js"
 import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import { StoreBusy } from "../stores/store.js"
-import { ackFailed, readAck } from "../wire/acknowledgements.js"
-import {
-  checkConnect,
-  checkDisconnect,
-  checkProtocol,
-  checkSubscribe,
-  checkUnsubscribe,
-  type FilterRules,
-  isVersion31,
-  type Leave,
-} from "../wire/checks.js"
-import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
-import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
-import { readVarint } from "../wire/varint.js"
-import type { Context } from "./context.js"
-import { ControlFlow, NEVER } from "./control-flow.js"
-import { Inbound } from "./inbound.js"
+import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
+import { sessionExpiry } from "../wire/session-expiry.js"
+import type { ProtocolVersion } from "../wire/packet-types.js"
+import { PacketError, protocolError, Reason, type ReasonCode } from "../wire/reason-codes.js"
+import type { ByteStream } from "./byte-stream.js"
+import type { Client } from "./clients.js"
+import type { ConnectionFacts, Context } from "./context.js"
+import { type ControlledConnection, ControlFlow } from "./control-flow.js"
+import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
+import { PacketReader, type PacketTaker } from "./packet-reader.js"
+import type { RunTaker } from "./publish-reader.js"
 import { ReplyLine } from "./reply-line.js"
-import { Splitter } from "./splitter.js"
 
 /** How long a connection that the broker ended may take to go, in ms. */
 const LINGER_MS = 2000
+/** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
+const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
 
 /**
- * One network connection: splits the stream into packets, checks them, sends each to its one owner (control packets to
- * the control flow, messages to delivery), and answers in the order of the packets.
+ * One network connection: bytes come through its reader, control packets go to the control flow, messages to delivery,
+ * answers leave in the order of the packets. It knows when reading stands still, and it ends.
  */
-export class Connection implements Outlet, Timed {
-  version: ProtocolVersion = 4
-  v5 = false
-  session: Session | null = null
-  clientId = ""
-  maximumPacketSize = Infinity
-  closed = false
-  readonly output: Output
+export class Connection implements Outlet, Timed, Client, ConnectionFacts, ControlledConnection, PublishingConnection, PacketTaker {
+  private currentSession: Session | null = null
+  private stream: RetainedStream | null = null
+  private id = ""
+  private maximum = Infinity
+  private ended = false
+  private readonly output: Output
   readonly replies: ReplyLine
 
-  private readonly splitter = new Splitter()
+  private readonly reader: PacketReader
   /** made when a CONNECT is accepted */
-  will: ArmedWill | null = null
-  retained: RetainedStream | null = null
+  private will: ArmedWill | null = null
   private readonly control: ControlFlow
   private readonly inbound: Inbound
+  readonly publish: RunTaker
   /** why reading stands still: bits of Hold */
-  holds = 0
+  private holds = 0
   private keepAliveMs = 0
   /** when something was read last, by the clock; after the end: when it ended */
   private since: number
   /** bytes that came after the end */
   private afterEnd = 0
-  /** a CONNECT came */
-  private greeted = false
   /** CONNACK left */
   private welcomed = false
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: ByteStream,
     private readonly context: Context,
   ) {
     this.output = new Output(socket)
     this.replies = new ReplyLine(context.delivery.commits, this.output)
     this.control = new ControlFlow(this, context)
-    this.inbound = new Inbound(this, context)
+    this.inbound = new Inbound(this, context.delivery)
+    this.publish = this.inbound.take
+    this.reader = new PacketReader(this, context.limits, context.runs)
     this.since = context.clock.now
   }
 
   /** From now on the connection is served. */
   start(): void {
     const { context, socket } = this
-    context.open.add(this)
+    context.clients.add(this)
     context.clock.add(this)
     socket.on("data", (chunk: Buffer) => this.read(chunk))
     socket.on("drain", () => this.drained())
@@ -86,6 +79,27 @@ export class Connection implements Outlet, Timed {
 
   get remote(): string {
     return `${this.socket.remoteAddress ?? "?"}:${this.socket.remotePort ?? "?"}`
+  }
+  get session(): Session | null {
+    return this.currentSession
+  }
+  get retained(): RetainedStream | null {
+    return this.stream
+  }
+  get clientId(): string {
+    return this.id
+  }
+  get version(): ProtocolVersion {
+    return this.reader.version
+  }
+  get v5(): boolean {
+    return this.reader.v5
+  }
+  get closed(): boolean {
+    return this.ended
+  }
+  get maximumPacketSize(): number {
+    return this.maximum
   }
   get outlet(): this {
     return this
@@ -112,6 +126,10 @@ export class Connection implements Outlet, Timed {
     this.socket.pause()
   }
 
+  isHeld(reason: number): boolean {
+    return (this.holds & reason) !== 0
+  }
+
   release(reason: number): void {
     if (!(this.holds & reason)) return
     this.holds &= ~reason
@@ -122,131 +140,47 @@ export class Connection implements Outlet, Timed {
 
   private drained(): void {
     this.release(Hold.UNSENT)
-    this.session?.pump()
+    this.currentSession?.pump()
   }
 
   private read(chunk: Buffer): void {
-    if (this.closed) {
+    if (this.ended) {
       // what still comes is not looked at; too much of it is not even read
       this.afterEnd += chunk.length
-      if (this.afterEnd > this.limit) this.socket.pause()
+      if (this.reader.exceeds(this.afterEnd)) this.socket.pause()
       return
     }
     this.since = this.context.clock.now
-    const buf = this.splitter.add(chunk)
-    if (!buf) return
-    if (this.holds & Hold.CONTROL) this.splitter.keep(buf, 0)
-    else this.parse(buf)
-  }
-
-  private parse(buf: Buffer): void {
-    const { reader } = this.context
-    reader.begin(buf, this.inbound.take)
     try {
-      const [at, need] = this.packets(buf)
-      reader.flush()
-      this.session?.pump()
-      if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
-      this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
+      if (this.reader.read(chunk)) this.treated()
     } catch (error) {
       this.fail(error)
     }
   }
 
-  /** Treats the complete packets; returns where the rest begins, and how many bytes its first packet takes at least. */
-  private packets(buf: Buffer): [at: number, need: number] {
-    let at = 0
-    try {
-      while (buf.length - at >= 2 && !this.closed && !(this.holds & Hold.CONTROL)) {
-        const length = readVarint(buf, at + 1, buf.length)
-        if (length === -2) throw malformed("the Remaining Length is longer than four bytes or not in its shortest form")
-        if (length === -1) break
-        const body = at + 1 + (length & 7)
-        const end = body + (length >>> 3)
-        if (end - at > this.limit)
-          throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
-        if (end > buf.length) {
-          this.early(buf[at] ?? 0)
-          return [at, end - at]
-        }
-        this.packet(buf, at, body, end)
-        at = end
-      }
-    } catch (error) {
-      this.context.reader.flush() // what came before the packet that is wrong is accepted
-      throw error
-    }
-    return [at, 0]
+  /** Packets were treated: what they made possible is sent. */
+  private treated(): void {
+    this.currentSession?.pump()
+    if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
   }
 
-  private get filterRules(): FilterRules {
-    const { topicLevels, subscriptions } = this.context.limits
-    return { version: this.version, levels: topicLevels, most: subscriptions }
+  acknowledged(type: number, id: number, failed: boolean): void {
+    this.currentSession?.acknowledge(type, id, failed)
   }
-
-  private get limit(): number {
-    return this.session ? this.context.limits.packetBytes : this.context.limits.firstPacketBytes
+  released(id: number): void {
+    this.inbound.released(id)
   }
-
-  private packet(buf: Buffer, start: number, body: number, end: number): void {
-    const header = buf[start] ?? 0
-    const type = header >> 4
-    this.early(header)
-    if (type === PacketType.PUBLISH) {
-      if (this.version === 3 && (header & 14) === DUP) buf[start] = header & ~DUP // MQTT 3.1 does not use it at QoS 0
-      this.context.reader.add(start, body, end, this.v5)
-      return
-    }
-    const flags = type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0
-    if ((header & 15) !== flags) {
-      // MQTT 3.1 uses QoS 1 in some of these, and nothing in the others
-      const unused = this.version === 3 || (type === PacketType.CONNECT && isVersion31(buf, body, end))
-      if (!unused || (flags && (header & 6) !== flags)) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
-      buf[start] = (type << 4) | flags
-    }
-    if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) {
-      const identifier = readAck(buf, body, end, this.v5 ? CLIENT_REASONS.get(type) : undefined)
-      if (type !== PacketType.PUBREL) this.session?.acknowledge(type, identifier, ackFailed(buf, body, end))
-      else {
-        this.context.reader.flush()
-        this.inbound.released(identifier)
-      }
-      return
-    }
-    this.context.reader.flush()
-    this.controlPacket(type, buf.subarray(start, end), body - start)
+  connect(bytes: Buffer): void {
+    this.await(this.control.connect(bytes))
   }
-
-  /** What the first byte of a packet already forbids. */
-  private early(header: number): void {
-    const type = header >> 4
-    if (!this.greeted && type !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
+  subscribe(packet: SubscribePacket): void {
+    this.await(this.control.subscribe(packet))
   }
-
-  private controlPacket(type: number, bytes: Buffer, body: number): void {
-    const end = bytes.length
-    switch (type) {
-      case PacketType.CONNECT:
-        if (this.greeted) throw protocolError("a second CONNECT [MQTT-3.1.0-2]")
-        this.greeted = true
-        this.version = checkProtocol(bytes, body, end)
-        this.v5 = this.version === 5
-        checkConnect(bytes, body, end, this.filterRules)
-        return this.await(this.control.connect(bytes))
-      case PacketType.SUBSCRIBE:
-        checkSubscribe(bytes, body, end, this.filterRules)
-        return this.await(this.control.subscribe(bytes))
-      case PacketType.UNSUBSCRIBE:
-        checkUnsubscribe(bytes, body, end, this.filterRules)
-        return this.await(this.control.unsubscribe(bytes))
-      case PacketType.PINGREQ:
-        if (body !== end) throw malformed("PINGREQ must be empty")
-        return this.await(this.control.ping(bytes))
-      case PacketType.DISCONNECT:
-        return this.leave(checkDisconnect(bytes, body, end, this.version))
-      default:
-        throw protocolError(`a client must not send packet type ${type}`)
-    }
+  unsubscribe(packet: UnsubscribePacket): void {
+    this.await(this.control.unsubscribe(packet))
+  }
+  ping(bytes: Buffer): void {
+    this.await(this.control.ping(bytes))
   }
 
   /** Reading waits for the answer; then the rest of the buffer is treated. */
@@ -260,44 +194,46 @@ export class Connection implements Outlet, Timed {
   }
 
   private answered(): void {
-    if (this.closed) return
+    if (this.ended) return
     this.holds &= ~Hold.CONTROL
-    if (this.splitter.kept) this.parse(this.splitter.take())
+    try {
+      this.reader.resume()
+      this.treated()
+    } catch (error) {
+      this.fail(error)
+    }
     if (!this.holds) this.socket.resume()
   }
 
   /** CONNECT was accepted; CONNACK follows. */
-  open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number }): void {
-    this.session = session
-    this.retained = new RetainedStream(session, this.context.delivery)
-    this.clientId = session.clientId
-    this.maximumPacketSize = options.maximumPacketSize
-    this.keepAliveMs = options.keepAliveSeconds * 1000
-    this.context.clients.set(this.clientId, this)
+  open(session: Session, { maximumPacketSize, keepAliveSeconds, will }: Parameters<ControlledConnection["open"]>[1]): void {
+    this.currentSession = session
+    this.stream = new RetainedStream(session, this.context.delivery)
+    this.id = session.clientId
+    this.maximum = maximumPacketSize
+    this.keepAliveMs = keepAliveSeconds * 1000
+    this.will = will
+    this.reader.widen()
+    this.context.clients.accept(this)
     this.context.log.connected(this)
   }
 
   /** CONNACK leaves, and what waits for the Session behind it. `receiveMaximum`: most messages in flight. */
   welcome(connack: Buffer, receiveMaximum: number): void {
-    if (this.closed || !this.session) return
+    if (this.ended || !this.currentSession) return
     this.push(connack)
     this.welcomed = true
-    this.session.attach(this, receiveMaximum)
+    this.currentSession.attach(this, receiveMaximum)
   }
 
   tick(now: number): void {
     const idle = now - this.since
-    if (this.closed) {
+    if (this.ended) {
       if (idle > LINGER_MS) this.socket.destroy()
-    } else if (!this.session) {
-      if (idle > this.context.limits.connectTimeoutMs) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
+    } else if (!this.currentSession) {
+      if (idle > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
     } else if (this.keepAliveMs && !this.holds && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
-  }
-
-  /** Another connection has the Client Identifier now (section 3.1.4). */
-  takenOver(): void {
-    this.refuse(Reason.SESSION_TAKEN_OVER, "another connection took the client identifier over")
   }
 
   /** CONNACK with a refusal that is encoded already. */
@@ -313,20 +249,20 @@ export class Connection implements Outlet, Timed {
   }
 
   refuse(reason: ReasonCode, message: string): void {
-    if (this.closed) return
+    if (this.ended) return
     if (this.welcomed) {
       if (this.v5) this.push(write({ cmd: "disconnect", reasonCode: reason }, 5))
     } else if (reason === Reason.SESSION_TAKEN_OVER) {
       // no code of CONNACK says this, and DISCONNECT must not come first [MQTT-3.14.0-1]
-    } else this.push(refusal(reason, this.greeted && this.v5))
+    } else this.push(refusal(reason, this.reader.greeted && this.v5))
     this.end(reason, message)
   }
 
   /** DISCONNECT came: what is acknowledged leaves first, then the connection. */
-  private leave({ reason, expirySeconds: seconds }: Leave): void {
-    if (seconds && this.session?.endsWithConnection !== false)
+  disconnect({ reason, expirySeconds: seconds }: DisconnectPacket): void {
+    if (seconds && this.currentSession?.endsWithConnection !== false)
       throw protocolError("DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
-    const stored = (this.session?.persistent ?? false) || this.will !== null
+    const stored = (this.currentSession?.persistent ?? false) || this.will !== null
     if (this.will && reason === Reason.SUCCESS) {
       this.context.delivery.wills.disarm(this.will)
       this.will = null
@@ -334,7 +270,7 @@ export class Connection implements Outlet, Timed {
     this.finish(
       null,
       reason ? `it disconnected with Reason Code 0x${reason.toString(16)}` : "it disconnected",
-      seconds === NEVER ? null : seconds,
+      seconds === undefined ? undefined : sessionExpiry(seconds),
     )
     this.replies.afterwards(() => this.shut(), stored)
   }
@@ -346,15 +282,14 @@ export class Connection implements Outlet, Timed {
 
   /** Leaves Session and registries; the socket is still open for what was said. */
   private finish(reason: ReasonCode | null, message: string, expirySeconds?: number | null): void {
-    if (this.closed) return
-    this.closed = true
+    if (this.ended) return
+    this.ended = true
     this.since = this.context.clock.now
+    this.reader.stop()
     this.control.close()
-    const { session } = this
-    if (session && this.context.clients.get(this.clientId) === this) {
-      this.context.clients.delete(this.clientId)
-      this.context.delivery.sessions.close(session, expirySeconds)
-      if (this.will) this.context.delivery.wills.lost(this.will, !session.gone)
+    if (this.currentSession && this.context.clients.leave(this)) {
+      this.context.delivery.sessions.close(this.currentSession, expirySeconds)
+      if (this.will) this.context.delivery.wills.lost(this.will, !this.currentSession.gone)
     }
     this.context.log.closed(this, reason, message)
   }
@@ -377,12 +312,7 @@ export class Connection implements Outlet, Timed {
   /** The socket is closed. */
   private gone(): void {
     this.finish(null, "the connection closed")
-    this.context.open.delete(this)
+    this.context.clients.remove(this)
     this.context.clock.remove(this)
   }
 }
-
-/** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
-const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
-
-const EMPTY = Buffer.alloc(0)

@@ -1,20 +1,40 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
-import type { Wanted } from "../delivery/retained-stream.js"
-import type { SubscriptionOptions } from "../delivery/session.js"
+import type { RetainedStream, Wanted } from "../delivery/retained-stream.js"
+import type { Session } from "../delivery/session.js"
 import type { SessionRequest } from "../delivery/sessions.js"
+import type { ArmedWill } from "../delivery/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
 import { readWill } from "../wire/will.js"
-import { connackCode, readConnect, readSubscribe, readUnsubscribe, subackCodes, write } from "./control-packets.js"
-import type { Connection } from "./connection.js"
+import { sessionExpiry } from "../wire/session-expiry.js"
+import type { SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
+import { connackCode, readConnect, write } from "./control-packets.js"
 import type { Context } from "./context.js"
-import { RECEIVE_MAXIMUM } from "./reply-line.js"
+import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
-/** Session Expiry Interval that means never (MQTT 5.0 section 3.1.2.11.2). */
-export const NEVER = 0xffff_ffff
+/** What control packets need of their connection. */
+export interface ControlledConnection {
+  readonly version: ProtocolVersion
+  readonly v5: boolean
+  readonly closed: boolean
+  /** null until open() */
+  readonly session: Session | null
+  readonly retained: RetainedStream | null
+  /** the client's Maximum Packet Size in bytes, Infinity without one (MQTT 5.0 section 3.1.2.11.4) */
+  readonly maximumPacketSize: number
+  readonly replies: ReplyLine
+  push(bytes: Buffer): void
+  /** CONNECT was accepted, with this Session. `will`: its Will, armed. */
+  open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | null }): void
+  /** CONNACK leaves. `receiveMaximum`: most messages in flight. */
+  welcome(connack: Buffer, receiveMaximum: number): void
+  /** CONNECT was refused, with this CONNACK. */
+  refuseConnect(connack: Buffer): void
+  refuse(reason: ReasonCode, message: string): void
+}
 
 /**
  * The control packets of one connection, one at a time: each goes through aedes, and what it answers is carried out
@@ -24,8 +44,8 @@ export class ControlFlow {
   private channel: ControlChannel | null = null
 
   constructor(
-    private readonly connection: Connection,
-    private readonly context: Context,
+    private readonly connection: ControlledConnection,
+    private readonly context: Pick<Context, "clients" | "delivery" | "engine" | "limits">,
   ) {}
 
   /** CONNECT: aedes accepts or refuses, the Session is opened, CONNACK leaves when it is stored (section 3.1). */
@@ -45,23 +65,20 @@ export class ControlFlow {
     const will = readWill(bytes, connection.v5)
     const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
     if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
-    if (context.clients.has(clientId)) {
-      const wait = context.takeovers.note(clientId, performance.now())
-      if (wait) await after(wait)
-      if (connection.closed) return
-    } else if (context.clients.size >= context.limits.connections)
-      throw new PacketError(Reason.QUOTA_EXCEEDED, `${context.limits.connections} clients are connected, which is the limit`)
+    const wait = context.clients.admit(clientId)
+    if (wait) await after(wait)
+    if (connection.closed) return
     const { sessions } = context.delivery
     if (sessions.count >= context.limits.sessions && !sessions.get(clientId))
       throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
-    context.clients.get(clientId)?.takenOver()
+    context.clients.takeOver(clientId)
     const { session, present, stored } = sessions.open(request)
+    if (present) context.delivery.wills.resumed(clientId)
     connection.open(session, {
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
+      will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : null,
     })
-    if (present) context.delivery.wills.resumed(clientId)
-    if (will) connection.will = context.delivery.wills.arm({ clientId, v5: connection.v5, ...will })
     const waiting = present ? sessions.depth(session).messages : 0
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
@@ -70,7 +87,7 @@ export class ControlFlow {
           connection.welcome(this.connack({ version, present, assigned, waiting }), receiveMaximum)
           resolve()
         },
-        stored || connection.will !== null,
+        stored || will !== undefined,
       )
     })
   }
@@ -92,32 +109,28 @@ export class ControlFlow {
   }
 
   /** SUBSCRIBE: one Topic Filter at a time; what counts is the packet that went in and the code that came out (section 3.8). */
-  async subscribe(bytes: Buffer): Promise<void> {
+  async subscribe({ id, subscriptionIdentifier: identifier, subscriptions }: SubscribePacket): Promise<void> {
     const { connection, context } = this
-    const { version } = connection
-    const packet = readSubscribe(bytes, version)
-    const identifier = subscriptionIdentifier(packet.properties?.subscriptionIdentifier)
+    const { retained, sessions } = context.delivery
     const codes: number[] = []
     const wanted: Wanted[] = []
-    for (const [k, { topic, qos, nl, rap, rh }] of packet.subscriptions.entries()) {
+    for (const [k, { filter, qos, noLocal, retainAsPublished, retainHandling }] of subscriptions.entries()) {
       // oxlint-disable-next-line no-await-in-loop -- others have their turn
       if (k % AT_ONCE === AT_ONCE - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
-      const code = this.full(topic) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(topic, qos)
+      const code = this.full(filter) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
       if (code === null) return
       codes.push(code)
       if (code >= 0x80 || !connection.session) continue
-      const isNew = !connection.session.subscriptions.has(topic)
-      if (rh === 0 || rh === undefined || (rh === 1 && isNew)) wanted.push({ filter: topic, qos, upTo: context.delivery.retained.sequence })
-      const options: SubscriptionOptions = { qos, noLocal: nl ?? false, retainAsPublished: rap ?? false, identifier }
-      context.delivery.sessions.subscribe(connection.session, topic, options)
+      const isNew = !connection.session.subscriptions.has(filter)
+      if (retainHandling === 0 || (retainHandling === 1 && isNew)) wanted.push({ filter, qos, upTo: retained.sequence })
+      sessions.subscribe(connection.session, filter, { qos, noLocal, retainAsPublished, identifier })
     }
-    const messageId = packet.messageId ?? 0
     const persistent = connection.session?.persistent ?? false
     // oxlint-disable-next-line no-await-in-loop -- one filter after the other
     if (persistent) for (const one of wanted) await connection.retained?.store(one)
     if (connection.closed) return
-    connection.replies.send(write({ cmd: "suback", messageId, granted: codes }, version), persistent)
+    connection.replies.send(write({ cmd: "suback", messageId: id, granted: codes }, connection.version), persistent)
     const answered = new Promise<void>((resolve) => {
       connection.replies.afterwards(resolve, persistent)
     })
@@ -140,19 +153,18 @@ export class ControlFlow {
     if (topic.startsWith("$share/")) return this.failure(Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
     const one = write({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos }] }, version)
     const reply = await this.ask(one)
-    return reply && (subackCodes(reply, version)[0] ?? Reason.UNSPECIFIED_ERROR)
+    return reply && (reply.at(-1) ?? Reason.UNSPECIFIED_ERROR) // the code of one Topic Filter ends the packet
   }
 
   /** UNSUBSCRIBE (section 3.10). */
-  async unsubscribe(bytes: Buffer): Promise<void> {
+  async unsubscribe({ id, filters }: UnsubscribePacket): Promise<void> {
     const { connection, context } = this
     const { version } = connection
-    const { messageId = 0, unsubscriptions } = readUnsubscribe(bytes, version)
     const granted: number[] = []
-    for (let k = 0; k < unsubscriptions.length; k += AT_ONCE) {
-      const some = unsubscriptions.slice(k, k + AT_ONCE)
+    for (let k = 0; k < filters.length; k += AT_ONCE) {
+      const some = filters.slice(k, k + AT_ONCE)
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet, others have their turn between
-      const reply = await this.ask(write({ cmd: "unsubscribe", messageId, unsubscriptions: some }, version))
+      const reply = await this.ask(write({ cmd: "unsubscribe", messageId: id, unsubscriptions: some }, version))
       const { session } = connection
       if (!reply || !session) return
       for (const filter of some)
@@ -162,7 +174,7 @@ export class ControlFlow {
     }
     const { session } = connection
     if (!session) return
-    connection.replies.send(write({ cmd: "unsuback", messageId, granted }, version), session.persistent)
+    connection.replies.send(write({ cmd: "unsuback", messageId: id, granted }, version), session.persistent)
   }
 
   /** PINGREQ (section 3.12). */
@@ -214,10 +226,5 @@ function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPa
 function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): SessionRequest {
   const cleanStart = packet.clean ?? true
   if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
-  const seconds = packet.properties?.sessionExpiryInterval ?? 0
-  return { clientId, cleanStart, expirySeconds: seconds === NEVER ? null : seconds }
-}
-
-function subscriptionIdentifier(value: number | number[] | undefined): number {
-  return (Array.isArray(value) ? value[0] : value) ?? 0
+  return { clientId, cleanStart, expirySeconds: sessionExpiry(packet.properties?.sessionExpiryInterval ?? 0) }
 }

@@ -1,12 +1,4 @@
-import {
-  generate,
-  type IConnectPacket,
-  type ISubscribePacket,
-  type IUnsubscribePacket,
-  type Packet,
-  parser,
-  writeToStream,
-} from "mqtt-packet"
+import { generate, type IConnectPacket, type Packet, parser, writeToStream } from "mqtt-packet"
 import type { ProtocolVersion } from "../wire/packet-types.js"
 import { malformed, Reason, type ReasonCode } from "../wire/reason-codes.js"
 
@@ -35,30 +27,12 @@ export function readConnect(bytes: Buffer): IConnectPacket {
   if (packet.cmd !== "connect") throw malformed("not a CONNECT")
   return packet
 }
-export function readSubscribe(bytes: Buffer, version: ProtocolVersion): ISubscribePacket {
-  const packet = read(bytes, version)
-  if (packet.cmd !== "subscribe") throw malformed("not a SUBSCRIBE")
-  return packet
-}
-export function readUnsubscribe(bytes: Buffer, version: ProtocolVersion): IUnsubscribePacket {
-  const packet = read(bytes, version)
-  if (packet.cmd !== "unsubscribe") throw malformed("not an UNSUBSCRIBE")
-  return packet
-}
-
 /** The return code of a CONNACK: 0 is accepted. */
 export function connackCode(bytes: Buffer, version: ProtocolVersion): number {
   const packet = read(bytes, version)
   if (packet.cmd !== "connack") throw malformed("not a CONNACK")
   return (version === 5 ? packet.reasonCode : packet.returnCode) ?? 0
 }
-/** The codes of a SUBACK. */
-export function subackCodes(bytes: Buffer, version: ProtocolVersion): number[] {
-  const packet = read(bytes, version)
-  if (packet.cmd !== "suback") throw malformed("not a SUBACK")
-  return packet.granted.map((code) => Number(code))
-}
-
 export function write(packet: Packet, protocolVersion: ProtocolVersion): Buffer {
   return generate(packet, { protocolVersion })
 }

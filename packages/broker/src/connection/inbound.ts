@@ -1,34 +1,41 @@
+import type { Publisher } from "../delivery/accept.js"
+import type { Delivery } from "../delivery/delivery.js"
 import { Hold } from "../delivery/outlet.js"
 import type { Match } from "../delivery/router.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { type Frames, Trait } from "../wire/frames.js"
-import type { QoS } from "../wire/packet-types.js"
+import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../wire/packet-types.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
-import type { Connection } from "./connection.js"
-import type { Context } from "./context.js"
-import { PUBACK, RECEIVE_MAXIMUM } from "./reply-line.js"
+import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
-const PUBREC = 0x50
-const PUBCOMP = 0x70
+/** What messages that come in need of their connection. */
+export interface PublishingConnection extends Publisher {
+  readonly v5: boolean
+  readonly replies: ReplyLine
+  /** Reading stands still for this reason, a bit of Hold, until it is released. */
+  hold(reason: number): void
+  isHeld(reason: number): boolean
+  release(reason: number): void
+}
 
 /** The messages of one publishing connection on their way into delivery, and their acknowledgements (MQTT 5.0 section 4.3). */
 export class Inbound {
   constructor(
-    private readonly connection: Connection,
-    private readonly context: Context,
+    private readonly connection: PublishingConnection,
+    private readonly delivery: Pick<Delivery, "accept" | "commits" | "retained">,
   ) {}
 
   /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
   readonly take = (run: Frames, qos: QoS, match: Match): void => {
     const told = qos > 0 && this.connection.v5
-    if (told && run.traits & Trait.RETAIN && !this.context.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
+    if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
     else this.takeAll(run, qos, match)
   }
 
   /** Retained messages beyond the limits: those that find no place are refused, and nothing else is done with them (MQTT 5.0 section 3.4.2.1). */
   private takeWhatFits(run: Frames, qos: QoS, match: Match): void {
     const { replies, session } = this.connection
-    const { retained } = this.context.delivery
+    const { retained } = this.delivery
     for (let k = 0; k < run.n; k++) {
       const one = run.only(k)
       const known = qos === 2 && session?.incoming.has(one.identifierOf(0))
@@ -42,7 +49,7 @@ export class Inbound {
 
   private takeAll(run: Frames, qos: QoS, match: Match): void {
     const { connection } = this
-    const { accept, commits } = this.context.delivery
+    const { accept, commits } = this.delivery
     const fresh = qos === 2 ? this.unknown(run) : run
     let durable = qos === 2 && (connection.session?.persistent ?? false)
     if (fresh && accept.accept(fresh, qos, match, connection)) durable = true
@@ -51,7 +58,7 @@ export class Inbound {
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
       if (connection.v5) this.checkQuota()
     }
-    if (!durable || !commits.full || connection.holds & Hold.STORE) return
+    if (!durable || !commits.full || connection.isHeld(Hold.STORE)) return
     connection.hold(Hold.STORE)
     commits.whenDrained(() => connection.release(Hold.STORE))
   }
@@ -81,7 +88,7 @@ export class Inbound {
       }
       fresh?.append(run, k, k + 1, 0)
       session.incoming.add(identifier)
-      if (session.persistent) this.context.delivery.commits.writeIncoming(session.number, identifier, true)
+      if (session.persistent) this.delivery.commits.writeIncoming(session.number, identifier, true)
     }
     return fresh?.n === 0 ? null : (fresh ?? run)
   }
@@ -91,7 +98,7 @@ export class Inbound {
     const { session, replies, v5 } = this.connection
     if (!session) return
     const known = session.incoming.delete(identifier)
-    if (known && session.persistent) this.context.delivery.commits.writeIncoming(session.number, identifier, false)
+    if (known && session.persistent) this.delivery.commits.writeIncoming(session.number, identifier, false)
     const bytes = Buffer.allocUnsafe(ACK_SIZE)
     writeAck(bytes, 0, PUBCOMP, identifier)
     replies.send(known || !v5 ? bytes : ackWithReason(PUBCOMP, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND), known && session.persistent)

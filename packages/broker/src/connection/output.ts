@@ -1,3 +1,5 @@
+import type { ByteSink } from "./byte-stream.js"
+
 const SMALL = 1024
 const BLOCK = 65_536
 const SPARE_BLOCKS = 64
@@ -7,15 +9,6 @@ const BY_REFERENCE = 8192
 const spare: Buffer[] = []
 const dirty: Output[] = []
 let scheduled = false
-
-/** What takes bytes: a TCP or TLS socket, or a WebSocket's stream. */
-export interface ByteSink {
-  readonly writable: boolean
-  readonly writableLength: number
-  write(bytes: Uint8Array): boolean
-  cork(): void
-  uncork(): void
-}
 
 /**
  * What one connection sends. Everything of one turn of the event loop leaves in one write: messages are copied

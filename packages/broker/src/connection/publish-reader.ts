@@ -1,9 +1,8 @@
 import type { Match, Router } from "../delivery/router.js"
 import { Frames, Trait } from "../wire/frames.js"
-import { DUP, type QoS, RETAIN } from "../wire/packet-types.js"
-import { checkProperties } from "../wire/properties.js"
+import { DUP, type QoS, qosOf, RETAIN } from "../wire/packet-types.js"
+import { readProperties } from "../wire/properties.js"
 import { malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
-import { readVarint } from "../wire/varint.js"
 
 /** Longest run: PUBLISH packets that are accepted together. */
 const LONGEST = 16_384
@@ -65,7 +64,7 @@ export class PublishReader {
     const { run, match } = this
     if (!run.n || !match) return
     try {
-      this.taker(run, toQoS((this.header >> 1) & 3), match)
+      this.taker(run, qosOf(this.header), match)
     } finally {
       run.restart(run.buf, 0)
     }
@@ -88,16 +87,8 @@ export class PublishReader {
 
   /** True when the message expires. */
   private checkProperties(at: number, end: number): boolean {
-    const { buf } = this.run
-    const read = readVarint(buf, at, end)
-    const from = at + (read & 7)
-    if (read < 0 || from + (read >>> 3) > end) throw malformed("the property length of a PUBLISH does not add up")
-    const facts = checkProperties(buf, from, from + (read >>> 3), "PUBLISH")
-    if (facts.topicAlias !== undefined) throw new PacketError(Reason.TOPIC_ALIAS_INVALID, "Topic Alias Maximum is 0")
-    return facts.messageExpirySeconds !== undefined
+    const { facts } = readProperties(this.run.buf, at, end, "PUBLISH")
+    if (facts?.topicAlias !== undefined) throw new PacketError(Reason.TOPIC_ALIAS_INVALID, "Topic Alias Maximum is 0")
+    return facts?.messageExpirySeconds !== undefined
   }
-}
-
-function toQoS(bits: number): QoS {
-  return bits === 1 ? 1 : bits === 2 ? 2 : 0
 }

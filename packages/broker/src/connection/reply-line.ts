@@ -1,13 +1,12 @@
 import type { Batch, GroupCommit, Waiter } from "../delivery/group-commit.js"
 import type { Frames } from "../wire/frames.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
+import { PUBACK } from "../wire/packet-types.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { Output } from "./output.js"
 
 /** Most PUBLISH packets at QoS 1 and 2 that a client may send without an acknowledgement (MQTT 5.0 section 3.2.2.3.3). */
 export const RECEIVE_MAXIMUM = 4096
-
-export const PUBACK = 0x40
 
 interface Entry {
   readonly batch: Batch

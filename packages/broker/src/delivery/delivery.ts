@@ -1,5 +1,6 @@
 import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
+import { qosOf } from "../wire/packet-types.js"
 import { topicOf } from "../wire/publish.js"
 import { Accept } from "./accept.js"
 import { type CommitEvents, GroupCommit } from "./group-commit.js"
@@ -35,8 +36,7 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const retained = new Retained(commits, limits.retained)
   const accept = new Accept(commits, retained)
   const wills = new Wills(commits, (message: Frames) => {
-    const qos = (message.headerOf(0) >> 1) & 3
-    accept.accept(message, qos === 2 ? 2 : qos === 1 ? 1 : 0, router.match(topicOf(message, 0)), NOBODY)
+    accept.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NOBODY)
   })
   const sessions = new Sessions({ store, commits, router, tail, ended: (clientId) => wills.sessionEnded(clientId) })
   retained.load(state.retained)

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import type { Frames } from "../wire/frames.js"
+import { type QoS, qosOf } from "../wire/packet-types.js"
 import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
 import type { Log } from "./log.js"
 import type { PersistentSession } from "./persistent-session.js"
@@ -8,7 +9,7 @@ import type { PersistentSession } from "./persistent-session.js"
 export interface Peeked {
   position: number
   topic: string
-  qos: number
+  qos: QoS
   acceptedAt: number
   expirySeconds: number
   payload: Buffer
@@ -42,7 +43,7 @@ export function* peek(session: PersistentSession): Generator<Peeked> {
     yield {
       position,
       topic: topicOf(chunk, i),
-      qos: (chunk.headerOf(i) >> 1) & 3,
+      qos: qosOf(chunk.headerOf(i)),
       acceptedAt: chunk.createdAt,
       expirySeconds: expirySecondsOf(chunk, i),
       payload,

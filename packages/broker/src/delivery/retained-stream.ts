@@ -1,5 +1,5 @@
 import { setTimeout as after } from "node:timers/promises"
-import type { QoS } from "../wire/packet-types.js"
+import { type QoS, qosOf } from "../wire/packet-types.js"
 import { type Frames, Trait } from "../wire/frames.js"
 import { convert } from "../wire/publish.js"
 import { messageOf } from "@mqtt-trio/common"
@@ -122,6 +122,5 @@ function capped(message: RetainedMessage, qos: QoS): QoS {
 /** What expires, with the seconds it has left. */
 function upToDate(frames: Frames): Frames {
   if (!(frames.traits & Trait.EXPIRY)) return frames
-  const qos = (frames.headerOf(0) >> 1) & 3
-  return convert(frames, true, qos === 2 ? 2 : qos === 1 ? 1 : 0, Math.floor((Date.now() - frames.createdAt) / 1000))
+  return convert(frames, true, qosOf(frames.headerOf(0)), Math.floor((Date.now() - frames.createdAt) / 1000))
 }

@@ -1,5 +1,5 @@
 import { Frames } from "../wire/frames.js"
-import type { QoS } from "../wire/packet-types.js"
+import { type QoS, qosOf } from "../wire/packet-types.js"
 import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
 import { type Due, DueQueue } from "./due-queue.js"
 import type { GroupCommit } from "./group-commit.js"
@@ -32,8 +32,7 @@ export class RetainedMessage {
   }
   /** as published */
   get qos(): QoS {
-    const qos = ((this.value[0] ?? 0) >> 1) & 3
-    return qos === 2 ? 2 : qos === 1 ? 1 : 0
+    return qosOf(this.value[0] ?? 0)
   }
   get bytes(): number {
     return Frames.bytesOf(this.value)

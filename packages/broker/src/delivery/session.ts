@@ -1,6 +1,6 @@
 import { ackWithReason, ACK_SIZE, writeAck } from "../wire/acknowledgements.js"
 import { copyBytes, type Frames, Trait } from "../wire/frames.js"
-import { DUP, PacketType, type QoS, RETAIN } from "../wire/packet-types.js"
+import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../wire/packet-types.js"
 import { encodeFor, expirySecondsOf, topicOf } from "../wire/publish.js"
 import { protocolError, Reason } from "../wire/reason-codes.js"
 import type { Outlet } from "./outlet.js"
@@ -14,7 +14,6 @@ export const UNSENT_QOS_0 = 8 << 20
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
 const LARGE = 8192
-const PUBREL = 0x62
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
 export interface SubscriptionOptions {
@@ -231,8 +230,8 @@ export function takeDropping(): Session[] {
 
 /** The QoS at which a message is delivered: as published, at most as granted [MQTT-3.8.4-8]. */
 function capped(src: Frames, k: number, cap: QoS): QoS {
-  const published = (src.headerOf(k) >> 1) & 3
-  return published >= cap ? cap : published === 1 ? 1 : 0
+  const published = qosOf(src.headerOf(k))
+  return published < cap ? published : cap
 }
 
 /** Writes the identifier into a packet that encode() made: behind the topic, whatever the length field takes. */

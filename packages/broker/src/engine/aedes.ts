@@ -1,6 +1,6 @@
 import { Duplex, Readable } from "node:stream"
 import { Aedes, type AuthenticateError, type Client, type Connection as AedesConnection, type Subscription } from "aedes"
-import { readVarint } from "../wire/varint.js"
+import { packetSize } from "../wire/fixed-header.js"
 
 /** What a CONNECT says about who it is; a password without a user name is allowed (MQTT 5.0 section 3.1.2.9). */
 export interface Credentials {
@@ -120,8 +120,7 @@ export class ControlChannel extends Duplex {
   /** aedes writes one packet in several chunks: wait for the whole. */
   private collect(chunk: Buffer): void {
     const bytes = this.rest ? Buffer.concat([this.rest, chunk]) : chunk
-    const read = bytes.length < 2 ? -1 : readVarint(bytes, 1, bytes.length)
-    const size = read < 0 ? Infinity : 1 + (read & 7) + (read >>> 3)
+    const size = packetSize(bytes)
     this.rest = bytes.length > size ? bytes.subarray(size) : null
     if (bytes.length < size) this.rest = bytes
     else this.reply(bytes.subarray(0, size))

@@ -4,9 +4,10 @@ import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
 import { claimFolder } from "../admin/claim.js"
 import { Connection } from "../connection/connection.js"
-import type { Context, Limits } from "../connection/context.js"
+import { Clients } from "../connection/clients.js"
+import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
-import { Takeovers } from "../connection/takeovers.js"
+import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/group-commit.js"
@@ -71,7 +72,7 @@ export class Broker {
       undo.push(() => context.clock.stop())
       const listener = await Listener.open(options.host, options.port, (socket) => {
         // some more than may have a Session, so that those can be told
-        if (context.open.size < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
+        if (context.clients.count < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
         else socket.destroy()
       })
       admin?.start((request) => answer(delivery, request))
@@ -107,13 +108,13 @@ export class Broker {
     const { admin, store, delivery, context, listener, sweep } = this.parts
     listener.close()
     clearInterval(sweep)
-    for (const connection of context.open) connection.stopReading()
+    context.clients.stopReading()
     const stored = delivery.commits.flush()
     await Promise.race([stored, after(STOP_MS, undefined, { ref: false })])
-    for (const connection of context.open) connection.refuse(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
+    context.clients.refuseAll(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
     await Promise.race([delivery.commits.flush(), after(STOP_MS, undefined, { ref: false })])
     await Promise.race([everyoneLeft(context), after(STOP_MS, undefined, { ref: false })])
-    for (const connection of context.open) connection.destroy()
+    context.clients.destroyAll()
     context.clock.stop()
     delivery.wills.stop()
     delivery.commits.stop()
@@ -141,10 +142,8 @@ function contextOf(parts: Pick<Context, "delivery" | "engine" | "limits" | "log"
   return {
     ...parts,
     clock: new Clock(),
-    reader: new PublishReader(parts.delivery.router),
-    takeovers: new Takeovers((clientId) => parts.log.fight(clientId)),
-    clients: new Map(),
-    open: new Set(),
+    runs: new PublishReader(parts.delivery.router),
+    clients: new Clients(parts.limits.connections, (clientId) => parts.log.fight(clientId)),
   }
 }
 
@@ -162,10 +161,10 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
 
 const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
 
-function everyoneLeft({ open }: Context): Promise<void> {
+function everyoneLeft({ clients }: Context): Promise<void> {
   return new Promise((resolve) => {
     const look = (): void => {
-      if (open.size) setTimeout(look, 10)
+      if (clients.count) setTimeout(look, 10)
       else resolve()
     }
     look()

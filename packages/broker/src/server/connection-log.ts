@@ -1,5 +1,4 @@
-import type { Connection } from "../connection/connection.js"
-import type { ConnectionLog } from "../connection/context.js"
+import type { ConnectionFacts, ConnectionLog } from "../connection/context.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { Log } from "./log.js"
 
@@ -44,7 +43,7 @@ function short(text: string): string {
   return text.length > 100 ? `${text.slice(0, 100)}…` : text
 }
 
-function name(connection: Connection): string {
+function name(connection: ConnectionFacts): string {
   return connection.clientId ? `${short(connection.clientId)} (${connection.remote})` : connection.remote
 }
 

@@ -1,6 +1,5 @@
 import { malformed, type ReasonCode, strangeReason } from "./reason-codes.js"
-import { checkProperties } from "./properties.js"
-import { readVarint } from "./varint.js"
+import { readProperties } from "./properties.js"
 
 /** Size of a PUBACK that says success: fixed header and Packet Identifier (MQTT 5.0 section 3.4). */
 export const ACK_SIZE = 4
@@ -35,10 +34,8 @@ export function readAck(buf: Buffer, at: number, end: number, reasons: ReadonlyS
   if (identifier === 0) throw malformed("Packet Identifier 0 in an acknowledgement")
   if (length > 2 && !reasons?.has(buf[at + 2]!)) throw strangeReason(buf[at + 2]!, "an acknowledgement")
   if (length > 3) {
-    const read = readVarint(buf, at + 3, end)
-    const from = at + 3 + (read & 7)
-    if (read < 0 || from + (read >>> 3) !== end) throw malformed("the properties of an acknowledgement do not add up")
-    checkProperties(buf, from, end, "ACK")
+    const { behind } = readProperties(buf, at + 3, end, "ACK")
+    if (behind !== end) throw malformed("an acknowledgement has bytes behind its properties")
   }
   return identifier
 }

@@ -1,13 +1,12 @@
 import { topicFilterProblem } from "@mqtt-trio/common"
-import { behindString, checkProperties, type PropertyFacts, type PropertyOwner } from "./properties.js"
+import { behindString, type PropertyOwner, readProperties } from "./properties.js"
 import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason, strangeReason } from "./reason-codes.js"
-import { readVarint } from "./varint.js"
 import { tooDeep, validTopicName } from "./utf8.js"
-import { PacketType, type ProtocolVersion } from "./packet-types.js"
+import { PacketType, type ProtocolVersion, type QoS, toQoS } from "./packet-types.js"
 
 /*
- * Strict checks of the control packets, before any library sees them: what the standard calls malformed or a protocol
- * error throws a PacketError. `at` and `end` enclose the packet's body, behind the fixed header. Bits that MQTT 3.1 does
+ * The control packets of a client, read strictly: what the standard calls malformed or a protocol error throws a
+ * PacketError. `at` and `end` enclose the packet's body, behind the fixed header. Bits that MQTT 3.1 does
  * not use are cleared where the later versions forbid them: its clients may set them.
  */
 
@@ -68,17 +67,8 @@ function checkWill(buf: Buffer, at: number, end: number, { version, levels }: Pi
   return behindString(buf, message, end, false)
 }
 
-/** A property block with its length; returns the offset behind it. */
 function checkBlock(buf: Buffer, at: number, end: number, owner: PropertyOwner): number {
-  return readBlock(buf, at, end, owner).behind
-}
-
-function readBlock(buf: Buffer, at: number, end: number, owner: PropertyOwner): { behind: number; facts: PropertyFacts | undefined } {
-  const read = readVarint(buf, at, end)
-  const from = at + (read & 7)
-  const behind = from + (read >>> 3)
-  if (read < 0 || behind > end) throw malformed("the property length does not add up")
-  return { behind, facts: behind > from ? checkProperties(buf, from, behind, owner) : undefined }
+  return readProperties(buf, at, end, owner).behind
 }
 
 /** What topics and Topic Filters are checked by. */
@@ -89,63 +79,97 @@ export interface FilterRules {
   most: number
 }
 
-/** Checks a SUBSCRIBE (section 3.8). Filters that are well-formed strings but no valid Topic Filter are refused by the answer in 5.0. */
-export function checkSubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): void {
-  let o = checkIdentifier(buf, at, end)
-  if (version === 5) o = checkBlock(buf, o, end, "SUBSCRIBE")
-  if (o === end) throw protocolError("SUBSCRIBE without a Topic Filter [MQTT-3.8.3-2]")
-  for (let n = 0; o < end; n++) {
-    if (n === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
+/** One Topic Filter of a SUBSCRIBE with its options (MQTT 5.0 section 3.8.3.1). */
+export interface RequestedSubscription {
+  filter: string
+  qos: QoS
+  noLocal: boolean
+  retainAsPublished: boolean
+  /** Retain Handling: 0 always, 1 for a new Subscription, 2 never */
+  retainHandling: number
+}
+
+export interface SubscribePacket {
+  /** Packet Identifier */
+  id: number
+  /** Subscription Identifier, 0: none */
+  subscriptionIdentifier: number
+  subscriptions: RequestedSubscription[]
+}
+
+/** Reads and checks a SUBSCRIBE (section 3.8). */
+export function readSubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): SubscribePacket {
+  const id = readIdentifier(buf, at, end)
+  const { behind: first, facts } = version === 5 ? readProperties(buf, at + 2, end, "SUBSCRIBE") : { behind: at + 2, facts: undefined }
+  if (first === end) throw protocolError("SUBSCRIBE without a Topic Filter [MQTT-3.8.3-2]")
+  const subscriptions: RequestedSubscription[] = []
+  for (let o = first; o < end;) {
+    if (subscriptions.length === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
     const behind = behindString(buf, o, end, true)
     if (behind >= end) throw malformed("a Topic Filter without options")
-    checkFilter(buf.toString("utf8", o + 2, behind), levels)
+    const filter = buf.toString("utf8", o + 2, behind)
+    checkFilter(filter, levels)
     if (version === 3) buf[behind]! &= 3
     const options = buf[behind]!
     if (options & (version === 5 ? 0xc0 : 0xfc)) throw malformed("reserved bits of the Subscription Options must be 0 [MQTT-3.8.3-5]")
-    if ((options & 3) === 3) throw protocolError("QoS 3 in SUBSCRIBE")
+    const qos = toQoS(options & 3)
+    if (qos === null) throw protocolError("QoS 3 in SUBSCRIBE")
     if ((options & 0x30) === 0x30) throw protocolError("Retain Handling 3")
-    if (options & 4 && buf.toString("latin1", o + 2, o + 9) === "$share/")
-      throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")
+    const noLocal = (options & 4) !== 0
+    if (noLocal && filter.startsWith("$share/")) throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")
+    subscriptions.push({ filter, qos, noLocal, retainAsPublished: (options & 8) !== 0, retainHandling: options >> 4 })
     o = behind + 1
   }
+  return { id, subscriptionIdentifier: facts?.subscriptionIdentifier ?? 0, subscriptions }
 }
 
-/** Checks an UNSUBSCRIBE (section 3.10). */
-export function checkUnsubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): void {
-  let o = checkIdentifier(buf, at, end)
-  if (version === 5) o = checkBlock(buf, o, end, "UNSUBSCRIBE")
+export interface UnsubscribePacket {
+  /** Packet Identifier */
+  id: number
+  filters: string[]
+}
+
+/** Reads and checks an UNSUBSCRIBE (section 3.10). */
+export function readUnsubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): UnsubscribePacket {
+  const id = readIdentifier(buf, at, end)
+  let o = version === 5 ? checkBlock(buf, at + 2, end, "UNSUBSCRIBE") : at + 2
   if (o === end) throw protocolError("UNSUBSCRIBE without a Topic Filter [MQTT-3.10.3-2]")
-  for (let n = 0; o < end; n++) {
-    if (n === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
+  const filters: string[] = []
+  while (o < end) {
+    if (filters.length === most) throw new PacketError(Reason.QUOTA_EXCEEDED, `more than ${most} Topic Filters in one packet`)
     const behind = behindString(buf, o, end, true)
-    checkFilter(buf.toString("utf8", o + 2, behind), levels)
+    const filter = buf.toString("utf8", o + 2, behind)
+    checkFilter(filter, levels)
+    filters.push(filter)
     o = behind
   }
+  return { id, filters }
 }
 
 /** What a DISCONNECT of a client says. */
-export interface Leave {
+export interface DisconnectPacket {
   reason: number
   /** Session Expiry Interval in seconds, undefined when absent */
   expirySeconds: number | undefined
 }
 
-/** Checks a DISCONNECT of a client (section 3.14). */
-export function checkDisconnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): Leave {
+/** Reads and checks a DISCONNECT of a client (section 3.14). */
+export function readDisconnect(buf: Buffer, at: number, end: number, version: ProtocolVersion): DisconnectPacket {
   if (version < 5 && at !== end) throw malformed("DISCONNECT must be empty")
   if (at === end) return { reason: Reason.SUCCESS, expirySeconds: undefined }
   const reason = buf[at]!
   if (!CLIENT_REASONS.get(PacketType.DISCONNECT)?.has(reason)) throw strangeReason(reason, "DISCONNECT")
   if (at + 1 === end) return { reason, expirySeconds: undefined }
-  const { behind, facts } = readBlock(buf, at + 1, end, "DISCONNECT")
+  const { behind, facts } = readProperties(buf, at + 1, end, "DISCONNECT")
   if (behind !== end) throw malformed("DISCONNECT has bytes behind its properties")
   return { reason, expirySeconds: facts?.sessionExpirySeconds }
 }
 
-function checkIdentifier(buf: Buffer, at: number, end: number): number {
+function readIdentifier(buf: Buffer, at: number, end: number): number {
   if (at + 2 > end) throw malformed("the Packet Identifier is missing")
-  if (buf[at] === 0 && buf[at + 1] === 0) throw malformed("Packet Identifier 0 [MQTT-2.2.1-3]")
-  return at + 2
+  const id = buf.readUInt16BE(at)
+  if (id === 0) throw malformed("Packet Identifier 0 [MQTT-2.2.1-3]")
+  return id
 }
 
 function checkFilter(filter: string, levels: number): void {

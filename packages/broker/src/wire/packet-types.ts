@@ -25,3 +25,19 @@ export const RETAIN = 1
 export type ProtocolVersion = 3 | 4 | 5
 
 export type QoS = 0 | 1 | 2
+
+/** The QoS in two bits, null for the value that is none. */
+export function toQoS(bits: number): QoS | null {
+  return bits === 0 || bits === 1 || bits === 2 ? bits : null
+}
+
+/** The QoS in the first byte of a PUBLISH that was checked (section 3.3.1.2). */
+export function qosOf(header: number): QoS {
+  return toQoS((header >> 1) & 3) ?? 2
+}
+
+/** First bytes of the acknowledgements (sections 3.4 to 3.7). */
+export const PUBACK = 0x40
+export const PUBREC = 0x50
+export const PUBREL = 0x62
+export const PUBCOMP = 0x70

@@ -56,6 +56,8 @@ export interface PropertyFacts {
   topicAlias: number | undefined
   /** seconds, undefined when absent (section 3.14.2.2.2) */
   sessionExpirySeconds: number | undefined
+  /** undefined when absent (section 3.8.2.1.2) */
+  subscriptionIdentifier: number | undefined
 }
 
 /**
@@ -63,7 +65,12 @@ export interface PropertyFacts {
  * this packet, at most once, values complete and in range. Throws a PacketError with the reason code of section 4.13.
  */
 export function checkProperties(buf: Buffer, from: number, end: number, owner: PropertyOwner): PropertyFacts {
-  const facts: PropertyFacts = { messageExpirySeconds: undefined, topicAlias: undefined, sessionExpirySeconds: undefined }
+  const facts: PropertyFacts = {
+    messageExpirySeconds: undefined,
+    topicAlias: undefined,
+    sessionExpirySeconds: undefined,
+    subscriptionIdentifier: undefined,
+  }
   let low = 0 // identifiers below 32 that were seen, one bit each
   let high = 0
   let at = from
@@ -80,11 +87,26 @@ export function checkProperties(buf: Buffer, from: number, end: number, owner: P
     if (id === Property.MESSAGE_EXPIRY_INTERVAL) facts.messageExpirySeconds = buf.readUInt32BE(at)
     if (id === Property.TOPIC_ALIAS) facts.topicAlias = buf.readUInt16BE(at)
     if (id === Property.SESSION_EXPIRY_INTERVAL) facts.sessionExpirySeconds = buf.readUInt32BE(at)
+    if (id === Property.SUBSCRIPTION_IDENTIFIER) facts.subscriptionIdentifier = readVarint(buf, at, end) >>> 3
     at = next
   }
   if (owner === "CONNECT" && low & AUTHENTICATION_DATA && !(low & AUTHENTICATION_METHOD))
     throw protocolError("Authentication Data without an Authentication Method")
   return facts
+}
+
+/** A block of properties with its length; behind which offset it ends. Throws a PacketError as {@link checkProperties} does. */
+export function readProperties(
+  buf: Buffer,
+  at: number,
+  end: number,
+  owner: PropertyOwner,
+): { behind: number; facts: PropertyFacts | undefined } {
+  const read = readVarint(buf, at, end)
+  const from = at + (read & 7)
+  const behindAll = from + (read >>> 3)
+  if (read < 0 || behindAll > end) throw malformed(`the property length of ${owner} does not add up`)
+  return { behind: behindAll, facts: behindAll > from ? checkProperties(buf, from, behindAll, owner) : undefined }
 }
 
 function skip(buf: Buffer, at: number, end: number, kind: Kind): number {

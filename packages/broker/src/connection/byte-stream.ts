@@ -1,0 +1,23 @@
+/** What takes bytes: as much of a stream as Output needs. */
+export interface ByteSink {
+  readonly writable: boolean
+  /** bytes that were taken and not handed to the operating system yet */
+  readonly writableLength: number
+  write(bytes: Uint8Array): boolean
+  /** What is written until uncork() leaves together. */
+  cork(): void
+  uncork(): void
+}
+
+/** A network connection as a listener hands it over: a socket of node:net or node:tls, or what behaves like one. */
+export interface ByteStream extends ByteSink {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+  on(event: "data", listener: (chunk: Buffer) => void): unknown
+  on(event: "drain" | "close", listener: () => void): unknown
+  on(event: "error", listener: (error: Error) => void): unknown
+  pause(): unknown
+  resume(): unknown
+  end(): unknown
+  destroy(): unknown
+}

@@ -1,0 +1,202 @@
+import type { PublishReader, RunTaker } from "./publish-reader.js"
+import { ackFailed, readAck } from "../wire/acknowledgements.js"
+import {
+  checkConnect,
+  checkProtocol,
+  type DisconnectPacket,
+  type FilterRules,
+  isVersion31,
+  readDisconnect,
+  readSubscribe,
+  readUnsubscribe,
+  type SubscribePacket,
+  type UnsubscribePacket,
+} from "../wire/checks.js"
+import { FixedHeader } from "../wire/fixed-header.js"
+import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
+import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
+import type { Limits } from "./limits.js"
+import { Splitter } from "./splitter.js"
+
+/** What becomes of the packets of one connection. All of them passed the strict checks. */
+export interface PacketTaker {
+  /** a run of PUBLISH packets */
+  readonly publish: RunTaker
+  /** PUBACK, PUBREC or PUBCOMP came; `failed`: with a Reason Code that ends the exchange. */
+  acknowledged(type: number, id: number, failed: boolean): void
+  /** PUBREL came. */
+  released(id: number): void
+  /** These are control packets: what is behind them waits until resume(). */
+  connect(bytes: Buffer): void
+  subscribe(packet: SubscribePacket): void
+  unsubscribe(packet: UnsubscribePacket): void
+  ping(bytes: Buffer): void
+  disconnect(packet: DisconnectPacket): void
+}
+
+/** The byte half of a connection: splits the stream into packets, checks them, and calls who takes them. */
+export class PacketReader {
+  /** of the CONNECT; before it the one whose clients are most */
+  version: ProtocolVersion = 4
+  /** a CONNECT came */
+  greeted = false
+  private readonly splitter = new Splitter()
+  private stopped = false
+  /** a control packet waits for its answer */
+  private waiting = false
+
+  /**
+   * @param limit most bytes of a packet, until widen()
+   * @param runs gathers PUBLISH packets; shared by all connections
+   */
+  constructor(
+    private readonly taker: PacketTaker,
+    private readonly limits: Limits,
+    private readonly runs: PublishReader,
+    private limit = limits.firstPacketBytes,
+  ) {}
+
+  get v5(): boolean {
+    return this.version === 5
+  }
+
+  /** CONNECT was accepted: packets may be larger. */
+  widen(): void {
+    this.limit = this.limits.packetBytes
+  }
+
+  /** The connection ends: no further packet is looked at. */
+  stop(): void {
+    this.stopped = true
+  }
+
+  /** Whether so many bytes are more than one packet may have. */
+  exceeds(bytes: number): boolean {
+    return bytes > this.limit
+  }
+
+  /**
+   * Bytes came. False: no packet is complete yet, or one waits for its answer. Throws a PacketError; what came before the
+   * packet that is wrong was taken.
+   */
+  read(chunk: Buffer): boolean {
+    const buf = this.splitter.add(chunk)
+    if (!buf) return false
+    if (this.waiting) {
+      this.splitter.keep(buf, 0)
+      return false
+    }
+    this.parse(buf)
+    return true
+  }
+
+  /** The control packet is answered: goes on with what came behind it. Throws a PacketError. */
+  resume(): void {
+    this.waiting = false
+    if (this.splitter.kept) this.parse(this.splitter.take())
+  }
+
+  private parse(buf: Buffer): void {
+    this.runs.begin(buf, this.taker.publish)
+    let at = 0
+    try {
+      while (buf.length - at >= 2 && !this.stopped && !this.waiting) {
+        if (!header.read(buf, at)) break
+        const { body, end } = header
+        if (end - at > this.limit)
+          throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
+        this.checkFirst(buf[at] ?? 0)
+        if (end > buf.length) return this.rest(buf, at, end - at)
+        this.packet(buf, at, body, end)
+        at = end
+      }
+    } finally {
+      this.runs.flush() // what came before a packet that is wrong is accepted
+    }
+    this.rest(buf, at, 0)
+  }
+
+  /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */
+  private rest(buf: Buffer, at: number, need: number): void {
+    this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
+  }
+
+  private checkFirst(header: number): void {
+    if (!this.greeted && header >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
+  }
+
+  private packet(buf: Buffer, start: number, body: number, end: number): void {
+    const first = buf[start] ?? 0
+    const type = first >> 4
+    if (type === PacketType.PUBLISH) {
+      if (this.version === 3 && (first & 14) === DUP) buf[start] = first & ~DUP // MQTT 3.1 does not use it at QoS 0
+      this.runs.add(start, body, end, this.v5)
+      return
+    }
+    this.checkFlags(buf, start, body, end)
+    if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) this.acknowledgement(type, buf, body, end)
+    else {
+      this.runs.flush()
+      this.control(type, buf.subarray(start, end), body - start)
+    }
+  }
+
+  private checkFlags(buf: Buffer, start: number, body: number, end: number): void {
+    const first = buf[start] ?? 0
+    const type = first >> 4
+    const flags = type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0
+    if ((first & 15) === flags) return
+    // MQTT 3.1 uses QoS 1 in some of these, and nothing in the others
+    const unused = this.version === 3 || (type === PacketType.CONNECT && isVersion31(buf, body, end))
+    if (!unused || (flags && (first & 6) !== flags)) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
+    buf[start] = (type << 4) | flags
+  }
+
+  private acknowledgement(type: number, buf: Buffer, body: number, end: number): void {
+    const id = readAck(buf, body, end, this.v5 ? CLIENT_REASONS.get(type) : undefined)
+    if (type !== PacketType.PUBREL) return this.taker.acknowledged(type, id, ackFailed(buf, body, end))
+    this.runs.flush()
+    this.taker.released(id)
+  }
+
+  private get rules(): FilterRules {
+    const { topicLevels, subscriptions } = this.limits
+    return { version: this.version, levels: topicLevels, most: subscriptions }
+  }
+
+  private control(type: number, bytes: Buffer, body: number): void {
+    const { taker } = this
+    const end = bytes.length
+    switch (type) {
+      case PacketType.CONNECT:
+        if (this.greeted) throw protocolError("a second CONNECT [MQTT-3.1.0-2]")
+        this.greeted = true
+        this.version = checkProtocol(bytes, body, end)
+        checkConnect(bytes, body, end, this.rules)
+        return this.wait(() => taker.connect(bytes))
+      case PacketType.SUBSCRIBE: {
+        const packet = readSubscribe(bytes, body, end, this.rules)
+        return this.wait(() => taker.subscribe(packet))
+      }
+      case PacketType.UNSUBSCRIBE: {
+        const packet = readUnsubscribe(bytes, body, end, this.rules)
+        return this.wait(() => taker.unsubscribe(packet))
+      }
+      case PacketType.PINGREQ:
+        if (body !== end) throw malformed("PINGREQ must be empty")
+        return this.wait(() => taker.ping(bytes))
+      case PacketType.DISCONNECT:
+        return taker.disconnect(readDisconnect(bytes, body, end, this.version))
+      default:
+        throw protocolError(`a client must not send packet type ${type}`)
+    }
+  }
+
+  private wait(take: () => void): void {
+    this.waiting = true
+    take()
+  }
+}
+
+const header = new FixedHeader()
+const EMPTY = Buffer.alloc(0)
