@@ -3,6 +3,8 @@ import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
 import type { Wanted } from "../delivery/retained-stream.js"
 import type { SubscriptionOptions } from "../delivery/session.js"
+import { PersistentSession } from "../delivery/persistent-session.js"
+import { type Count, countWaiting } from "../delivery/waiting.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
@@ -62,7 +64,7 @@ export class ControlFlow {
     })
     if (present) context.delivery.wills.resumed(clientId)
     if (will) connection.will = context.delivery.wills.arm({ clientId, v5: connection.v5, ...will })
-    const waiting = present ? sessions.depth(session).messages : 0
+    const waiting = present && session instanceof PersistentSession ? countWaiting(session) : null
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(
@@ -75,7 +77,7 @@ export class ControlFlow {
     })
   }
 
-  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: number }): Buffer {
+  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | null }): Buffer {
     const { version, present, assigned, waiting } = to
     if (version < 5) return Buffer.from([0x20, 2, present && version === 4 ? 1 : 0, 0])
     const properties = {
@@ -85,8 +87,9 @@ export class ControlFlow {
       ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
     }
     const packet = { cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present } as const
-    if (!present) return write({ ...packet, properties }, version)
-    const bytes = write({ ...packet, properties: { ...properties, userProperties: { "messages-waiting": String(waiting) } } }, version)
+    if (!waiting?.exact) return write({ ...packet, properties }, version)
+    const userProperties = { "messages-waiting": String(waiting.messages) }
+    const bytes = write({ ...packet, properties: { ...properties, userProperties } }, version)
     // a packet that is too large for the client must not be sent [MQTT-3.1.2-24]; what it can do without goes first
     return bytes.length <= this.connection.maximumPacketSize ? bytes : write({ ...packet, properties }, version)
   }

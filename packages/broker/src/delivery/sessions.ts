@@ -4,10 +4,11 @@ import type { GroupCommit } from "./group-commit.js"
 import { Log } from "./log.js"
 import { PersistentSession } from "./persistent-session.js"
 import { capQueue } from "./queue-cap.js"
-import type { Amount, Reader } from "./reader.js"
+import type { Reader } from "./reader.js"
 import type { Router } from "./router.js"
 import type { Session, SubscriptionOptions } from "./session.js"
 import type { Tail } from "./tail.js"
+import { type Count, countWaiting } from "./waiting.js"
 
 /** What a CONNECT says about the Session. */
 export interface SessionRequest {
@@ -151,7 +152,7 @@ export class Sessions {
     } else {
       // what waits under the old grant is still delivered [MQTT-3.8.4-4]
       if (current) this.drain(session, filter, current, commits.next)
-      held.reader = log && session.hold(log, commits.next, options.qos)
+      held.reader = log && session.hold(log, { since: commits.next, qos: options.qos, filter })
     }
     commits.writeSubscription(session.number, held.slot, rowOf(filter, options, held.reader))
   }
@@ -159,7 +160,6 @@ export class Sessions {
   /** Ends a hold; as long as something of it is to be delivered, it has a row of its own. */
   private drain(session: PersistentSession, filter: string, reader: Reader, until?: number): void {
     if (!session.letGo(reader, until)) return
-    reader.filter = filter
     reader.slot ||= session.nextSlot++
     const options = { qos: reader.qos, noLocal: false, retainAsPublished: false, identifier: 0 }
     this.parts.commits.writeSubscription(session.number, reader.slot, rowOf(filter, options, reader))
@@ -171,7 +171,7 @@ export class Sessions {
     if (held?.reader) return held.reader.log
     const { commits } = this.parts
     const log = this.makeLog("", commits.number(), false)
-    const reader = session.hold(log, commits.next, 2)
+    const reader = session.hold(log, { since: commits.next, qos: 2, filter: "" })
     const slot = session.nextSlot++
     session.held.set("", { slot, reader })
     commits.writeSubscription(session.number, slot, rowOf("", PRIVATE, reader))
@@ -193,9 +193,10 @@ export class Sessions {
     return true
   }
 
-  /** What waits for the Session or is in flight to it. May throw StoreBusy. */
-  depth(session: Session): Amount {
-    return session instanceof PersistentSession ? session.waiting(0) : { messages: 0, bytes: 0 }
+  /** What will be sent to the Session, or sent again, and the bytes that its queue takes. May throw StoreBusy. */
+  depth(session: Session): Count & { bytes: number } {
+    if (!(session instanceof PersistentSession)) return { messages: 0, exact: true, bytes: 0 }
+    return { ...countWaiting(session), bytes: session.waitingBytes(0) }
   }
 
   /** Skips the oldest of every queue that holds more than `bytes`. */
@@ -233,9 +234,8 @@ export class Sessions {
       return log
     }
     if (row.until !== null) {
-      const reader = session.hold(make(), row.since, qos)
+      const reader = session.hold(make(), { since: row.since, qos, filter })
       reader.slot = slot
-      reader.filter = filter
       session.letGo(reader, row.until)
       return
     }
@@ -245,7 +245,7 @@ export class Sessions {
       router.subscribe(session, filter, options)
     }
     const log = row.log ? (filter ? router.log(filter, noLocal ? session : null, make) : make()) : null
-    session.held.set(filter, { slot, reader: log && session.hold(log, row.since, qos) })
+    session.held.set(filter, { slot, reader: log && session.hold(log, { since: row.since, qos, filter }) })
   }
 
   private makeLog(filter: string, number: number, stored: boolean): Log {
