@@ -1,4 +1,5 @@
 import type { Session } from "../delivery/session.js"
+import type { Discarded } from "../delivery/sessions.js"
 import type { Delivery } from "../delivery/delivery.js"
 import type { Engine } from "../engine/aedes.js"
 import type { ReasonCode } from "../wire/reason-codes.js"
@@ -38,6 +39,8 @@ export interface ConnectionLog {
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */
   dropped(sessions: Iterable<Session>): void
+  /** messages were lost with a Session */
+  discarded(lost: Discarded): void
 }
 
 /** What all connections share. */

@@ -3,8 +3,7 @@ import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
 import type { Wanted } from "../delivery/retained-stream.js"
 import type { SubscriptionOptions } from "../delivery/session.js"
-import { PersistentSession } from "../delivery/persistent-session.js"
-import { type Count, countWaiting } from "../delivery/waiting.js"
+import type { Count } from "../delivery/waiting.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
@@ -64,7 +63,7 @@ export class ControlFlow {
     })
     if (present) context.delivery.wills.resumed(clientId)
     if (will) connection.will = context.delivery.wills.arm({ clientId, v5: connection.v5, ...will })
-    const waiting = present && session instanceof PersistentSession ? countWaiting(session) : null
+    const waiting = present ? session.countWaiting() : null
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(

@@ -5,7 +5,7 @@ import type { Outlet } from "./outlet.js"
 import { type Hold, Reader } from "./reader.js"
 import type { GroupCommit } from "./group-commit.js"
 import { patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
-import { countBetween, hasExpired } from "./waiting.js"
+import { type Count, countBetween, countFresh, hasExpired } from "./waiting.js"
 import { Phase } from "./window.js"
 import type { Tail } from "./tail.js"
 
@@ -73,11 +73,10 @@ export class PersistentSession extends Session {
     return this.passed + 1
   }
 
-  /** How many messages are in flight that come again after a reconnect. */
-  get toSendAgain(): number {
-    let messages = 0
-    for (let entry = this.needed; entry < this.window.length; entry++) if (this.window.needsMessage(entry)) messages++
-    return messages
+  /** How many messages will be sent, or sent again after a reconnect. */
+  countWaiting(): Count {
+    const { messages, exact } = countFresh(this.readers, this.unsentFrom)
+    return { messages: messages + this.window.needing(this.needed), exact }
   }
 
   /** Whether the message at `position` is sent, or sent again, as far as is known now. */

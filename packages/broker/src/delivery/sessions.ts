@@ -1,4 +1,4 @@
-import type { Cursor, SessionRow, Store, StoredState, SubscriptionRow } from "../stores/store.js"
+import { type Cursor, type SessionRow, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../stores/store.js"
 import { CleanSession } from "./clean-session.js"
 import type { GroupCommit } from "./group-commit.js"
 import { Log } from "./log.js"
@@ -8,7 +8,7 @@ import type { Reader } from "./reader.js"
 import type { Router } from "./router.js"
 import type { Session, SubscriptionOptions } from "./session.js"
 import type { Tail } from "./tail.js"
-import { type Count, countWaiting } from "./waiting.js"
+import { type Count, countOnlyOf } from "./waiting.js"
 
 /** What a CONNECT says about the Session. */
 export interface SessionRequest {
@@ -34,6 +34,18 @@ interface Parts {
   tail: Tail
   /** a Session ended */
   ended: (clientId: string) => void
+  /** messages were lost with it */
+  discarded: (lost: Discarded) => void
+}
+
+/** A Session that ended while messages waited for it. */
+export interface Discarded {
+  clientId: string
+  why: "clean start" | "expired" | "ended with its connection"
+  /** false: it could not outlive its connection */
+  persistent: boolean
+  /** how many; null: the store could not be read */
+  count: Count | null
 }
 
 /** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to router, logs and store. */
@@ -66,14 +78,16 @@ export class Sessions {
       this.write(old)
       return { session: old, present: true, stored: true }
     }
-    if (old) this.discard(old)
+    const discarded = old ? this.discard(old, "clean start") : 0
     if (expirySeconds === 0) {
       const session = new CleanSession(clientId, 0)
+      session.dropped.discarded = discarded
       this.add(session)
       return { session, present: false, stored: old instanceof PersistentSession }
     }
     const start: Cursor = { cursor: commits.next, sentBelow: 0, inflight: null }
     const session = new PersistentSession({ clientId, number: commits.number(), row }, start, { tail, commits })
+    session.dropped.discarded = discarded
     this.add(session)
     this.write(session)
     return { session, present: false, stored: true }
@@ -95,11 +109,11 @@ export class Sessions {
    * before. A Session that ends with its connection is discarded.
    */
   close(session: Session, expirySeconds?: number | null): void {
-    session.detach()
-    if (session.gone) return
-    if (!(session instanceof PersistentSession)) return this.discard(session)
+    if (session.gone) return session.detach()
+    if (!(session instanceof PersistentSession)) return void this.discard(session, ENDED)
     const expiry = expirySeconds === undefined ? session.row.expirySeconds : expirySeconds
-    if (expiry === 0) return this.discard(session)
+    if (expiry === 0) return void this.discard(session, ENDED)
+    session.detach()
     session.row = { clientId: session.clientId, expirySeconds: expiry, disconnectedAt: Date.now() }
     this.parts.commits.writeSession(session.number, session.row)
     if (expiry !== null) this.expiring.add(session)
@@ -112,24 +126,38 @@ export class Sessions {
     for (const session of candidates) {
       const { disconnectedAt, expirySeconds } = session.row
       if (expirySeconds === null || disconnectedAt === null || now < disconnectedAt + expirySeconds * 1000) continue
-      this.discard(session)
+      this.discard(session, "expired")
     }
   }
 
-  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). */
-  discard(session: Session): void {
+  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
+  private discard(session: Session, why: Discarded["why"]): number {
+    const lost = this.tellLost(session, why)
     const { commits, router } = this.parts
     session.gone = true
     session.detach()
     this.byId.delete(session.clientId)
     for (const filter of session.subscriptions.keys()) router.unsubscribe(session, filter)
     this.parts.ended(session.clientId)
-    if (!(session instanceof PersistentSession)) return
+    if (!(session instanceof PersistentSession)) return lost
     this.expiring.delete(session)
     session.dropAll()
     for (const { slot } of session.held.values()) commits.writeSubscription(session.number, slot, null)
     for (const identifier of session.incoming) commits.writeIncoming(session.number, identifier, false)
     commits.writeSession(session.number, null)
+    return lost
+  }
+
+  private tellLost(session: Session, why: Discarded["why"]): number {
+    const { clientId, persistent, dropped } = session
+    let count: Count | null = null
+    try {
+      count = session.countWaiting()
+    } catch (error) {
+      if (!(error instanceof StoreBusy)) throw error
+    }
+    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count })
+    return dropped.discarded + (count?.messages ?? 0)
   }
 
   /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
@@ -178,25 +206,35 @@ export class Sessions {
     return log
   }
 
-  /** Ends a Subscription; false: there was none. What waits only under it is dropped, what is in flight completes. */
+  /**
+   * Ends a Subscription; false: there was none. What waits only under it is dropped and counted, what is in flight completes.
+   * May throw StoreBusy, and then changed nothing.
+   */
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions.has(filter)) return false
-    session.unsubscribe(filter)
-    this.parts.router.unsubscribe(session, filter)
-    if (session instanceof PersistentSession) {
+    if (!(session instanceof PersistentSession)) this.forget(session, filter)
+    else {
       const held = session.held.get(filter)
+      const ending = session.readers.filter((reader) => reader === held?.reader || (reader.slot && reader.filter === filter))
+      const lost = ending.reduce((sum, reader) => sum + countOnlyOf(reader).messages, 0)
+      if (lost) session.giveUp("unsubscribed", lost)
+      this.forget(session, filter)
       session.held.delete(filter)
-      const earlier = session.readers.filter((reader) => reader.slot && reader.filter === filter)
-      for (const reader of held?.reader ? [...earlier, held.reader] : earlier) this.drain(session, filter, reader)
+      for (const reader of ending) this.drain(session, filter, reader)
       if (held) this.parts.commits.writeSubscription(session.number, held.slot, null)
     }
     return true
   }
 
+  private forget(session: Session, filter: string): void {
+    session.unsubscribe(filter)
+    this.parts.router.unsubscribe(session, filter)
+  }
+
   /** What will be sent to the Session, or sent again, and the bytes that its queue takes. May throw StoreBusy. */
   depth(session: Session): Count & { bytes: number } {
     if (!(session instanceof PersistentSession)) return { messages: 0, exact: true, bytes: 0 }
-    return { ...countWaiting(session), bytes: session.waitingBytes(0) }
+    return { ...session.countWaiting(), bytes: session.waitingBytes(0) }
   }
 
   /** Skips the oldest of every queue that holds more than `bytes`. */
@@ -217,7 +255,7 @@ export class Sessions {
         session.nextSlot = Math.max(session.nextSlot, slot + 1)
         this.restore(session, slot, { row: stored, logs })
       }
-      if (row.expirySeconds === 0) this.discard(session)
+      if (row.expirySeconds === 0) this.discard(session, ENDED)
       else if (row.disconnectedAt === null) this.close(session)
       else if (row.expirySeconds !== null) this.expiring.add(session)
     }
@@ -253,6 +291,8 @@ export class Sessions {
     return new Log(number, { commits, store, tail, orphaned: (log) => filter && router.removeLog(filter, log) }, stored)
   }
 }
+
+const ENDED = "ended with its connection"
 
 const PRIVATE: SubscriptionOptions = { qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 }
 

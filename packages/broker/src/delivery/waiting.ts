@@ -1,7 +1,6 @@
 import type { Frames } from "../wire/frames.js"
 import { expirySecondsOf } from "../wire/publish.js"
 import { Merge } from "./merge.js"
-import type { PersistentSession } from "./persistent-session.js"
 import type { Reader } from "./reader.js"
 
 /** A number of messages; not `exact`: at least so many. */
@@ -14,10 +13,22 @@ export interface Count {
 const MOST_LOOKS = 100_000
 const LOOKS_PER_CHUNK = 1000
 
-/** How many messages will still be sent, or sent again: each once, however many Topic Filters match it, and without what expired. */
-export function countWaiting(session: PersistentSession): Count {
-  const { messages, exact } = countFresh(session.readers, session.unsentFrom)
-  return { messages: messages + session.toSendAgain, exact }
+/**
+ * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
+ * Holds that share none, and in which nothing expires, are counted by what their logs know.
+ */
+export function countFresh(readers: readonly Reader[], from: number): Count {
+  const waiting = readers.filter((reader) => reader.log.last >= from && reader.until > from && reader.waiting(from).messages > 0)
+  const shared = sharing(waiting)
+  const mixed: Reader[] = []
+  let plain = 0
+  for (const reader of waiting) {
+    const { messages, expiring } = reader.waiting(from)
+    if (shared.has(reader) || expiring) mixed.push(reader)
+    else plain += messages
+  }
+  const { messages, exact } = look(mixed, from)
+  return { messages: plain + messages, exact }
 }
 
 /** How many messages only this hold brings to its Session. */
@@ -52,21 +63,6 @@ export function countBetween(readers: readonly Reader[], from: number, to: numbe
 /** Whether a message that waits has expired. */
 export function hasExpired(chunk: Frames, i: number, now: number): boolean {
   return chunk.createdAt > 0 && expirySecondsOf(chunk, i) <= Math.floor((now - chunk.createdAt) / 1000)
-}
-
-/** Different messages at or above `from` that did not expire. Holds that share none, and in which nothing expires, are counted by what their logs know. */
-function countFresh(readers: readonly Reader[], from: number): Count {
-  const waiting = readers.filter((reader) => reader.log.last >= from && reader.until > from && reader.waiting(from).messages > 0)
-  const shared = sharing(waiting)
-  const mixed: Reader[] = []
-  let plain = 0
-  for (const reader of waiting) {
-    const { messages, expiring } = reader.waiting(from)
-    if (shared.has(reader) || expiring) mixed.push(reader)
-    else plain += messages
-  }
-  const { messages, exact } = look(mixed, from)
-  return { messages: plain + messages, exact }
 }
 
 /** Goes through messages one by one, as far as the bound allows. */

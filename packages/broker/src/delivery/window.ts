@@ -98,6 +98,13 @@ export class Window {
     return low < this.size && this.positionAt(low) === position ? low : -1
   }
 
+  /** How many entries from `entry` on have a message that may have to be sent again. */
+  needing(entry: number): number {
+    let messages = 0
+    for (let k = entry; k < this.size; k++) if (this.needsMessage(k)) messages++
+    return messages
+  }
+
   /** The message of an entry is given up. What was sent at QoS 2 is completed: PUBREL frees its identifier. */
   abandon(entry: number): void {
     const slot = (this.head + entry) & (this.phases.length - 1)
