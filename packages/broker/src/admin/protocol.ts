@@ -33,7 +33,10 @@ export type AdminReply =
       clientId: string
       connected: boolean
       disconnectedAt: string | null
+      /** how many will be sent; not `exact`: at least so many */
       messages: number
+      exact: boolean
+      /** what its queue takes */
       bytes: number
       dropped: Dropped
     }

@@ -64,7 +64,9 @@ function text(reply: AdminReply): string {
   if (reply.type === "record") return recordLine(reply.record)
   if (reply.type !== "session") return ""
   const state = reply.connected ? "connected" : `away since ${reply.disconnectedAt ?? "the broker started"}`
-  return escapeControls(`${reply.clientId}: ${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`)
+  return escapeControls(
+    `${reply.clientId}: ${reply.exact ? "" : "at least "}${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`,
+  )
 }
 
 function recordLine(record: QueueRecord): string {

@@ -1,3 +1,4 @@
+import type { Discarded } from "../delivery/sessions.js"
 import type { Delivery } from "../delivery/delivery.js"
 import type { Session } from "../delivery/session.js"
 import type { Engine } from "../engine/aedes.js"
@@ -29,6 +30,8 @@ export interface ConnectionLog {
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */
   dropped(sessions: Iterable<Session>): void
+  /** messages were lost with a Session */
+  discarded(lost: Discarded): void
 }
 
 /** What all connections share. */

@@ -3,6 +3,7 @@ import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
 import type { RetainedStream, Wanted } from "../delivery/retained-stream.js"
 import type { Session } from "../delivery/session.js"
+import type { Count } from "../delivery/waiting.js"
 import type { SessionRequest } from "../delivery/sessions.js"
 import type { ArmedWill } from "../delivery/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
@@ -79,7 +80,7 @@ export class ControlFlow {
       keepAliveSeconds: packet.keepalive ?? 0,
       will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : null,
     })
-    const waiting = present ? sessions.depth(session).messages : 0
+    const waiting = present ? session.countWaiting() : null
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(
@@ -92,7 +93,7 @@ export class ControlFlow {
     })
   }
 
-  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: number }): Buffer {
+  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | null }): Buffer {
     const { version, present, assigned, waiting } = to
     if (version < 5) return Buffer.from([0x20, 2, present && version === 4 ? 1 : 0, 0])
     const properties = {
@@ -102,8 +103,9 @@ export class ControlFlow {
       ...(assigned === undefined ? {} : { assignedClientIdentifier: assigned }),
     }
     const packet = { cmd: "connack", reasonCode: Reason.SUCCESS, sessionPresent: present } as const
-    if (!present) return write({ ...packet, properties }, version)
-    const bytes = write({ ...packet, properties: { ...properties, userProperties: { "messages-waiting": String(waiting) } } }, version)
+    if (!waiting?.exact) return write({ ...packet, properties }, version)
+    const userProperties = { "messages-waiting": String(waiting.messages) }
+    const bytes = write({ ...packet, properties: { ...properties, userProperties } }, version)
     // a packet that is too large for the client must not be sent [MQTT-3.1.2-24]; what it can do without goes first
     return bytes.length <= this.connection.maximumPacketSize ? bytes : write({ ...packet, properties }, version)
   }

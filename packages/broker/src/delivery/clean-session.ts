@@ -2,6 +2,7 @@ import { Frames, Trait } from "../wire/frames.js"
 import { Reason } from "../wire/reason-codes.js"
 import { Hold, type Outlet } from "./outlet.js"
 import { Session, UNSENT } from "./session.js"
+import type { Count } from "./waiting.js"
 
 /** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 and 2 must not be dropped. */
 const MOST_QUEUED = 64 << 20
@@ -54,6 +55,11 @@ export class CleanSession extends Session {
       this.queue.push(chunk)
     }
     chunk.append(run, k, run.n, 0)
+  }
+
+  countWaiting(): Count {
+    const queued = this.queue.reduce((sum, chunk) => sum + chunk.n, 0) - this.sent
+    return { messages: queued + this.window.needing(0), exact: true }
   }
 
   pump(): void {

@@ -6,7 +6,7 @@ import { Accept } from "./accept.js"
 import { type CommitEvents, GroupCommit } from "./group-commit.js"
 import { Retained, type RetainedLimits } from "./retained.js"
 import { Router } from "./router.js"
-import { Sessions } from "./sessions.js"
+import { type Discarded, Sessions } from "./sessions.js"
 import { Tail } from "./tail.js"
 import { Wills } from "./wills.js"
 
@@ -26,8 +26,13 @@ export interface DeliveryLimits {
   topicLevels: number
 }
 
+export interface DeliveryEvents extends CommitEvents {
+  /** messages were lost with a Session */
+  discarded(lost: Discarded): void
+}
+
 /** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
-export async function openDelivery(store: Store, limits: DeliveryLimits, events: CommitEvents): Promise<Delivery> {
+export async function openDelivery(store: Store, limits: DeliveryLimits, events: DeliveryEvents): Promise<Delivery> {
   const state = await store.load()
   const router = new Router(limits.topicLevels)
   const commits = new GroupCommit(store, state.next, events)
@@ -38,7 +43,14 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const wills = new Wills(commits, (message: Frames) => {
     accept.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NOBODY)
   })
-  const sessions = new Sessions({ store, commits, router, tail, ended: (clientId) => wills.sessionEnded(clientId) })
+  const sessions = new Sessions({
+    store,
+    commits,
+    router,
+    tail,
+    ended: (clientId) => wills.sessionEnded(clientId),
+    discarded: (lost) => events.discarded(lost),
+  })
   retained.load(state.retained)
   sessions.load(state)
   wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)

@@ -1,7 +1,7 @@
 import type { Commit, Store } from "../stores/store.js"
 import { Frames, Trait } from "../wire/frames.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
-import type { Reader } from "./reader.js"
+import type { Amount, Reader } from "./reader.js"
 import type { Tail, TailEntry } from "./tail.js"
 
 /** Soft limit of one packed value in bytes. */
@@ -38,6 +38,8 @@ export class Log implements Appendable {
   /** messages and bytes ever appended */
   total = 0
   totalBytes = 0
+  /** how many of them may expire; more after a start of the broker, when the last chunk counts whole */
+  totalExpiring = 0
 
   private open: Frames[] = []
   private flying: Frames[] = []
@@ -66,6 +68,7 @@ export class Log implements Appendable {
       this.last = frames.last
       this.total = frames.before + frames.n
       this.totalBytes = frames.beforeBytes + frames.bytes
+      this.totalExpiring = frames.beforeExpiring + (frames.traits & Trait.EXPIRY ? frames.n : 0)
     }
   }
 
@@ -83,12 +86,14 @@ export class Log implements Appendable {
       chunk.createdAt = Date.now()
       chunk.before = this.total
       chunk.beforeBytes = this.totalBytes
+      chunk.beforeExpiring = this.totalExpiring
       this.open.push(chunk)
     }
     chunk.append(run, 0, run.n, position)
     this.last = chunk.last
     this.total += run.n
     this.totalBytes += size
+    if (run.traits & Trait.EXPIRY) this.totalExpiring += run.n
     this.parts.commits.gathering.bytes += size
   }
 
@@ -169,12 +174,17 @@ export class Log implements Appendable {
     return this.memory[lo]?.chunk ?? null
   }
 
+  /** The chunk with the first message at or after `position` of those that are not durable yet. */
+  private gathered(position: number): Frames | null {
+    return [...this.flying, ...this.open].find((chunk) => chunk.last >= position) ?? null
+  }
+
   /** What went into this log below `position`, counted since it began. */
-  countBelow(position: number): { messages: number; bytes: number } {
-    const chunk = position > this.last ? null : this.find(position)
-    if (!chunk) return { messages: this.total, bytes: this.totalBytes }
+  countBelow(position: number): Amount {
+    const chunk = position > this.last ? null : (this.find(position) ?? this.gathered(position))
+    if (!chunk) return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
     const k = chunk.find(position)
-    return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k) }
+    return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
   }
 
   /**

@@ -2,9 +2,10 @@ import { StoreBusy, type Cursor, type SessionRow } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Outlet } from "./outlet.js"
-import { type Amount, Reader } from "./reader.js"
+import { type Hold, Reader } from "./reader.js"
 import type { GroupCommit } from "./group-commit.js"
 import { patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
+import { type Count, countBetween, countFresh, hasExpired } from "./waiting.js"
 import { Phase } from "./window.js"
 import type { Tail } from "./tail.js"
 
@@ -67,14 +68,28 @@ export class PersistentSession extends Session {
     return this.window.length > 0 && position <= this.passed
   }
 
-  /** What waits at or above `position`, what is in flight included. A message that matches several Topic Filters counts for each. */
-  waiting(position: number): Amount {
-    const sum = { messages: 0, bytes: 0 }
-    for (const reader of this.readers) {
-      const { messages, bytes } = reader.waiting(position)
-      sum.messages += messages
-      sum.bytes += bytes
-    }
+  /** From this position on nothing was sent or skipped. */
+  get unsentFrom(): number {
+    return this.passed + 1
+  }
+
+  /** How many messages will be sent, or sent again after a reconnect. */
+  countWaiting(): Count {
+    const { messages, exact } = countFresh(this.readers, this.unsentFrom)
+    return { messages: messages + this.window.needing(this.needed), exact }
+  }
+
+  /** Whether the message at `position` is sent, or sent again, as far as is known now. */
+  comes(position: number, chunk: Frames, i: number): boolean {
+    if (position > this.passed) return !hasExpired(chunk, i, Date.now())
+    const entry = this.window.entryAt(position)
+    return entry >= 0 && this.window.needsMessage(entry)
+  }
+
+  /** Bytes of what waits at or above `position`, what is in flight included. A message that matches several Topic Filters counts for each. */
+  waitingBytes(position: number): number {
+    let sum = 0
+    for (const reader of this.readers) sum += reader.waiting(position).bytes
     return sum
   }
 
@@ -84,7 +99,7 @@ export class PersistentSession extends Session {
     this.giveUpInFlight(position)
     const from = this.passed + 1
     if (position <= from) return
-    this.giveUp("queueFull", this.waiting(from).messages - this.waiting(position).messages)
+    this.giveUp("queueFull", countBetween(this.readers, from, position))
     this.passed = position - 1
     for (const reader of this.readers) reader.forward(position)
     this.advance()
@@ -118,9 +133,8 @@ export class PersistentSession extends Session {
     this.dupBelow = Math.min(this.dupBelow, next)
   }
 
-  /** Holds a log from position `since` on. */
-  hold(log: Log, since: number, qos: 0 | 1 | 2): Reader {
-    const reader = new Reader(this, log, since, qos)
+  hold(log: Log, hold: Hold): Reader {
+    const reader = new Reader(this, log, hold)
     this.readers.push(reader)
     log.holders.add(reader)
     if (this.outlet) {

@@ -17,13 +17,13 @@ export function capQueue(session: PersistentSession, bytes: number): void {
 }
 
 function cut(session: PersistentSession, bytes: number): void {
-  if (session.waiting(0).bytes <= bytes) return
+  if (session.waitingBytes(0) <= bytes) return
   // the lowest position from which on the rest fits
   let low = session.cursor
   let high = Math.max(low, ...session.readers.map((reader) => reader.log.last + 1))
   while (low < high) {
     const middle = Math.floor((low + high) / 2)
-    if (session.waiting(middle).bytes <= bytes * KEPT) high = middle
+    if (session.waitingBytes(middle) <= bytes * KEPT) high = middle
     else low = middle + 1
   }
   session.skipTo(low)

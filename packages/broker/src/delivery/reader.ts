@@ -6,9 +6,19 @@ import type { PersistentSession } from "./persistent-session.js"
 export interface Amount {
   messages: number
   bytes: number
+  /** of these messages at most so many may expire */
+  expiring: number
 }
 
-const NOTHING: Amount = { messages: 0, bytes: 0 }
+const NOTHING: Amount = { messages: 0, bytes: 0, expiring: 0 }
+
+/** What a hold covers. */
+export interface Hold {
+  /** first position */
+  since: number
+  qos: 0 | 1 | 2
+  filter: string
+}
 
 /** One Session's hold on a log, and its place in it. */
 export class Reader {
@@ -21,25 +31,36 @@ export class Reader {
   until = Infinity
   /** the slot in the store of a hold that outlives its Subscription, 0: the Subscription's own row keeps it */
   slot = 0
-  /** of such a hold: the Topic Filter that it was made for */
-  filter = ""
+  readonly since: number
+  /** granted QoS, which caps what was published */
+  qos: 0 | 1 | 2
+  /** the Topic Filter that it was made for, "" when it is none: no other log has its messages */
+  readonly filter: string
   private at: number
-  /** what the log held below `need` when it was counted last */
-  private counted = { need: -1, below: NOTHING }
+  /** what the log held below a position when it was counted last */
+  private counted = { position: -1, below: NOTHING }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
+  private split: string[] | null = null
 
-  /**
-   * @param since first position that the Subscription covers
-   * @param qos granted QoS, which caps what was published
-   */
   constructor(
     readonly session: PersistentSession,
     readonly log: Log,
-    readonly since: number,
-    public qos: 0 | 1 | 2,
+    hold: Hold,
   ) {
-    this.at = since
+    this.at = this.since = hold.since
+    this.qos = hold.qos
+    this.filter = hold.filter
+  }
+
+  /** The levels of the Topic Filter. */
+  get levels(): readonly string[] {
+    return (this.split ??= this.filter.split("/"))
+  }
+
+  /** Whether the Topic Filter has a wildcard. */
+  get wild(): boolean {
+    return this.filter.includes("+") || this.filter.includes("#")
   }
 
   /** The lowest position that this Session may still ask for. */
@@ -49,11 +70,16 @@ export class Reader {
 
   /** What waits for the Session in this log at or above `position`, what is in flight included. */
   waiting(position: number): Amount {
-    const { log, need, counted } = this
-    if (position <= need && counted.need !== need) this.counted = { need, below: log.countBelow(need) }
-    const below = position <= need ? this.counted.below : log.countBelow(position)
+    const { log } = this
+    const from = Math.max(position, this.need)
+    if (this.counted.position !== from) this.counted = { position: from, below: log.countBelow(from) }
+    const { below } = this.counted
     const end = this.until === Infinity ? { messages: log.total, bytes: log.totalBytes } : log.countBelow(this.until)
-    return { messages: Math.max(0, end.messages - below.messages), bytes: Math.max(0, end.bytes - below.bytes) }
+    return {
+      messages: Math.max(0, end.messages - below.messages),
+      bytes: Math.max(0, end.bytes - below.bytes),
+      expiring: Math.max(0, log.totalExpiring - below.expiring),
+    }
   }
 
   /** Passes what is below `position`. */

@@ -4,6 +4,7 @@ import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../wire/packet
 import { encodeFor, expirySecondsOf, topicOf } from "../wire/publish.js"
 import { protocolError, Reason } from "../wire/reason-codes.js"
 import type { Outlet } from "./outlet.js"
+import type { Count } from "./waiting.js"
 import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */
@@ -34,6 +35,12 @@ export interface Dropped {
   tooLarge: number
   /** the oldest of a queue that reached its cap */
   queueFull: number
+  /** waited under a Topic Filter that was unsubscribed */
+  unsubscribed: number
+  /** the client answered with a Reason Code of 0x80 or above */
+  refused: number
+  /** waited for Sessions of this client that were discarded: known from the next one on */
+  discarded: number
 }
 
 /** How a stretch of messages is sent. */
@@ -50,7 +57,7 @@ export interface Sending {
  */
 export abstract class Session {
   readonly subscriptions = new Map<string, SubscriptionOptions>()
-  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0 }
+  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0, unsubscribed: 0, refused: 0, discarded: 0 }
   /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
   readonly incoming = new Set<number>()
   /** the connection that may be written to; null: away, or its CONNACK has not left */
@@ -73,6 +80,8 @@ export abstract class Session {
   abstract readonly endsWithConnection: boolean
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
+  /** What is lost when the Session ends now: waits, or is in flight and not acknowledged. May throw StoreBusy. */
+  abstract countWaiting(): Count
   /** Marks an entry of the window done. */
   protected abstract finish(entry: number): void
   /** Sends what must not leave before the window as it is now is stored. */
@@ -106,6 +115,7 @@ export abstract class Session {
   acknowledge(type: number, identifier: number, failed: boolean): void {
     const entry = this.window.entryOf(identifier)
     const phase = entry < 0 ? -1 : this.window.phaseAt(entry)
+    if (failed && entry >= 0 && type !== PacketType.PUBCOMP) this.giveUp("refused", 1)
     if (type === PacketType.PUBACK) {
       if (phase === Phase.PUBLISHED_1 || phase === Phase.ABANDONED) this.finish(entry)
       else if (entry >= 0) throw protocolError("PUBACK for a message of QoS 2")
@@ -210,7 +220,8 @@ export abstract class Session {
     return null
   }
 
-  protected giveUp(why: keyof Dropped, messages: number): void {
+  /** Messages are not delivered: counted here, and in the log soon. */
+  giveUp(why: keyof Dropped, messages: number): void {
     this.dropped[why] += messages
     dropping.add(this)
   }

@@ -1,13 +1,14 @@
-import type { Cursor, SessionRow, Store, StoredState, SubscriptionRow } from "../stores/store.js"
+import { type Cursor, type SessionRow, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../stores/store.js"
 import { CleanSession } from "./clean-session.js"
 import type { GroupCommit } from "./group-commit.js"
 import { Log } from "./log.js"
 import { PersistentSession } from "./persistent-session.js"
 import { capQueue } from "./queue-cap.js"
-import type { Amount, Reader } from "./reader.js"
+import type { Reader } from "./reader.js"
 import type { Router } from "./router.js"
 import type { Session, SubscriptionOptions } from "./session.js"
 import type { Tail } from "./tail.js"
+import { type Count, countOnlyOf } from "./waiting.js"
 
 /** What a CONNECT says about the Session. */
 export interface SessionRequest {
@@ -33,6 +34,18 @@ interface Parts {
   tail: Tail
   /** a Session ended */
   ended: (clientId: string) => void
+  /** messages were lost with it */
+  discarded: (lost: Discarded) => void
+}
+
+/** A Session that ended while messages waited for it. */
+export interface Discarded {
+  clientId: string
+  why: "clean start" | "expired" | "ended with its connection"
+  /** false: it could not outlive its connection */
+  persistent: boolean
+  /** how many; null: the store could not be read */
+  count: Count | null
 }
 
 /** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to router, logs and store. */
@@ -65,14 +78,16 @@ export class Sessions {
       this.write(old)
       return { session: old, present: true, stored: true }
     }
-    if (old) this.discard(old)
+    const discarded = old ? this.discard(old, "clean start") : 0
     if (expirySeconds === 0) {
       const session = new CleanSession(clientId, 0)
+      session.dropped.discarded = discarded
       this.add(session)
       return { session, present: false, stored: old instanceof PersistentSession }
     }
     const start: Cursor = { cursor: commits.next, sentBelow: 0, inflight: null }
     const session = new PersistentSession({ clientId, number: commits.number(), row }, start, { tail, commits })
+    session.dropped.discarded = discarded
     this.add(session)
     this.write(session)
     return { session, present: false, stored: true }
@@ -94,11 +109,11 @@ export class Sessions {
    * before. A Session that ends with its connection is discarded.
    */
   close(session: Session, expirySeconds?: number | null): void {
-    session.detach()
-    if (session.gone) return
-    if (!(session instanceof PersistentSession)) return this.discard(session)
+    if (session.gone) return session.detach()
+    if (!(session instanceof PersistentSession)) return void this.discard(session, ENDED)
     const expiry = expirySeconds === undefined ? session.row.expirySeconds : expirySeconds
-    if (expiry === 0) return this.discard(session)
+    if (expiry === 0) return void this.discard(session, ENDED)
+    session.detach()
     session.row = { clientId: session.clientId, expirySeconds: expiry, disconnectedAt: Date.now() }
     this.parts.commits.writeSession(session.number, session.row)
     if (expiry !== null) this.expiring.add(session)
@@ -111,24 +126,38 @@ export class Sessions {
     for (const session of candidates) {
       const { disconnectedAt, expirySeconds } = session.row
       if (expirySeconds === null || disconnectedAt === null || now < disconnectedAt + expirySeconds * 1000) continue
-      this.discard(session)
+      this.discard(session, "expired")
     }
   }
 
-  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). */
-  discard(session: Session): void {
+  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
+  private discard(session: Session, why: Discarded["why"]): number {
+    const lost = this.tellLost(session, why)
     const { commits, router } = this.parts
     session.gone = true
     session.detach()
     this.byId.delete(session.clientId)
     for (const filter of session.subscriptions.keys()) router.unsubscribe(session, filter)
     this.parts.ended(session.clientId)
-    if (!(session instanceof PersistentSession)) return
+    if (!(session instanceof PersistentSession)) return lost
     this.expiring.delete(session)
     session.dropAll()
     for (const { slot } of session.held.values()) commits.writeSubscription(session.number, slot, null)
     for (const identifier of session.incoming) commits.writeIncoming(session.number, identifier, false)
     commits.writeSession(session.number, null)
+    return lost
+  }
+
+  private tellLost(session: Session, why: Discarded["why"]): number {
+    const { clientId, persistent, dropped } = session
+    let count: Count | null = null
+    try {
+      count = session.countWaiting()
+    } catch (error) {
+      if (!(error instanceof StoreBusy)) throw error
+    }
+    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count })
+    return dropped.discarded + (count?.messages ?? 0)
   }
 
   /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
@@ -151,7 +180,7 @@ export class Sessions {
     } else {
       // what waits under the old grant is still delivered [MQTT-3.8.4-4]
       if (current) this.drain(session, filter, current, commits.next)
-      held.reader = log && session.hold(log, commits.next, options.qos)
+      held.reader = log && session.hold(log, { since: commits.next, qos: options.qos, filter })
     }
     commits.writeSubscription(session.number, held.slot, rowOf(filter, options, held.reader))
   }
@@ -159,7 +188,6 @@ export class Sessions {
   /** Ends a hold; as long as something of it is to be delivered, it has a row of its own. */
   private drain(session: PersistentSession, filter: string, reader: Reader, until?: number): void {
     if (!session.letGo(reader, until)) return
-    reader.filter = filter
     reader.slot ||= session.nextSlot++
     const options = { qos: reader.qos, noLocal: false, retainAsPublished: false, identifier: 0 }
     this.parts.commits.writeSubscription(session.number, reader.slot, rowOf(filter, options, reader))
@@ -171,31 +199,42 @@ export class Sessions {
     if (held?.reader) return held.reader.log
     const { commits } = this.parts
     const log = this.makeLog("", commits.number(), false)
-    const reader = session.hold(log, commits.next, 2)
+    const reader = session.hold(log, { since: commits.next, qos: 2, filter: "" })
     const slot = session.nextSlot++
     session.held.set("", { slot, reader })
     commits.writeSubscription(session.number, slot, rowOf("", PRIVATE, reader))
     return log
   }
 
-  /** Ends a Subscription; false: there was none. What waits only under it is dropped, what is in flight completes. */
+  /**
+   * Ends a Subscription; false: there was none. What waits only under it is dropped and counted, what is in flight completes.
+   * May throw StoreBusy, and then changed nothing.
+   */
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions.has(filter)) return false
-    session.unsubscribe(filter)
-    this.parts.router.unsubscribe(session, filter)
-    if (session instanceof PersistentSession) {
+    if (!(session instanceof PersistentSession)) this.forget(session, filter)
+    else {
       const held = session.held.get(filter)
+      const ending = session.readers.filter((reader) => reader === held?.reader || (reader.slot && reader.filter === filter))
+      const lost = ending.reduce((sum, reader) => sum + countOnlyOf(reader).messages, 0)
+      if (lost) session.giveUp("unsubscribed", lost)
+      this.forget(session, filter)
       session.held.delete(filter)
-      const earlier = session.readers.filter((reader) => reader.slot && reader.filter === filter)
-      for (const reader of held?.reader ? [...earlier, held.reader] : earlier) this.drain(session, filter, reader)
+      for (const reader of ending) this.drain(session, filter, reader)
       if (held) this.parts.commits.writeSubscription(session.number, held.slot, null)
     }
     return true
   }
 
-  /** What waits for the Session or is in flight to it. May throw StoreBusy. */
-  depth(session: Session): Amount {
-    return session instanceof PersistentSession ? session.waiting(0) : { messages: 0, bytes: 0 }
+  private forget(session: Session, filter: string): void {
+    session.unsubscribe(filter)
+    this.parts.router.unsubscribe(session, filter)
+  }
+
+  /** What will be sent to the Session, or sent again, and the bytes that its queue takes. May throw StoreBusy. */
+  depth(session: Session): Count & { bytes: number } {
+    if (!(session instanceof PersistentSession)) return { messages: 0, exact: true, bytes: 0 }
+    return { ...session.countWaiting(), bytes: session.waitingBytes(0) }
   }
 
   /** Skips the oldest of every queue that holds more than `bytes`. */
@@ -216,7 +255,7 @@ export class Sessions {
         session.nextSlot = Math.max(session.nextSlot, slot + 1)
         this.restore(session, slot, { row: stored, logs })
       }
-      if (row.expirySeconds === 0) this.discard(session)
+      if (row.expirySeconds === 0) this.discard(session, ENDED)
       else if (row.disconnectedAt === null) this.close(session)
       else if (row.expirySeconds !== null) this.expiring.add(session)
     }
@@ -233,9 +272,8 @@ export class Sessions {
       return log
     }
     if (row.until !== null) {
-      const reader = session.hold(make(), row.since, qos)
+      const reader = session.hold(make(), { since: row.since, qos, filter })
       reader.slot = slot
-      reader.filter = filter
       session.letGo(reader, row.until)
       return
     }
@@ -245,7 +283,7 @@ export class Sessions {
       router.subscribe(session, filter, options)
     }
     const log = row.log ? (filter ? router.log(filter, noLocal ? session : null, make) : make()) : null
-    session.held.set(filter, { slot, reader: log && session.hold(log, row.since, qos) })
+    session.held.set(filter, { slot, reader: log && session.hold(log, { since: row.since, qos, filter }) })
   }
 
   private makeLog(filter: string, number: number, stored: boolean): Log {
@@ -253,6 +291,8 @@ export class Sessions {
     return new Log(number, { commits, store, tail, orphaned: (log) => filter && router.removeLog(filter, log) }, stored)
   }
 }
+
+const ENDED = "ended with its connection"
 
 const PRIVATE: SubscriptionOptions = { qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 }
 

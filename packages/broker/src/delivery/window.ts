@@ -86,6 +86,25 @@ export class Window {
     return phase === Phase.PUBLISHED_1 || phase === Phase.PUBLISHED_2
   }
 
+  /** The entry of the message at `position`, -1 when it has none. */
+  entryAt(position: number): number {
+    let low = 0
+    let high = this.size
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.positionAt(middle) < position) low = middle + 1
+      else high = middle
+    }
+    return low < this.size && this.positionAt(low) === position ? low : -1
+  }
+
+  /** How many entries from `entry` on have a message that may have to be sent again. */
+  needing(entry: number): number {
+    let messages = 0
+    for (let k = entry; k < this.size; k++) if (this.needsMessage(k)) messages++
+    return messages
+  }
+
   /** The message of an entry is given up. What was sent at QoS 2 is completed: PUBREL frees its identifier. */
   abandon(entry: number): void {
     const slot = (this.head + entry) & (this.phases.length - 1)

@@ -64,11 +64,13 @@ export class Broker {
       undo.push(async () => admin?.close())
       const store = await openStore(options.store)
       undo.push(() => store.close())
-      const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
+      const says = connectionLog(log)
+      const events = { ...storeEvents(log), discarded: says.discarded }
+      const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
       undo.push(() => engine.close())
-      const context = contextOf({ delivery, engine, limits: options.limits, log: connectionLog(log) })
+      const context = contextOf({ delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
       const listener = await Listener.open(options.host, options.port, (socket) => {
         // some more than may have a Session, so that those can be told

@@ -29,12 +29,39 @@ export function connectionLog(log: Log): ConnectionLog {
         log.limited(
           "warn",
           "dropped",
-          `${short(clientId)}: messages given up so far: ${dropped.slow} at QoS 0 because it reads too slowly, ${dropped.expired} expired, ${dropped.tooLarge} too large for it, ${dropped.queueFull} because its queue was full`,
+          `${short(clientId)}: messages given up so far: ${REASONS.filter(([why]) => dropped[why])
+            .map(([why, words]) => `${dropped[why]} ${words}`)
+            .join(", ")}`,
         )
+    },
+    discarded: ({ clientId, why, persistent, count }) => {
+      const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
+      // a Session that is not persistent ends with its connection, as everybody expects
+      log.limited(
+        persistent ? "warn" : "info",
+        persistent ? "discarded" : "ended",
+        `${short(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
+      )
     },
     notice: (clientId, message) => log.limited("warn", "notice", `${short(clientId)}: ${message}`),
   }
 }
+
+const REASONS = [
+  ["slow", "at QoS 0 because it reads too slowly"],
+  ["expired", "expired"],
+  ["tooLarge", "too large for it"],
+  ["queueFull", "because its queue was full"],
+  ["unsubscribed", "that waited under a filter it unsubscribed"],
+  ["refused", "that it refused"],
+  ["discarded", "with an earlier session"],
+] as const
+
+const ENDS = {
+  "clean start": "a client with this identifier connected with Clean Start, as mqtt-sub and mqtt-pub do without --persistent",
+  expired: "its Session Expiry Interval is over",
+  "ended with its connection": "it ended with its connection",
+} as const
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
 

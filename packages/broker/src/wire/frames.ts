@@ -53,6 +53,8 @@ export class Frames {
   /** messages and bytes that went into the same log before this block */
   before = 0
   beforeBytes = 0
+  /** how many of these messages may expire, at least */
+  beforeExpiring = 0
 
   constructor(buf: Buffer, messages: number) {
     this.buf = buf
@@ -188,8 +190,7 @@ export class Frames {
     at = value.writeDoubleLE(this.beforeBytes, at)
     at = value.writeUInt32LE(this.traits, at)
     at = value.writeUInt32LE(this.largest, at)
-    at = value.writeUInt32LE(0, at)
-    at = value.writeUInt32LE(0, at)
+    at = value.writeDoubleLE(this.beforeExpiring, at)
     at = value.writeUInt32LE(FORMAT, at)
     value.writeUInt32LE(this.n, at)
     this.buf = value
@@ -218,6 +219,7 @@ export class Frames {
     frames.beforeBytes = value.readDoubleLE(trailer + 16)
     frames.traits = value.readUInt32LE(trailer + 24)
     frames.largest = value.readUInt32LE(trailer + 28)
+    frames.beforeExpiring = value.readDoubleLE(trailer + 32)
     frames.last = frames.positionOf(n - 1)
     return frames
   }

@@ -138,7 +138,7 @@ export const connectionOptions = {
   client: value({
     flags: "-i, --client <id>",
     parse: TEXT,
-    help: "client id",
+    help: "client id; without -c its session is lost",
     group: SESSION,
     env: "MQTT_CLIENT_ID",
     aliases: ["--id", "--client-id", "--identifier"],

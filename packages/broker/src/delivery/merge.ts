@@ -1,0 +1,57 @@
+import type { Frames } from "../wire/frames.js"
+import type { Log } from "./log.js"
+import type { Reader } from "./reader.js"
+
+interface Place {
+  readonly log: Log
+  readonly until: number
+  at: number
+  chunk: Frames | null
+  i: number
+}
+
+/** The durable messages of several holds, each once, in order, without touching their readers. */
+export class Merge {
+  /** the message at hand, after next(): its position, and where it lies */
+  position = -1
+  chunk: Frames | null = null
+  i = 0
+  /** chunks that were looked up so far */
+  chunks = 0
+  private readonly places: Place[]
+
+  constructor(readers: readonly Reader[], from: number) {
+    this.places = readers.map(({ log, since, until }) => ({ log, until, at: Math.max(from, since), chunk: null, i: 0 }))
+  }
+
+  /** Goes to the next message; false: there is none. May read the store, and throw StoreBusy. */
+  next(): boolean {
+    let best: Place | null = null
+    let position = Infinity
+    for (const place of this.places) {
+      if (place.at <= this.position) place.at = this.position + 1
+      const at = this.positionAt(place)
+      if (at >= position) continue
+      position = at
+      best = place
+    }
+    if (!best) return false
+    this.position = position
+    this.chunk = best.chunk
+    this.i = best.i
+    return true
+  }
+
+  private positionAt(place: Place): number {
+    if (!place.chunk || place.at > place.chunk.last) {
+      if (place.at > place.log.last) return Infinity
+      place.chunk = place.log.find(place.at)
+      this.chunks++
+    }
+    const { chunk } = place
+    if (!chunk) return Infinity
+    place.i = chunk.find(place.at)
+    const position = chunk.positionOf(place.i)
+    return position < place.until ? position : Infinity
+  }
+}
