@@ -63,6 +63,7 @@ test(`${COUNT} mutated packets: the broker lives, a bystander notices nothing`, 
   if (process.platform === "linux") expect(anonymousMemory(broker.pid) - before).toBeLessThan(MOST_GROWTH)
   await broker.kill9()
   await broker.restart()
-  await traffic(broker.port, () => true)
+  let left = 10
+  expect(await traffic(broker.port, () => left-- === 0)).toBe(10)
   expect(await broker.stop()).toBe(0)
 })

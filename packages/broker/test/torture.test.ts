@@ -49,6 +49,8 @@ test(
     const { code, verdict } = await torture("--rounds", "20", "--signal", "none", "--qos", "2", "--shape", "live")
     expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0, signals: 0 })
+    expect(verdict.published).toBeGreaterThan(10_000)
+    expect(verdict.expected).toBeGreaterThan(100_000)
     expect(code).toBe(0)
   },
   LIMIT_MS,
@@ -61,6 +63,8 @@ test(
     expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
     expect(verdict.signals).toBeGreaterThan(0)
+    expect(verdict.published).toBeGreaterThan(5000)
+    expect(verdict.expected).toBeGreaterThan(50_000)
     expect(code).toBe(0)
   },
   LIMIT_MS,
@@ -90,6 +94,7 @@ test.runIf(hasMosquitto())(
     const args = ["--target", mosquitto.url, "--rounds", "1", "--sessions", "20"]
     const { verdict } = await torture(...args)
     expect(verdict).toMatchObject({ signals: 0 })
+    expect(verdict.expected).toBeGreaterThan(1000)
     expect(verdict.anomalies["sessionLost"]).toBe(0)
     const clients = new Set(Array.from(readFileSync(log, "utf8").matchAll(/ connected from \S+ as (torture-\S+) \(/g), ([, id = ""]) => id))
     expect(clients.size).toBeGreaterThan(20)
