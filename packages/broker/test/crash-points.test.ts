@@ -104,6 +104,7 @@ test.runIf(hasCompiler())(
       expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
     })
     await assert(property, { numRuns: RUNS, ...(process.env["CI"] && { seed: 1 }) })
-    expect(deaths).toBeGreaterThan(0)
+    process.stderr.write(`${RUNS} histories, the broker died in ${deaths}\n`)
+    expect(deaths).toBeGreaterThan(RUNS / 6)
   },
 )

@@ -1,4 +1,4 @@
-import { runCli, startBroker, type TestBroker, waitFor } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { lasting, publishNumbers, take } from "./support/messages.js"
 import { Peer } from "./support/peer.js"

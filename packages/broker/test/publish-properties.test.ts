@@ -159,7 +159,7 @@ describe("Message Expiry Interval [5.0 section 3.3.2.3.3]", () => {
 test.each([
   ["Topic Alias above the maximum of 0: 0x94 [MQTT-3.3.2-9]", publish(5, { topic: "a", properties: properties([0x23, 0, 1]) }), 0x94],
   ["Topic Alias 0: 0x94 [MQTT-3.3.2-8]", publish(5, { topic: "a", properties: properties([0x23, 0, 0]) }), 0x94],
-  ["an empty Topic Name: 0x82 or 0x90 [5.0 section 3.3.2.1]", publish(5, { topic: "" }), 0x90],
+  ["an empty Topic Name without a Topic Alias: 0x82 [5.0 section 3.3.2.1]", publish(5, { topic: "" }), 0x82],
   ["a wildcard in the Topic Name: 0x90 [MQTT-3.3.2-2]", publish(5, { topic: "a/+" }), 0x90],
   ["Packet Identifier 0: 0x81 [MQTT-2.2.1-2]", publish(5, { topic: "a", qos: 1, packetId: 0 }), 0x81],
   ["QoS 3: 0x81 [MQTT-3.3.1-4]", packet(0x36, "a", word(1), [0]), 0x81],
@@ -167,17 +167,14 @@ test.each([
   ["a Topic Name that is not UTF-8: 0x81 [MQTT-1.5.4-1]", packet(0x30, word(2), hex("c328"), [0]), 0x81],
   ["U+0000 in the Topic Name: 0x81 [MQTT-1.5.4-2]", publish(5, { topic: "a\0" }), 0x81],
   ["a Subscription Identifier from a client: 0x82 [MQTT-3.3.4-6]", publish(5, { topic: "a", properties: properties([0x0b, 1]) }), 0x82],
-  ["a property that belongs elsewhere: 0x81 or 0x82", publish(5, { topic: "a", properties: properties([0x21, 0, 1]) }), 0x82],
+  ["a property that belongs elsewhere: 0x81 [5.0 section 2.2.2.2]", publish(5, { topic: "a", properties: properties([0x21, 0, 1]) }), 0x81],
   ["Payload Format Indicator 2: 0x82", publish(5, { topic: "a", properties: properties([0x01, 2]) }), 0x82],
   ["Content Type twice: 0x82 [5.0 section 3.3.2.3.9]", publish(5, { topic: "a", properties: properties([3], "x", [3], "x") }), 0x82],
-  ["a wildcard in the Response Topic: 0x82 or 0x90", publish(5, { topic: "a", properties: properties([8], "a/#") }), 0x82],
+  ["a wildcard in the Response Topic: 0x82 [MQTT-3.3.2-14]", publish(5, { topic: "a", properties: properties([8], "a/#") }), 0x82],
   ["a property length past the end: 0x81", packet(0x30, "a", [50], hex("0100")), 0x81],
   ["a packet above the Maximum Packet Size: 0x95 [5.0 section 3.2.2.3.6]", hex("30 80 80 80 01"), 0x95],
-])("%s", async (name, bytes, reason) => {
+])("%s", async (_name, bytes, reason) => {
   const peer = await Peer.connected(broker.port, 5)
   peer.send(bytes)
-  const [disconnect] = await peer.ended()
-  expect(disconnect?.[0]).toBe(0xe0)
-  const either = / or /.test(name) ? [0x81, 0x82, 0x90] : [reason]
-  expect(either).toContain(disconnect?.[2])
+  expect((await peer.ended()).map((one) => [one[0], one[2]])).toEqual([[0xe0, reason]])
 })

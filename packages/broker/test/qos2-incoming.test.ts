@@ -81,7 +81,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     peer.send(pubrel(7), pubrel(7))
     expect(await peer.next()).toEqual(pubcomp(7))
     expect((await peer.next()).subarray(2, 4)).toEqual(hex("0007"))
-    await watcher.settled()
+    expect(await payloads(watcher)).toEqual(["7"])
   })
 
   test.each(["reconnect", "takeover"])("known after a %s of a session that lasts: answered, not delivered [MQTT-4.3.3-10]", async (how) => {

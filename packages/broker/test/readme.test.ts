@@ -92,6 +92,7 @@ test("each npm script that the README names is there, and so is each file", () =
   expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   const shown = README.slice(README.indexOf("## The promise"), README.indexOf("The exceptions"))
   const tests = [...shown.matchAll(/`([a-z][a-z-]+)`/g)].map(([, name = ""]) => name)
+  expect(tests.length).toBeGreaterThan(3)
   const missing = tests.filter((name) => !existsSync(join(ROOT, "packages/broker/test", `${name}.test.ts`)))
   expect(missing).toEqual([])
 })

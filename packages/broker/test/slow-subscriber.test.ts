@@ -10,6 +10,7 @@ const COUNT = 10_000
 const MB = 1 << 20
 const AHEAD = 100
 const LONGEST_PAUSE_MS = 100
+const TRIES = 3
 
 /** A subscriber that reads: counts what comes, acknowledges it, remembers the longest time without a message. */
 class Healthy {
@@ -80,51 +81,73 @@ async function frozen(broker: TestBroker, qos: 0 | 1, clientId?: string): Promis
   return peer
 }
 
-/** Bounded memory, every message in order, and a pause below the limit or not longer than twice what the machine does by itself. */
-function calm({ healthy, growth }: Round, control: Round, name: string): boolean {
+/** The longest pause of a healthy subscriber in ms, and the limit: twice what the machine does by itself. */
+interface Pause {
+  longest: number
+  limit: number
+}
+
+/** Bounded memory and every message in order, whatever the machine does; returns what it may be late for. */
+function pauseOf({ healthy, growth }: Round, control: Round, name: string): Pause {
   process.stderr.write(
     `${name}: longest pause ${healthy.longestPause.toFixed(0)} ms (without: ${control.healthy.longestPause.toFixed(0)} ms), memory +${(growth / MB).toFixed(0)} MB\n`,
   )
-  expect(healthy.inOrder).toBe(true)
+  expect([control.healthy.inOrder, healthy.inOrder]).toEqual([true, true])
   expect(growth).toBeLessThan(150 * MB)
-  return healthy.longestPause < Math.max(LONGEST_PAUSE_MS, 2 * control.healthy.longestPause)
+  return { longest: healthy.longestPause, limit: Math.max(LONGEST_PAUSE_MS, 2 * control.healthy.longestPause) }
 }
 
-describe("a frozen subscriber beside a healthy one, 100 MB", () => {
-  // a busy machine makes pauses of its own, but not each time at the same place: three tries
-  test("QoS 0: the frozen one's messages are dropped beyond a bound", { timeout: 120_000, retry: 2 }, async () => {
-    const broker = await startBroker({ store: "memory:" })
-    const control = await round(broker, 0)
-    const cold = await frozen(broker, 0)
-    expect(calm(await round(broker, 0), control, "QoS 0")).toBe(true)
-    cold.socket.resume()
-    const came = await cold.settled()
-    expect(came.length).toBeGreaterThan(0)
-    expect(came.length).toBeLessThan(COUNT / 2)
-  })
+/** A busy machine makes pauses of its own, but not each time at the same place: so the pause, and nothing else, has three tries. */
+async function expectCalm(attempt: () => Promise<Pause>): Promise<void> {
+  let pause = await attempt()
+  for (let more = TRIES - 1; more > 0 && pause.longest >= pause.limit; more--) pause = await attempt()
+  expect(pause.longest).toBeLessThan(pause.limit)
+}
 
-  test("QoS 1, a session that lasts: its messages stay in the store, all of them, in order", { timeout: 120_000, retry: 2 }, async () => {
-    const broker = await startBroker()
-    const absent = await frozen(broker, 1, "absent")
-    absent.cut()
-    // the store has the same work in both rounds
-    const control = await round(broker, 1)
-    await Peer.connected(broker.port, 4, { clientId: "absent" })
-    const cold = await frozen(broker, 1, "cold")
-    expect(calm(await round(broker, 1), control, "QoS 1, lasting")).toBe(true)
-    cold.cut()
-    const thawed = new Healthy(await Peer.connected(broker.port, 5, lasting("cold")))
-    await thawed.read(COUNT)
-    expect(thawed.inOrder).toBe(true)
-  })
+describe("a frozen subscriber beside a healthy one, 100 MB", { timeout: 360_000 }, () => {
+  test("QoS 0: the frozen one's messages are dropped beyond a bound", () =>
+    expectCalm(async () => {
+      const broker = await startBroker({ store: "memory:" })
+      const control = await round(broker, 0)
+      const cold = await frozen(broker, 0)
+      const pause = pauseOf(await round(broker, 0), control, "QoS 0")
+      cold.socket.resume()
+      const came = await cold.settled()
+      expect(came.length).toBeGreaterThan(0)
+      expect(came.length).toBeLessThan(COUNT / 2)
+      await broker.stop()
+      return pause
+    }))
 
-  test("QoS 1, a clean session: closed with 0x97 when 64 MB wait; nobody else notices", { timeout: 120_000, retry: 2 }, async () => {
-    const broker = await startBroker({ store: "memory:" })
-    const control = await round(broker, 1)
-    const cold = await frozen(broker, 1)
-    expect(calm(await round(broker, 1), control, "QoS 1, clean")).toBe(true)
-    cold.socket.resume()
-    await cold.ended()
-    expect(broker.stderr).toMatch(/quota exceeded/)
-  })
+  test("QoS 1, a session that lasts: its messages stay in the store, all of them, in order", () =>
+    expectCalm(async () => {
+      const broker = await startBroker()
+      const absent = await frozen(broker, 1, "absent")
+      absent.cut()
+      // the store has the same work in both rounds
+      const control = await round(broker, 1)
+      await Peer.connected(broker.port, 4, { clientId: "absent" })
+      const cold = await frozen(broker, 1, "cold")
+      const pause = pauseOf(await round(broker, 1), control, "QoS 1, lasting")
+      cold.cut()
+      const thawed = new Healthy(await Peer.connected(broker.port, 5, lasting("cold")))
+      await thawed.read(COUNT)
+      expect(thawed.inOrder).toBe(true)
+      await broker.stop()
+      return pause
+    }))
+
+  test("QoS 1, a clean session: closed with 0x97 when 64 MB wait; nobody else notices", () =>
+    expectCalm(async () => {
+      const broker = await startBroker({ store: "memory:" })
+      const control = await round(broker, 1)
+      const cold = await frozen(broker, 1)
+      const pause = pauseOf(await round(broker, 1), control, "QoS 1, clean")
+      cold.socket.resume()
+      const [last] = (await cold.ended()).slice(-1)
+      expect([last?.[0], last?.[2]]).toEqual([0xe0, 0x97])
+      expect(broker.stderr).toMatch(/quota exceeded/)
+      await broker.stop()
+      return pause
+    }))
 })

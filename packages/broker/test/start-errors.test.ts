@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { cliPath, onCleanUp, runCli, runProcess, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
@@ -82,9 +82,13 @@ test.runIf(process.getuid?.() === 0)("a folder that this user may not write: exi
 test("a file that is no database: exit code 11, and the file is not touched", async () => {
   const folder = join(temporaryFolder(), "store")
   mkdirSync(folder)
-  writeFileSync(join(folder, "mqtt-broker.mdb"), "these are not the bytes of a database".repeat(1000))
+  const file = join(folder, "mqtt-broker.mdb")
+  const bytes = Buffer.from("these are not the bytes of a database".repeat(1000))
+  writeFileSync(file, bytes)
+  const { mtimeMs } = statSync(file)
   const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`])
   expect([code, stderr.startsWith("error: ")]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, true])
+  expect([readFileSync(file).equals(bytes), statSync(file).mtimeMs]).toEqual([true, mtimeMs])
 })
 
 test("a format that this version does not know: refused, exit code 11", async () => {

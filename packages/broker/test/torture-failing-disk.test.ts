@@ -7,6 +7,7 @@ import { checkNumbers, publishPacket } from "@mqtt-trio/torture"
 import { onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type BrokerOptions } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { BROKER_ERRORS } from "../src/errors.js"
+import { expectAlive } from "./support/alive.js"
 import { compileDisk, diskEnvironment, hasCompiler } from "./support/misbehaving-disk.js"
 import { RawClient } from "./support/raw-client.js"
 
@@ -91,7 +92,6 @@ function failures(log: string): number {
 
 async function survives(disk: BreakableDisk): Promise<void> {
   const broker = await startBroker(disk.broker)
-  const { pid } = broker
   const session = await RawClient.open(broker.port, "session")
   await session.subscribe("stored")
   const away = await RawClient.open(broker.port, "away")
@@ -141,7 +141,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   const received = session.messages.map(({ payload }) => Number(payload))
   const verdict = checkNumbers({ qos: 1, published: all.length, acknowledged: publisher.pubacks, received })
   expect(verdict).toMatchObject({ clean: true, acknowledged: all.length, expected: all.length, repeats: 0 })
-  expect(broker.pid).toBe(pid)
+  await expectAlive(broker)
   await waitFor(() => broker.stderr.includes("takes commits again"), { what: "the log line that says that it is over" })
   expect(failures(broker.stderr)).toBe(1)
 

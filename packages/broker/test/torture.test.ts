@@ -1,5 +1,8 @@
-import { hasMosquitto, runCli, startMosquitto } from "@mqtt-trio/testing"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { hasMosquitto, runCli, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
+import { Peer } from "./support/peer.js"
 
 /** About a minute is expected; other tests share the machine. */
 const LIMIT_MS = 240_000
@@ -46,6 +49,8 @@ test(
     const { code, verdict } = await torture("--rounds", "20", "--signal", "none", "--qos", "2", "--shape", "live")
     expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0, signals: 0 })
+    expect(verdict.published).toBeGreaterThan(10_000)
+    expect(verdict.expected).toBeGreaterThan(100_000)
     expect(code).toBe(0)
   },
   LIMIT_MS,
@@ -58,6 +63,8 @@ test(
     expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
     expect(verdict.signals).toBeGreaterThan(0)
+    expect(verdict.published).toBeGreaterThan(5000)
+    expect(verdict.expected).toBeGreaterThan(50_000)
     expect(code).toBe(0)
   },
   LIMIT_MS,
@@ -81,11 +88,23 @@ test.runIf(hasMosquitto())(
 test.runIf(hasMosquitto())(
   "a broker that somebody else runs is left alone and keeps no session of the torture",
   async () => {
-    const mosquitto = await startMosquitto(["allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"])
+    const log = join(temporaryFolder(), "log")
+    const unbounded = ["max_queued_messages 0", "max_inflight_messages 0"]
+    const mosquitto = await startMosquitto(["allow_anonymous true", ...unbounded, `log_dest file ${log}`])
     const args = ["--target", mosquitto.url, "--rounds", "1", "--sessions", "20"]
     const { verdict } = await torture(...args)
     expect(verdict).toMatchObject({ signals: 0 })
+    expect(verdict.expected).toBeGreaterThan(1000)
     expect(verdict.anomalies["sessionLost"]).toBe(0)
+    const clients = new Set(Array.from(readFileSync(log, "utf8").matchAll(/ connected from \S+ as (torture-\S+) \(/g), ([, id = ""]) => id))
+    expect(clients.size).toBeGreaterThan(20)
+    const kept: string[] = []
+    for (const clientId of clients) {
+      const [peer, connack] = await Peer.greeted(mosquitto.port, 4, { clientId, clean: false })
+      if (connack[2] !== 0) kept.push(clientId)
+      peer.cut()
+    }
+    expect(kept).toEqual([])
   },
   LIMIT_MS,
 )

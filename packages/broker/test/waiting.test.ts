@@ -1,4 +1,4 @@
-import { runCli, startBroker, type TestBroker } from "@mqtt-trio/common/testing"
+import { runCli, startBroker, type TestBroker } from "@mqtt-trio/testing"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { answers, complete, lasting, publishNumbers, pubrec, pubrel } from "./support/messages.js"

@@ -2,8 +2,25 @@ import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { parseTopicFilter, splitShare, topicFilterProblem, topicMatches, topicNameProblem } from "@mqtt-trio/common"
 
-const level = fc.constantFrom("a", "b", "", "ä", "$x", "long level")
-const topicName = fc.array(level, { minLength: 1, maxLength: 5 }).map((levels) => levels.join("/"))
+const level = fc.constantFrom("a", "b", "", "ä", "$x", "long level", "a.b", "(c)")
+const topicName = fc
+  .array(level, { minLength: 1, maxLength: 5 })
+  .map((levels) => levels.join("/"))
+  .filter((topic) => topic !== "")
+const topicFilter = fc
+  .tuple(fc.array(fc.oneof(level, fc.constant("+")), { maxLength: 4 }), fc.boolean())
+  .map(([levels, all]) => [...levels, ...(all ? ["#"] : [])].join("/"))
+  .filter((filter) => filter !== "")
+
+/** A Topic Filter as a regular expression, as the standard puts it in words (MQTT 5.0, 4.7.1 and 4.7.2). */
+function expression(filter: string): RegExp {
+  const parts = filter.split("/").map((part, index) => {
+    const slash = index === 0 ? "" : "/"
+    if (part === "#") return index === 0 ? ".*" : "(/.*)?"
+    return slash + (part === "+" ? "[^/]*" : part.replaceAll(/[.()$]/g, "\\$&"))
+  })
+  return new RegExp(`^${/^[+#]/.test(filter) ? "(?![$])" : ""}${parts.join("")}$`, "u")
+}
 
 describe("topicMatches", () => {
   it.each([
@@ -40,6 +57,35 @@ describe("topicMatches", () => {
         const leads = wild[0] === "+" || wild[0] === "#"
         expect(topicMatches(wild.join("/"), topic)).toBe(!(leads && topic.startsWith("$")))
       }),
+    )
+  })
+})
+
+describe("topicMatches and the standard's words", () => {
+  it("any filter matches any topic as its regular expression does, alone and shared", () => {
+    const seen = { yes: 0, no: 0 }
+    fc.assert(
+      fc.property(topicFilter, topicName, (filter, topic) => {
+        const expected = expression(filter).test(topic)
+        seen[expected ? "yes" : "no"]++
+        expect(topicMatches(filter, topic)).toBe(expected)
+        expect(topicMatches(`$share/group/${filter}`, topic)).toBe(expected)
+      }),
+      { numRuns: 1000 },
+    )
+    expect(Math.min(seen.yes, seen.no)).toBeGreaterThan(50)
+  })
+
+  it("a filter is valid where it reads as one, a topic where it has no wildcard; a share comes apart as it was put together", () => {
+    const text = fc.string({ unit: fc.constantFrom("a", "/", "+", "#"), minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(text, (one) => {
+        expect(topicNameProblem(one) === undefined).toBe(!/[+#]/.test(one))
+        expect(topicFilterProblem(one) === undefined).toBe(/^(([^+#/]*|\+)\/)*([^+#/]*|\+|#)$/.test(one))
+        expect(topicFilterProblem(`$share/g/${one}`)).toBe(topicFilterProblem(one))
+        expect(splitShare(`$share/g/${one}`)).toEqual({ group: "g", filter: one })
+      }),
+      { numRuns: 500 },
     )
   })
 })

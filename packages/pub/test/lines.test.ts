@@ -12,14 +12,13 @@ async function split(chunks: readonly Uint8Array[]): Promise<Buffer[]> {
 
 const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => array.map((byte) => (byte < 60 ? 0x0a : byte)))
 
-it("however the bytes are cut into chunks, the lines joined by line feeds are the input", async () => {
+it("however the bytes are cut into chunks, the lines are what lies between the line feeds", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(bytes, { maxLength: 8 }), async (chunks) => {
-      const input = Buffer.concat(chunks)
-      const lines = await split(chunks)
-      const joined = Buffer.concat(lines.flatMap((line) => [line, Buffer.from("\n")]))
-      expect(joined.equals(input) || joined.subarray(0, -1).equals(input)).toBe(true)
-      for (const line of lines) expect(line.includes(0x0a)).toBe(false)
+      const expected = Buffer.concat(chunks).toString("latin1").split("\n")
+      // behind the last line feed there is no line
+      if (expected.at(-1) === "") expected.pop()
+      expect((await split(chunks)).map((line) => line.toString("latin1"))).toEqual(expected)
     }),
   )
 })

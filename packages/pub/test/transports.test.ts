@@ -110,7 +110,7 @@ describe.skipIf(!hasMosquitto())("ways to a broker (mosquitto)", () => {
     expect(await roundTrip(["-L", `wss://127.0.0.1:${ports.wss}`, "--cafile", certs.ca])).toEqual(ok)
   })
 
-  it("user and password: flags, URL, file, environment; a password on the command line shows only in ps", async () => {
+  it("user and password: flags, URL, file, environment; a password on the command line is warned of", async () => {
     const port = ["-p", String(ports.password)]
     expect(await roundTrip([...port, "-u", "ann", "-P", "p:w@ %"])).toMatchObject({ received: "there\n" })
     expect(await roundTrip([...port, "-u", "ann", "--password-file", join(folder, "password")])).toEqual(ok)

@@ -77,8 +77,13 @@ describe.skipIf(!hasMosquitto())("the format language, output by output, against
   it.each(["UTC", "Europe/Berlin", "America/St_Johns"])("times in %s", async (TZ) => {
     const [expected, actual] = await outputs(times, { env: { TZ } })
     expect(actual.stdout.split("\n")[0]).toBe(expected.stdout.split("\n")[0])
-    const [seconds] = await outputs("%U @s @S @T @X @r @c @N %I %j", { env: { TZ } })
-    expect(seconds.code).toBe(0)
+    expect(expected.stdout.length).toBeGreaterThan(100)
+    // these differ by the moment: digit for digit they are alike
+    const shapes = (await outputs("%U @s @S @T @X @r @c @N %I", { env: { TZ } })).map(({ stdout }) =>
+      stdout.split("\n")[0]?.replaceAll(/\d/g, "0"),
+    )
+    expect(shapes[1]).toBe(shapes[0])
+    expect(shapes[0]).toMatch(/^0{10}\.0{9} 0{10} 00 00:00:00 /)
   })
 
   it("%U, %I and @N are the time to the microsecond", async () => {

@@ -112,11 +112,16 @@ describe("a slow reader", () => {
 
   it("a reader that never reads does not keep a stopped run from ending", async () => {
     const session = await waiting(lines(1000, 500))
-    const stuck = await runProcess("bash", [
-      "-c",
-      `exec 3> >(sleep 20); ${process.execPath} ${cliPath("mqtt-sub")} ${session.join(" ")} -d >&3 & pid=$!; sleep 2; kill -TERM $pid; wait $pid; echo "end $?"`,
-    ])
-    expect(stuck.stdout).toContain("end 143")
+    const log = join(temporaryFolder(), "log")
+    const script = [
+      "exec 3> >(exec sleep 100 > /dev/null 2>&1); reader=$!",
+      `${process.execPath} ${cliPath("mqtt-sub")} ${session.join(" ")} -d >&3 2> ${log} & pid=$!`,
+      // more than a pipe takes
+      `until [ "$(grep -c 'received PUBLISH' ${log})" -ge 200 ]; do sleep 0.05; done`,
+      'kill -TERM $pid; wait $pid; echo "end $?"; kill $reader && echo "before its reader"',
+    ]
+    const stuck = await runProcess("bash", ["-c", script.join("\n")])
+    expect(stuck.stdout).toBe("end 143\nbefore its reader\n")
   })
 })
 

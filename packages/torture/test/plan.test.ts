@@ -10,7 +10,10 @@ test("the same seed gives the same moves, another seed others", () => {
 })
 
 test("moves are within their round, in order, and for clients that exist", () => {
-  for (const { acknowledgements, moves } of planRounds(OPTIONS)) {
+  const plan = planRounds(OPTIONS)
+  expect(plan).toHaveLength(OPTIONS.rounds)
+  expect(new Set(plan.flatMap(({ moves }) => moves.map(({ kind }) => kind))).size).toBeGreaterThan(3)
+  for (const { acknowledgements, moves } of plan) {
     expect(moves.map((move) => move.afterAcknowledgements)).toEqual(
       moves.map((move) => move.afterAcknowledgements).toSorted((a, b) => a - b),
     )

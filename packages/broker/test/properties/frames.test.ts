@@ -157,6 +157,7 @@ test("a log gives back what went in, from any position on, from memory and from 
     fc.asyncProperty(logRuns, fc.double({ min: 0, max: 1, noNaN: true }), async (list, place) => {
       const log = new StoredLog()
       const all: { position: number; packet: Buffer }[] = []
+      const ends: number[] = []
       for (const [n, { others, count, size, flush }] of list.entries()) {
         const packets = Array.from({ length: count }, (_, k) =>
           publish(4, { topic: "t", qos: 1, packetId: n * 10 + k + 1, payload: Buffer.alloc(size, n) }),
@@ -164,6 +165,7 @@ test("a log gives back what went in, from any position on, from memory and from 
         const [run] = runsOf([Buffer.concat(packets)], false)
         if (!run) throw new Error("no run")
         const position = log.append(run, others)
+        ends.push(position + count - 1)
         all.push(...packets.map((packet, k) => ({ position: position + k, packet })))
         if (flush) await log.flush()
       }
@@ -176,6 +178,10 @@ test("a log gives back what went in, from any position on, from memory and from 
         expect(readFrom(reader, from)).toEqual(wanted.map(({ position, packet }) => told(position, packet)))
         expect(reader.countBelow(from)).toEqual({ messages: below.length, bytes })
         expect(reader.countBelow(Infinity).messages).toBe(all.length)
+        for (const end of ends) {
+          const chunk = reader.find(end)
+          expect(chunk?.positionOf(chunk.find(end))).toBe(end)
+        }
       }
     }),
     { numRuns: 30 },

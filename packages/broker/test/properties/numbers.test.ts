@@ -20,11 +20,12 @@ import {
 const near = (...values: number[]): fc.Arbitrary<number> =>
   fc.constantFrom(...values).chain((value) => fc.integer({ min: Math.max(0, value - 2), max: value }))
 
+/** The order of two lists of numbers of which the first that differ decide. */
+const sign = (pairs: [number, number][]): number => pairs.map(([a, b]) => Math.sign(a - b)).find((order) => order !== 0) ?? 0
+
 describe("keys of the store", () => {
   /** Where a byte of the key turns over, up to the greatest number that a position can be. */
   const numbers = fc.oneof(fc.nat(1000), near(256, 65_536, 2 ** 32, 2 ** 33, 2 ** 48, 2 ** 53 - 1), fc.maxSafeNat())
-
-  const sign = (pairs: [number, number][]): number => pairs.map(([a, b]) => Math.sign(a - b)).find((order) => order !== 0) ?? 0
 
   test("the byte order of two keys is the order of their numbers, the first number first", () => {
     fc.assert(

@@ -44,16 +44,16 @@ export class Receivers {
     this.router.unsubscribe(this.session(name), filter)
   }
 
-  /** Name and granted QoS of each receiver, found by the topic's text. */
-  byText(topic: string): [string, QoS][] {
-    return namesOf(this.router.match(topic))
+  /** The receivers of a topic, found by its text. */
+  byText(topic: string): Found {
+    return found(this.router.match(topic))
   }
 
   /** The same by its bytes, which lie somewhere in a buffer. */
-  byBytes(topic: string): [string, QoS][] {
+  byBytes(topic: string): Found {
     const before = Buffer.from("#+\0")
     const bytes = Buffer.concat([before, Buffer.from(topic), before])
-    return namesOf(this.router.lookup(bytes, before.length, bytes.length - before.length))
+    return found(this.router.lookup(bytes, before.length, bytes.length - before.length))
   }
 
   private session(name: string): CleanSession {
@@ -63,8 +63,15 @@ export class Receivers {
   }
 }
 
-function namesOf({ clean, atOnce }: ReturnType<Router["match"]>): [string, QoS][] {
-  return [...clean, ...atOnce].map(({ session, qos }): [string, QoS] => [session.clientId, qos]).toSorted(([a], [b]) => (a < b ? -1 : 1))
+/** Whom a topic goes to: name and granted QoS of each receiver; whoever publishes keeps it until it is out of date. */
+interface Found {
+  readonly names: [string, QoS][]
+  readonly outOfDate: () => boolean
+}
+
+function found(match: ReturnType<Router["match"]>): Found {
+  const names = [...match.clean, ...match.atOnce].map(({ session, qos }): [string, QoS] => [session.clientId, qos])
+  return { names: names.toSorted(([a], [b]) => (a < b ? -1 : 1)), outOfDate: () => match.stale }
 }
 
 /** Retained messages, in front of a store in memory. */

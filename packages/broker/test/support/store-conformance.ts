@@ -62,8 +62,8 @@ export function describeStore(factory: StoreFactory): void {
     })
 
     test("url and folder say where it is", () => {
-      expect(store.url).toMatch(/^[a-z]+:/)
-      if (store.folder !== null) expect(store.url).toBe(`file:${store.folder}`)
+      expect(store.folder !== null).toBe(factory.lasting)
+      expect(store.url).toBe(store.folder === null ? factory.name : `file:${store.folder}`)
     })
 
     if (factory.lasting)
