@@ -21,7 +21,16 @@ export {
   type ErrorKind,
 } from "./errors.js"
 export { colorsFor, type ColorTarget } from "./colors.js"
-export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
+export {
+  createDiagnostics,
+  escapeControls,
+  escapeJson,
+  escapeLine,
+  jsonLine,
+  type Diagnostics,
+  type DiagnosticsOptions,
+  type TextSink,
+} from "./diagnostics.js"
 export { runMain } from "./run-main.js"
 export { listenForStop, type Stop, type StopSignal } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"

@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import {
   applyOptions,
+  escapeLine,
   flag,
   helpText,
   integer,
@@ -128,7 +129,7 @@ export function registerTorture(program: Command, done: (exitCode: number) => vo
   command.configureHelp({ formatHelp: () => helpText(HELP, TORTURE_OPTIONS) })
   applyOptions(command, TORTURE_OPTIONS).action(async () => {
     const { values } = resolveOptions(command, TORTURE_OPTIONS)
-    const stop = listenForStop()
+    const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
     try {
       done(await runTorture(values, { out: process.stdout, err: process.stderr, stop: stop.signal }))
     } catch (error) {
@@ -149,7 +150,7 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
     throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
   }
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
-  const note = (line: string): void => void (options.quiet || io.err.write(`${line}\n`))
+  const note = (line: string): void => void (options.quiet || io.err.write(`${escapeLine(line)}\n`))
   note(`seed ${seed}`)
   const { rounds, publishers, subscribers, sessions, shape, qos } = options
   const report = await withTarget(options, (target) =>

@@ -206,6 +206,7 @@ export class Connection implements Outlet, Timed {
   /** What the first byte of a packet already forbids. */
   private early(header: number): void {
     const type = header >> 4
+    if (!this.greeted && header === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
     if (!this.greeted && type !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
   }
 
@@ -374,6 +375,9 @@ const OLD_RETURN_CODES = new Map<ReasonCode, number>([
   [Reason.QUOTA_EXCEEDED, 3],
   [Reason.NOT_AUTHORIZED, 5],
 ])
+
+/** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
+const TLS_HANDSHAKE = 0x16
 
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT = UNSENT_QOS_0 + UNSENT

@@ -23,6 +23,7 @@ import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
 import { Listener } from "./listener.js"
 import type { Log } from "./log.js"
+import { tracePackets } from "./packet-trace.js"
 
 export interface BrokerOptions {
   host: string
@@ -68,11 +69,12 @@ export class Broker {
       if (store.trouble !== null) log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, storeEvents(log))
       undo.push(() => delivery.wills.stop())
-      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
+      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
       const context = contextOf({ delivery, engine, limits: options.limits, log: connectionLog(log) })
       undo.push(() => context.clock.stop())
       const listener = await Listener.open(options.host, options.port, (socket) => {
+        if (log.debugging) tracePackets(socket, log)
         // some more than may have a Session, so that those can be told
         if (context.open.size < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
         else socket.destroy()
