@@ -13,11 +13,14 @@ const HELP = {
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, queue, torture. mqtt-broker <command> --help lists a command's options."],
+  footer: ["Commands: start, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
-  const program = createProgram(HELP, {}, packageVersion(new URL("../package.json", import.meta.url)))
+  const program = createProgram(HELP, {}, packageVersion(new URL("../package.json", import.meta.url))).helpOption(
+    "-h, --help",
+    "print this help",
+  )
   registerStart(program)
   registerQueue(program)
   let exitCode = 0

@@ -22,7 +22,7 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["start extra", 2, "error: too many arguments for 'start'. Expected 0 arguments but got 1.\nhint: see mqtt-broker --help\n"],
   ["nothing", 2, "error: unknown command 'nothing'\nhint: see mqtt-broker --help\n"],
   ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker --help\n"],
-  ["queue x --store memory:", 2, "error: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
+  ["queue x --store memory:", 2, "error: --store: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
 ]
 
 describe("a wrong command line", () => {
@@ -36,6 +36,12 @@ describe("a wrong command line", () => {
     expect(result.stderr).toContain("MQTT_BROKER_PORT")
   })
 
+  test("queue does not offer memory:, which has no folder", async () => {
+    const { stdout } = await runCli("mqtt-broker", ["queue", "--help"])
+    expect(stdout).toContain("file:DIR")
+    expect(stdout).not.toContain("memory:")
+  })
+
   test("no command: the help", async () => {
     const { stdout, stderr } = await runCli("mqtt-broker", [])
     expect(stdout + stderr).toContain("mqtt-broker start")
@@ -44,7 +50,9 @@ describe("a wrong command line", () => {
 })
 
 describe("help and version go to stdout and exit 0", () => {
-  test.each([[["--help"]], [["start", "--help"]], [["queue", "--help"]], [["--version"]]])("%j", async (args) => {
+  const HELP = ["", "start", "queue", "torture"].flatMap((command) => ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]))
+
+  test.each([...HELP, [["help"]], [["help", "start"]], [["--version"]]])("%j", async (args) => {
     const { code, stdout, stderr } = await runCli("mqtt-broker", args)
     expect([code, stderr]).toEqual([0, ""])
     expect(stdout).toMatch(args[0] === "--version" ? /^\d+\.\d+\.\d+\n$/ : /mqtt-broker/)

@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from "node:fs"
-import { delimiter, join } from "node:path"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { errorReference, optionReference } from "@mqtt-trio/common"
 import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
@@ -21,23 +21,29 @@ function line(beginning: string): string {
   return found
 }
 
-/** Runs lines of the README in a shell that has the commands on its path, in a home and on a port of its own. */
+/** Runs lines of the README in a shell as it says, in a home and on a port of its own. */
 class Terminals {
   private constructor(private readonly env: Record<string, string>) {}
 
   static async open(): Promise<Terminals> {
     const home = temporaryFolder()
     const port = await freePort()
-    const path = `${join(ROOT, "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`
     const address = { MQTT_BROKER_PORT: String(port), MQTT_URL: `mqtt://127.0.0.1:${port}` }
-    return new Terminals({ HOME: home, XDG_DATA_HOME: home, PATH: path, ...address })
+    return new Terminals({ HOME: home, XDG_DATA_HOME: home, ...address })
   }
 
   run(command: string): RunningProcess {
     const exec = /[|&;]/.test(command) ? command : `exec ${command}`
-    return new RunningProcess("bash", ["-c", exec], { env: this.env })
+    return new RunningProcess("bash", ["-c", `${line("export PATH")}\n${exec}`], { env: this.env, cwd: ROOT })
   }
 }
+
+test("the path of a terminal gets the three commands and nothing else; what is installed, is installed once", async () => {
+  const folders = new RunningProcess("bash", ["-c", `${line("export PATH")}\nprintf %s "\${PATH%%:*}"`], { cwd: ROOT })
+  await folders.waitForEnd()
+  expect(readdirSync(folders.stdout).toSorted((a, b) => a.localeCompare(b))).toEqual(["mqtt-broker", "mqtt-pub", "mqtt-sub"])
+  expect(LINES.filter((one) => /npm (ci|i|install)\b/.test(one))).toEqual(["npm ci && npm run build"])
+})
 
 test("the three commands in three terminals, and the subscriber that goes and comes back", async () => {
   const terminals = await Terminals.open()

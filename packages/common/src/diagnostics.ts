@@ -25,10 +25,46 @@ export interface Diagnostics {
   report(error: unknown): void
 }
 
-/** Control characters other than line feed and tab, shown as \xNN so that no text from elsewhere steers the terminal. */
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu
+const UNSAFE_IN_A_LINE = /[\n\t\u200c\u200d]/g
+
+/**
+ * Text from elsewhere for a terminal: line feed, tab and the joiners of scripts and emoji stay; other control characters,
+ * those that turn the writing around, those that nobody sees, line separators and lone surrogates become \xNN or \uNNNN.
+ */
 export function escapeControls(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
+  return text.replaceAll(UNSAFE, escaped)
+}
+
+/** The same for a value in a line, which stays one line: everything that does not show itself is escaped. */
+export function escapeLine(text: string): string {
+  return escapeControls(text).replaceAll(UNSAFE_IN_A_LINE, (char) => (char === "\n" ? "\\n" : char === "\t" ? "\\t" : escaped(char)))
+}
+
+/** A value as JSON on one line that shows what is in it: programs read the same value, people no other one. */
+export function jsonLine(value: unknown): string {
+  return escapeJson(JSON.stringify(value))
+}
+
+/** The same for what is JSON already. */
+export function escapeJson(json: string): string {
+  return json.replaceAll(UNSAFE, (char) =>
+    char
+      .split("")
+      .map((unit) => `\\u${hex(unit.charCodeAt(0), 4)}`)
+      .join(""),
+  )
+}
+
+function escaped(char: string): string {
+  const code = char.codePointAt(0) ?? 0
+  if (code > 0xffff) return `\\u{${code.toString(16)}}`
+  return code < 0x100 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, "0")
 }
 
 /** Diagnostics on `sink` (stderr of the process by default), one line per call. */
@@ -38,17 +74,17 @@ export function createDiagnostics(options: DiagnosticsOptions = {}, sink: TextSi
   return {
     debugging: options.debug ?? false,
     note: (text) => {
-      if (!options.quiet) line(colors.dim(escapeControls(text)))
+      if (!options.quiet) line(colors.dim(escapeLine(text)))
     },
     warn: (text) => {
-      if (!options.quiet) line(`${colors.yellow("warning:")} ${escapeControls(text)}`)
+      if (!options.quiet) line(`${colors.yellow("warning:")} ${escapeLine(text)}`)
     },
     debug: (text) => {
-      if (options.debug) line(colors.dim(escapeControls(text)))
+      if (options.debug) line(colors.dim(escapeLine(text)))
     },
     report: (error) => {
-      line(`${colors.red("error:")} ${escapeControls(messageOf(error))}`)
-      if (error instanceof BaseError && error.hint !== undefined) line(`${colors.cyan("hint:")} ${escapeControls(error.hint)}`)
+      line(`${colors.red("error:")} ${escapeLine(messageOf(error))}`)
+      if (error instanceof BaseError && error.hint !== undefined) line(`${colors.cyan("hint:")} ${escapeLine(error.hint)}`)
       if (options.debug) printStack(error, line)
       else if (!(error instanceof BaseError)) line(`${colors.cyan("hint:")} this is a bug; run it again with --debug to see where`)
     },

@@ -38,7 +38,16 @@ export {
  * For sister packages: how a command reads its options, speaks and ends.
  */
 export { colorsFor, type ColorTarget } from "./colors.js"
-export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
+export {
+  createDiagnostics,
+  escapeControls,
+  escapeJson,
+  escapeLine,
+  jsonLine,
+  type Diagnostics,
+  type DiagnosticsOptions,
+  type TextSink,
+} from "./diagnostics.js"
 export { runClient, type ClientCommand, type ClientIo } from "./run-client.js"
 export { runMain } from "./run-main.js"
 export { listenForStop, type Stop, type StopSignal } from "./signals.js"

@@ -1,29 +1,32 @@
 import { ERRORS } from "./errors.js"
 
-export type StopSignal = "SIGINT" | "SIGTERM"
+export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP"
 
-/** The wish to stop, from the first SIGINT or SIGTERM on. */
+/** The wish to stop, from the first signal on. */
 export interface Stop {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal
   /** The first signal, once it came. */
   readonly received: StopSignal | undefined
-  /** 130 after SIGINT, 143 after SIGTERM: for work that was cut short. */
+  /** 130 after SIGINT, 143 after the others: for work that was cut short. */
   readonly exitCode: number
   /** Gives the signals back to Node.js; call it when the work is done. */
   dispose(): void
 }
 
-/** The first signal asks for a graceful end, the second ends the process at once, as if nobody handled it. */
-export function listenForStop(): Stop {
+/**
+ * The first signal asks for a graceful end, the second ends the process at once, as if nobody handled it. A second one that
+ * is SIGHUP does not: the end of a terminal sends several.
+ */
+export function listenForStop(signals: readonly StopSignal[] = ["SIGINT", "SIGTERM"]): Stop {
   const controller = new AbortController()
   let received: StopSignal | undefined
   const dispose = (): void => {
-    process.off("SIGINT", handle)
-    process.off("SIGTERM", handle)
+    for (const signal of signals) process.off(signal, handle)
   }
   const handle = (signal: StopSignal): void => {
     if (received !== undefined) {
+      if (signal === "SIGHUP") return
       dispose()
       process.kill(process.pid, signal)
       return
@@ -31,15 +34,14 @@ export function listenForStop(): Stop {
     received = signal
     controller.abort()
   }
-  process.on("SIGINT", handle)
-  process.on("SIGTERM", handle)
+  for (const signal of signals) process.on(signal, handle)
   return {
     signal: controller.signal,
     get received() {
       return received
     },
     get exitCode() {
-      return ERRORS[received === "SIGTERM" ? "terminated" : "interrupted"].exitCode
+      return ERRORS[received === undefined || received === "SIGINT" ? "interrupted" : "terminated"].exitCode
     },
     dispose,
   }

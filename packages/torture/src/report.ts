@@ -1,3 +1,4 @@
+import { escapeLine, jsonLine } from "@mqtt-trio/common"
 import { ANOMALY_KINDS, ANOMALY_TITLES, type AnomalyKind } from "./checker/anomaly.js"
 import type { TortureReport } from "./torture.js"
 
@@ -24,7 +25,7 @@ export function renderReport(report: SeededReport): string {
   const histories = verdict.anomalies.flatMap(({ kind, history }) => [
     "",
     `the first of "${ANOMALY_TITLES[kind]}":`,
-    ...history.map((text) => `  ${text}`),
+    ...history.map((text) => `  ${escapeLine(text)}`),
   ])
   const end = `${verdict.clean ? "clean" : "NOT CLEAN"} (seed ${report.seed}, ${(durationMs / 1000).toFixed(1)} s)`
   return [...facts.map(line), "", ...faults.map(line), ...histories, "", end, ""].join("\n")
@@ -36,7 +37,7 @@ export function renderJson(report: SeededReport): string {
   const byKind = Object.fromEntries(ANOMALY_KINDS.map((kind) => [kind, countOf(report, kind)]))
   const histories = Object.fromEntries(anomalies.map(({ kind, history }) => [kind, history]))
   const { signals, durationMs, seed } = report
-  return `${JSON.stringify({ event: "verdict", ...counts, signals, durationMs, seed, anomalies: byKind, histories })}\n`
+  return `${jsonLine({ event: "verdict", ...counts, signals, durationMs, seed, anomalies: byKind, histories })}\n`
 }
 
 function countOf(report: TortureReport, kind: AnomalyKind): number {

@@ -4,31 +4,30 @@ import { connect, createServer, type Server } from "node:net"
 import { systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { storeError } from "../stores/errors.js"
-import { makeFolder } from "../stores/folder.js"
-import { HAS_PIPES, newestSocket, socketPath, socketsOf } from "./socket-path.js"
+import { HAS_PIPES, isTrusted, newestSocket, socketPath, socketsOf, withAddress } from "./socket-path.js"
 
 /**
- * Takes a store's folder, which is made when it is missing: the socket that is returned is its lock, and ends with the
- * process. Who has the newest one owns the folder. A socket that nobody answers on was left by a broker, which may have
- * been killed; it is not replaced, the next one gets the generation above. So nobody removes a socket that lives, however
- * many brokers start at once:
+ * Takes a store's folder: the socket that is returned lies in it, is its lock, and ends with the process. Who has the
+ * newest one owns the folder. A socket that nobody answers on was left by a broker, which may have been killed; it is not
+ * replaced, the next one gets the generation above. So nobody removes a socket that lives, however many brokers start at
+ * once, and by whatever path:
  *
  * - a socket gets its generation when it listens already, and only if no other has that generation: one that nobody answers
  *   on is dead for good;
- * - the newest is never removed: a broker that was slow and took a generation that had been there sees a newer one, and
- *   gives up its own.
+ * - who got one looks at all others after that, and gives up its own when there is a newer one, or an older one that lives.
+ *   Of two, the later one to look sees the other.
  *
+ * What a stranger put into the folder does not count: neither as a lock, nor as a generation that is taken.
  * Throws a BrokerError when another broker has the folder, or when it cannot be written.
  */
 export async function claimFolder(folder: string): Promise<Server> {
   try {
-    makeFolder(folder)
     for (;;) {
       const newest = newestSocket(folder)
       // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
       if (newest && (await answers(newest.path))) throw inUse(folder)
       // oxlint-disable-next-line no-await-in-loop
-      const server = await take(folder, (newest?.generation ?? 0) + 1)
+      const server = await take(folder, newest?.generation ?? 0)
       if (server) return server
     }
   } catch (error) {
@@ -37,33 +36,44 @@ export async function claimFolder(folder: string): Promise<Server> {
   }
 }
 
-/** Listens with a generation. Null: another broker was faster. */
+/** Listens with the generation above. Null: another broker was faster. */
 async function take(folder: string, generation: number): Promise<Server | null> {
-  const hidden = socketPath(folder, `x${randomBytes(3).toString("hex")}`)
+  const hidden = socketPath(folder, `x${randomBytes(6).toString("hex")}`)
   const server = await listen(hidden)
   if (HAS_PIPES) return server
-  const own = socketPath(folder, generation)
-  const linked = link(hidden, own)
+  const own = link(folder, hidden, generation + 1)
   rmSync(hidden, { force: true })
-  const all = socketsOf(folder)
-  if (linked && !all.some(({ name }) => Number(name) > generation)) {
-    for (const { path } of all) if (path !== own) rmSync(path, { force: true })
-    return server
-  }
-  if (linked) rmSync(own, { force: true })
+  if (own !== null && (await clear(folder, own))) return server
+  if (own !== null) rmSync(socketPath(folder, own), { force: true })
   server.close()
   return null
 }
 
-function link(from: string, to: string): boolean {
-  try {
-    linkSync(from, to)
-    return true
-  } catch (error) {
-    // somebody has it, or removed ours when it took the folder
-    if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOENT") return false
-    throw error
+/** Gives a socket its generation, or the next one that no stranger keeps taken. Null: another broker was faster. */
+function link(folder: string, hidden: string, from: number): number | null {
+  for (let generation = from; ; generation++) {
+    const path = socketPath(folder, generation)
+    try {
+      linkSync(hidden, path)
+      return generation
+    } catch (error) {
+      const code = systemCode(error)
+      if (code === "ENOENT") return null // somebody took the folder, and removed ours
+      if (code !== "EEXIST") throw error
+      if (isTrusted(folder, path)) return null
+    }
   }
+}
+
+/** Removes all other sockets if they are older and dead. False: another broker has the folder, or may get it. */
+async function clear(folder: string, own: number): Promise<boolean> {
+  const others = socketsOf(folder).filter(({ generation }) => generation !== own)
+  if (others.some(({ generation }) => generation !== null && generation > own)) return false
+  for (const { path, generation } of others)
+    // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
+    if (generation !== null && (await answers(path))) return false
+  for (const { path } of others) rmSync(path, { force: true })
+  return true
 }
 
 /** Readable by its owner only. */
@@ -71,24 +81,31 @@ function listen(path: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once("error", reject)
-    const before = process.umask(0o177)
-    server.listen(path, () => {
+    server.once("listening", () => {
       server.off("error", reject)
       resolve(server)
     })
-    process.umask(before)
+    withAddress(path, (address) => {
+      const before = process.umask(0o177)
+      server.listen(address)
+      process.umask(before)
+    })
   })
 }
 
 function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path)
+  return new Promise((resolve, reject) => {
+    const socket = withAddress(path, (address) => connect(address))
     socket.once("connect", () => {
       socket.destroy()
       resolve(true)
     })
-    // one that is too busy to answer lives
-    socket.once("error", (error) => resolve(systemCode(error) !== "ECONNREFUSED" && systemCode(error) !== "ENOENT"))
+    socket.once("error", (error) => {
+      const code = systemCode(error)
+      if (code === "EACCES") reject(error)
+      // one that is too busy to answer lives
+      else resolve(code !== "ECONNREFUSED" && code !== "ENOENT")
+    })
   })
 }
 

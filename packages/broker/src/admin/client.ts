@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net"
 import { createInterface } from "node:readline"
 import { BrokerError } from "../errors.js"
 import type { AdminReply, AdminRequest } from "./protocol.js"
-import { newestSocket } from "./socket-path.js"
+import { newestSocket, withAddress } from "./socket-path.js"
 
 /** Asks the broker that uses a store's folder. Throws a BrokerError when none runs, or when it answers with an error. */
 export async function* ask(folder: string, request: AdminRequest): AsyncGenerator<AdminReply> {
@@ -28,7 +28,7 @@ async function reach(folder: string): Promise<Socket> {
   try {
     const newest = newestSocket(folder)
     if (!newest) throw new Error("there is no socket")
-    const socket = connect(newest.path)
+    const socket = withAddress(newest.path, (address) => connect(address))
     await once(socket, "connect")
     return socket
   } catch (error) {

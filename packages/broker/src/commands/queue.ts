@@ -1,9 +1,10 @@
 import {
   applyOptions,
-  escapeControls,
+  escapeLine,
   flag,
   helpText,
   integer,
+  jsonLine,
   type OptionValues,
   resolveOptions,
   usageError,
@@ -12,7 +13,7 @@ import {
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { AdminReply, QueueRecord } from "../admin/protocol.js"
-import { STORE_OPTION } from "./start.js"
+import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 
 export const QUEUE_OPTIONS = {
   peek: value({
@@ -23,7 +24,15 @@ export const QUEUE_OPTIONS = {
     fallback: 20,
   }),
   json: flag({ flags: "--json", help: "one JSON object a line", group: "Output" }),
-  store: STORE_OPTION,
+  store: value({
+    flags: "--store <url>",
+    help: "the running broker's store: file:DIR",
+    group: "Store",
+    env: "MQTT_BROKER_STORE",
+    parse: parseFolder,
+    fallback: parseFolder(defaultStoreUrl()),
+    defaultText: "file: in this user's data folder",
+  }),
 } as const
 
 const HELP = {
@@ -45,14 +54,13 @@ export function registerQueue(program: Command): void {
 
 /** Prints what waits for a Session, a record a line, asked from the running broker. */
 export async function runQueue(clientId: string, options: OptionValues<typeof QUEUE_OPTIONS>): Promise<void> {
-  if (options.store.kind !== "file") throw usageError("a memory: store has no folder to find its broker in", "use --store file:DIR")
   const { ask } = await import("../admin/client.js")
   let shown = 0
   let messages = 0
-  for await (const reply of ask(options.store.folder, { command: "queue", clientId, peek: options.peek })) {
+  for await (const reply of ask(options.store, { command: "queue", clientId, peek: options.peek })) {
     if (reply.type === "record") shown++
     if (reply.type === "session") messages = reply.messages
-    const line = options.json ? JSON.stringify(reply.type === "record" ? reply.record : reply) : text(reply)
+    const line = options.json ? jsonLine(reply.type === "record" ? reply.record : reply) : text(reply)
     const toData = options.json || reply.type === "record"
     if (!toData) process.stderr.write(`${line}\n`)
     else if (!(await writeOut(`${line}\n`))) return
@@ -64,9 +72,7 @@ function text(reply: AdminReply): string {
   if (reply.type === "record") return recordLine(reply.record)
   if (reply.type !== "session") return ""
   const state = reply.connected ? "connected" : `away since ${reply.disconnectedAt ?? "the broker started"}`
-  return escapeControls(
-    `${reply.clientId}: ${reply.exact ? "" : "at least "}${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`,
-  )
+  return escapeLine(`${reply.clientId}: ${reply.exact ? "" : "at least "}${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`)
 }
 
 function recordLine(record: QueueRecord): string {
@@ -76,5 +82,11 @@ function recordLine(record: QueueRecord): string {
     ...(record.inFlight ? ["in flight"] : []),
     ...(record.expiresInSeconds === null ? [] : [`expires in ${record.expiresInSeconds} s`]),
   ]
-  return escapeControls(`${record.accepted}  ${record.topic}  ${flags.join(", ")}  ${payload}`).replaceAll("\n", "\\n")
+  return escapeLine(`${record.accepted}  ${record.topic}  ${flags.join(", ")}  ${payload}`)
+}
+
+function parseFolder(text: string): string {
+  const location = parseStoreUrl(text)
+  if (location.kind !== "file") throw usageError("a memory: store has no folder to find its broker in", "use --store file:DIR")
+  return location.folder
 }

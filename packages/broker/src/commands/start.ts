@@ -2,10 +2,13 @@ import {
   applyOptions,
   DEFAULT_HOST,
   DEFAULT_PORT,
+  escapeLine,
   flag,
   helpText,
   integer,
+  jsonLine,
   listenForStop,
+  messageOf,
   oneOf,
   type OptionValues,
   parseByteSize,
@@ -14,22 +17,10 @@ import {
   resolveOptions,
   usageError,
   value,
-  writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { Broker } from "../server/broker.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
-
-/** The option that says where the queues are; shared by the tools that look at a running broker. */
-export const STORE_OPTION = value({
-  flags: "--store <url>",
-  help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
-  group: "Store",
-  env: "MQTT_BROKER_STORE",
-  parse: parseStoreUrl,
-  fallback: parseStoreUrl(defaultStoreUrl()),
-  defaultText: "file: in this user's data folder",
-})
 
 export const START_OPTIONS = {
   port: value({
@@ -54,7 +45,15 @@ export const START_OPTIONS = {
     group: "Network",
     env: "MQTT_BROKER_ANONYMOUS",
   }),
-  store: STORE_OPTION,
+  store: value({
+    flags: "--store <url>",
+    help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
+    group: "Store",
+    env: "MQTT_BROKER_STORE",
+    parse: parseStoreUrl,
+    fallback: parseStoreUrl(defaultStoreUrl()),
+    defaultText: "file: in this user's data folder",
+  }),
   maxPacket: value({
     flags: "--max-packet <size>",
     help: "largest packet that is accepted",
@@ -152,7 +151,7 @@ export const START_OPTIONS = {
 
 const HELP = {
   name: "mqtt-broker start",
-  summary: "Starts the broker and runs it until SIGINT or SIGTERM. One line on stdout says that it is ready.",
+  summary: "Starts the broker and runs it until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready.",
   usage: "[options]",
   examples: [
     ["mqtt-broker start", "port 5112 of this machine, queues in this user's data folder"],
@@ -168,12 +167,13 @@ export function registerStart(program: Command): void {
   command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
 }
 
-/** Runs the broker until SIGINT or SIGTERM. One line on stdout says that it is ready. */
+/** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
 export async function runStart(options: OptionValues<typeof START_OPTIONS>): Promise<void> {
-  const stop = listenForStop()
-  const [{ Broker }, { Log }, { isLoopback }] = await Promise.all([
+  const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
+  const [{ Broker }, { Log }, { LineSink }, { isLoopback }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/log.js"),
+    import("../server/line-sink.js"),
     import("../server/loopback.js"),
   ])
   if (!isLoopback(options.host) && !options.anonymous)
@@ -182,6 +182,8 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
       "add --anonymous if everybody who reaches it may connect",
     )
   const log = new Log(options.logLevel, options.json)
+  // whoever waits for it, or does not, the broker serves and stops
+  const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
     const broker = await Broker.start(
       {
@@ -203,18 +205,18 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
       },
       log,
     )
-    await writeOut(readyLine(broker, options))
+    ready.write(readyLine(broker, options))
     await aborted(stop.signal)
     await broker.stop()
   } finally {
-    await log.close()
+    await Promise.all([ready.close(), log.close()])
+    stop.dispose()
   }
-  stop.dispose()
 }
 
 function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: OptionValues<typeof START_OPTIONS>): string {
-  if (json) return `${JSON.stringify({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
-  return `mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}\n`
+  if (json) return `${jsonLine({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
+  return `${escapeLine(`mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}`)}\n`
 }
 
 function packetSize(text: string): number {

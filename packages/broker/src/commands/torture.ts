@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import {
   applyOptions,
+  escapeLine,
   flag,
   helpText,
   integer,
@@ -124,7 +125,7 @@ export function registerTorture(program: Command, done: (exitCode: number) => vo
   command.configureHelp({ formatHelp: () => helpText(HELP, TORTURE_OPTIONS) })
   applyOptions(command, TORTURE_OPTIONS).action(async () => {
     const { values } = resolveOptions(command, TORTURE_OPTIONS)
-    const stop = listenForStop()
+    const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
     try {
       done(await runTorture(values, { out: process.stdout, err: process.stderr, stop: stop.signal }))
     } catch (error) {
@@ -146,7 +147,7 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
   }
   const { renderJson, renderReport, torture } = await import("@mqtt-trio/torture")
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
-  const note = (line: string): void => void (options.quiet || io.err.write(`${line}\n`))
+  const note = (line: string): void => void (options.quiet || io.err.write(`${escapeLine(line)}\n`))
   note(`seed ${seed}`)
   const { rounds, publishers, subscribers, sessions, shape, qos } = options
   const report = await withTarget(options, (target) =>

@@ -122,6 +122,7 @@ export class PacketReader {
   }
 
   private checkFirst(header: number): void {
+    if (!this.greeted && header === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
     if (!this.greeted && header >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
   }
 
@@ -198,5 +199,7 @@ export class PacketReader {
   }
 }
 
+/** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
+const TLS_HANDSHAKE = 0x16
 const header = new FixedHeader()
 const EMPTY = Buffer.alloc(0)

@@ -16,6 +16,7 @@ import type { RetainedLimits } from "../delivery/retained.js"
 import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
+import { prepareFolder } from "../stores/folder.js"
 import { openStore } from "../stores/open-store.js"
 import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
@@ -23,6 +24,7 @@ import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
 import { Listener } from "./listener.js"
 import type { Log } from "./log.js"
+import { tracePackets } from "./packet-trace.js"
 
 export interface BrokerOptions {
   host: string
@@ -60,19 +62,22 @@ export class Broker {
   static async start(options: BrokerOptions, log: Log): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
-      const admin = options.store.kind === "file" ? new AdminServer(await claimFolder(options.store.folder)) : null
+      const place = placeOf(options.store)
+      const admin = place.kind === "file" ? new AdminServer(await claimFolder(place.folder)) : null
       undo.push(async () => admin?.close())
-      const store = await openStore(options.store)
+      const store = await openStore(place)
       undo.push(() => store.close())
+      if (store.trouble !== null) log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
       const events = { ...storeEvents(log), discarded: says.discarded }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
-      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", error.message))
+      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
       const context = contextOf({ delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
       const listener = await Listener.open(options.host, options.port, (socket) => {
+        if (log.debugging) tracePackets(socket, log)
         // some more than may have a Session, so that those can be told
         if (context.clients.count < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
         else socket.destroy()
@@ -125,6 +130,11 @@ export class Broker {
     await admin?.close() // from here on the folder may be another broker's
     if (delivery.commits.failing) throw stoppedUnstored()
   }
+}
+
+/** Looked up once: all parts use the same folder. */
+function placeOf(store: StoreLocation): StoreLocation {
+  return store.kind === "file" ? { kind: "file", folder: prepareFolder(store.folder) } : store
 }
 
 function stoppedUnstored(): BrokerError {

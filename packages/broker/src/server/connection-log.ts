@@ -1,49 +1,55 @@
 import type { ConnectionFacts, ConnectionLog } from "../connection/context.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
-import type { Log } from "./log.js"
+import type { Fields, Log } from "./log.js"
 
 const NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
 
 /** What the log says about connections; each kind of line has its own limit. */
 export function connectionLog(log: Log): ConnectionLog {
   return {
-    connected: (connection) =>
-      log.limited(
-        "info",
-        "connected",
-        `${name(connection)} connected, MQTT ${VERSIONS[connection.version]}${connection.session?.persistent ? ", persistent" : ""}`,
-      ),
+    connected: (connection) => {
+      const [version, persistent] = [VERSIONS[connection.version], connection.session?.persistent ?? false]
+      log.limited("info", "connected", {
+        message: `${name(connection)} connected, MQTT ${version}${persistent ? ", persistent" : ""}`,
+        fields: { event: "connected", ...who(connection), version, persistent },
+      })
+    },
     closed: (connection, reason, message) => {
       if (reason === null && !connection.session) return // it never said CONNECT
-      if (reason === null) log.limited("info", "left", `${name(connection)} left: ${message}`)
-      else log.limited(level(reason), `closed ${reason}`, `${name(connection)} was closed, ${NAMES.get(reason) ?? reason}: ${message}`)
+      if (reason === null) {
+        const fields = { event: "left", ...who(connection), how: message }
+        return log.limited("info", "left", { message: `${name(connection)} left: ${message}`, fields })
+      }
+      const reasonName = NAMES.get(reason) ?? String(reason)
+      log.limited(level(reason), `closed ${reason}`, {
+        message: `${name(connection)} was closed, ${reasonName}: ${message}`,
+        fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail: message },
+      })
     },
     fight: (clientId) =>
-      log.limited(
-        "warn",
-        "fight",
-        `several clients keep taking the client identifier ${JSON.stringify(short(clientId))} from each other: give each its own`,
-      ),
+      log.limited("warn", "fight", {
+        message: `several clients keep taking the client identifier ${quoted(clientId)} from each other: give each its own`,
+        fields: { event: "fight", client: clientId },
+      }),
     dropped: (sessions) => {
       for (const { clientId, dropped } of sessions)
-        log.limited(
-          "warn",
-          "dropped",
-          `${short(clientId)}: messages given up so far: ${REASONS.filter(([why]) => dropped[why])
+        log.limited("warn", "dropped", {
+          message: `${quoted(clientId)}: messages given up so far: ${REASONS.filter(([why]) => dropped[why])
             .map(([why, words]) => `${dropped[why]} ${words}`)
             .join(", ")}`,
-        )
+          fields: { event: "dropped", client: clientId, ...dropped },
+        })
     },
     discarded: ({ clientId, why, persistent, count }) => {
       const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
       // a Session that is not persistent ends with its connection, as everybody expects
-      log.limited(
-        persistent ? "warn" : "info",
-        persistent ? "discarded" : "ended",
-        `${short(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
-      )
+      log.limited(persistent ? "warn" : "info", persistent ? "discarded" : "ended", {
+        message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
+        fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why },
+      })
     },
-    notice: (clientId, message) => log.limited("warn", "notice", `${short(clientId)}: ${message}`),
+    notice: (clientId, message) =>
+      log.limited("warn", "notice", { message: `${quoted(clientId)}: ${message}`, fields: { event: "notice", client: clientId } }),
   }
 }
 
@@ -65,13 +71,17 @@ const ENDS = {
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
 
-/** What a client chose may be long. */
-function short(text: string): string {
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text
+/** What a client chose, in quotes; it may be long. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
 }
 
-function name(connection: ConnectionFacts): string {
-  return connection.clientId ? `${short(connection.clientId)} (${connection.remote})` : connection.remote
+function who({ clientId, remote }: ConnectionFacts): Fields {
+  return { client: clientId === "" ? null : clientId, address: remote }
+}
+
+function name({ clientId, remote }: ConnectionFacts): string {
+  return clientId ? `${quoted(clientId)} (${remote})` : remote
 }
 
 function level(reason: ReasonCode): "warn" | "info" {

@@ -1,58 +1,62 @@
-import { escapeControls, isClosedPipe } from "@mqtt-trio/common"
+import { escapeJson, escapeLine } from "@mqtt-trio/common"
 import { type Logger, pino } from "pino"
 import { prettyFactory } from "pino-pretty"
+import { LineSink } from "./line-sink.js"
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug", "silent"] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
+/** What a line is about, for programs: members of the JSON object beside `msg`. */
+export type Fields = Readonly<Record<string, string | number | boolean | null | undefined>>
+
 /** Lines of one kind that are printed a second; the rest is counted and named in the next one. */
 const LINES_PER_SECOND = 10
-/** Bytes that wait for somebody who does not read them, such as a full pipe; lines beyond are lost and counted. */
-const BACKLOG = 1 << 20
-/** How long close() waits for that reader, in ms. */
-const CLOSE_MS = 1000
 
 /**
- * The broker's log on stderr: a line for people, or JSON for machines. Text from clients is escaped. Nobody waits for who
- * reads it.
+ * The broker's log on stderr: a line for people, with local date, time and offset, or JSON for machines, with fields.
+ * Text from clients is escaped: a call is a line. Nobody waits for who reads it.
  */
 export class Log {
   private readonly logger: Logger
-  private readonly destination: ReturnType<typeof pino.destination>
+  private readonly sink: LineSink
   private readonly kinds = new Map<string, { second: number; printed: number; held: number }>()
-  /** nobody waits for the reader any more, or there is none */
-  private over = false
-  private lost = 0
 
   /** @param fd where it goes */
   constructor(level: LogLevel, json: boolean, fd = 2) {
-    process.once("exit", () => this.giveUp()) // before pino, which would wait for ever
-    this.destination = pino.destination({ dest: fd, sync: false, maxLength: BACKLOG, retryEAGAIN: () => !this.over })
-    this.destination.on("error", (error) => {
-      if (isClosedPipe(error)) this.over = true // after another error, such as a full disk, the next line tries again
+    this.sink = new LineSink(fd, {
+      caughtUp: (lost) => this.warn(`${lost} lines of this log were lost, because nobody read them`, { lost }),
     })
-    this.destination.on("drop", () => this.lost++)
-    this.destination.on("drain", () => this.tellLost())
     const forPeople = prettyFactory({
       colorize: process.stderr.isTTY && !process.env["NO_COLOR"],
       ignore: "pid,hostname",
-      translateTime: "SYS:HH:MM:ss.l",
+      hideObject: true,
+      translateTime: "SYS:standard",
     })
-    this.logger = pino({ level }, json ? this.destination : { write: (line) => this.destination.write(forPeople(line)) })
+    const write = (line: string): void => this.sink.write(json ? escapeJson(line) : forPeople(line))
+    const formatters = { level: (label: string) => ({ level: label }) }
+    this.logger = pino({ level, timestamp: pino.stdTimeFunctions.isoTime, formatters }, { write })
   }
 
-  error(message: string): void {
-    this.logger.error(escapeControls(message))
-  }
-  warn(message: string): void {
-    this.logger.warn(escapeControls(message))
-  }
-  info(message: string): void {
-    this.logger.info(escapeControls(message))
+  /** True when debug() prints: what it costs to put its line together can be saved otherwise. */
+  get debugging(): boolean {
+    return this.logger.isLevelEnabled("debug")
   }
 
-  /** A line that clients can cause: `kind` is limited to a few a second. `kind` must be one of a fixed set. */
-  limited(level: "warn" | "info" | "debug", kind: string, message: string): void {
+  error(message: string, fields: Fields = {}): void {
+    this.logger.error(fields, escapeLine(message))
+  }
+  warn(message: string, fields: Fields = {}): void {
+    this.logger.warn(fields, escapeLine(message))
+  }
+  info(message: string, fields: Fields = {}): void {
+    this.logger.info(fields, escapeLine(message))
+  }
+  debug(message: string, fields: Fields = {}): void {
+    this.logger.debug(fields, escapeLine(message))
+  }
+
+  /** A line that clients can cause: its `kind` is limited to a few a second, and must be one of a fixed set. */
+  limited(level: "warn" | "info" | "debug", kind: string, line: { message: string; fields?: Fields }): void {
     if (!this.logger.isLevelEnabled(level)) return
     const second = Math.floor(Date.now() / 1000)
     const state = this.kinds.get(kind) ?? { second, printed: 0, held: 0 }
@@ -65,34 +69,15 @@ export class Log {
       state.held++
       return
     }
-    const more = state.held ? ` (and ${state.held} more like this)` : ""
+    const { held } = state
     state.held = 0
-    this.logger[level](escapeControls(message + more))
+    if (held) this[level](`${line.message} (and ${held} more like this)`, { ...line.fields, more: held })
+    else this[level](line.message, line.fields)
   }
 
   /** Resolves when all is written, or when nobody has read it for a second. The process can end then; what is logged later is lost. */
   async close(): Promise<void> {
     this.logger.level = "silent"
-    if (this.over) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, CLOSE_MS)
-      this.destination.once("close", () => {
-        clearTimeout(timer)
-        resolve()
-      })
-      this.destination.end()
-    })
-    this.giveUp()
-  }
-
-  private giveUp(): void {
-    this.over = true
-    this.destination.destroy()
-  }
-
-  private tellLost(): void {
-    const { lost } = this
-    this.lost = 0
-    if (lost) this.warn(`${lost} lines of this log were lost, because nobody read them`)
+    await this.sink.close()
   }
 }

@@ -26,9 +26,7 @@ export class DiskGuard {
     if (performance.now() - this.lookedAt < FRESH_MS) return
     const ino = statSync(this.file, { throwIfNoEntry: false })?.ino
     if (ino !== this.inode) throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
-    const { bavail, bsize } = statfsSync(this.file)
-    if (bavail * bsize < MARGIN_BYTES)
-      throw new Error(`less than ${MARGIN_BYTES >> 20} MB are free where ${JSON.stringify(this.file)} is; free some space`)
+    checkSpace(this.file)
     this.lookedAt = performance.now()
   }
 
@@ -59,4 +57,11 @@ export class DiskGuard {
     }
     this.suspect = false
   }
+}
+
+/** Throws when there is less space than a commit needs. */
+export function checkSpace(path: string): void {
+  const { bavail, bsize } = statfsSync(path)
+  if (bavail * bsize < MARGIN_BYTES)
+    throw new Error(`less than ${MARGIN_BYTES >> 20} MB are free where ${JSON.stringify(path)} is; free some space`)
 }

@@ -1,20 +1,19 @@
-import { chmodSync, closeSync, existsSync, openSync, readSync } from "node:fs"
+import { chmodSync, existsSync } from "node:fs"
 import { join } from "node:path"
 import type { RangeOptions } from "lmdb"
 import { StoreBusy } from "./store.js"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
+import { checkFile } from "./check-file.js"
 import { DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, type Table } from "./environment.js"
-import { makeFolder } from "./folder.js"
+import { DATABASE, prepareFolder } from "./folder.js"
 import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
+import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { storeError } from "./errors.js"
 
 /** Format of what is stored; a newer one is refused, an older one would be converted here. */
 const FORMAT = 1
-/** the mark in the first page of an LMDB file */
-const MAGIC = 0xbeefc0de
-const MAGIC_AT = 24
 const FORMAT_KEY = Buffer.from("format")
 const NEXT_KEY = Buffer.from("next")
 /** stands for Infinity in a stored cursor */
@@ -33,13 +32,12 @@ export class FileStore implements Store {
   private stale = false
 
   /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
-  constructor(readonly folder: string) {
+  constructor(private readonly folder: string) {
+    const file = join(prepareFolder(folder), DATABASE)
     this.url = `file:${folder}`
-    const file = join(folder, "mqtt-broker.mdb")
     this.file = file
     try {
-      makeFolder(folder)
-      checkMagic(file)
+      checkFile(file)
       this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
@@ -107,6 +105,15 @@ export class FileStore implements Store {
       const number = readUint64(key, 0)
       numbers.push(number)
       from = number + 1
+    }
+  }
+
+  get trouble(): string | null {
+    try {
+      this.disk.check()
+      return null
+    } catch (error) {
+      return messageOf(error)
     }
   }
 
@@ -199,16 +206,6 @@ export class FileStore implements Store {
 
 function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
   return value ? table.put(key, value) : table.remove(key)
-}
-
-/** LMDB reads whatever it is given; a file that is none of its own ends the process. A new or empty file passes. */
-function checkMagic(file: string): void {
-  const head = Buffer.alloc(MAGIC_AT + 4)
-  if (!existsSync(file)) return
-  const descriptor = openSync(file, "r")
-  const bytes = readSync(descriptor, head)
-  closeSync(descriptor)
-  if (bytes > 0 && head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error(`${JSON.stringify(file)} is not a database of this program`)
 }
 
 /** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */

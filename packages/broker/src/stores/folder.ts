@@ -1,12 +1,49 @@
-import { mkdirSync, readdirSync } from "node:fs"
-import { dirname } from "node:path"
+import { lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
+import { checkSpace } from "./disk-guard.js"
+import { storeError } from "./errors.js"
+
+/** The file in a store's folder that holds everything. */
+export const DATABASE = "mqtt-broker.mdb"
+/** What may lie in the folder of a store that has no database yet: what a broker makes before it, and the root of a file system. */
+const HARMLESS = /^(admin\..+\.sock|mqtt-broker\.mdb-lock|probe|lost\+found)$/
+
+/**
+ * Makes a store's folder when it is missing, looks whether it is one, and returns where it really is: a link on the way
+ * that changes later changes nothing. Throws a storeError when it cannot be used.
+ */
+export function prepareFolder(folder: string): string {
+  try {
+    makeFolder(folder)
+    const path = realpathSync.native(folder)
+    const database = lstatSync(join(path, DATABASE), { throwIfNoEntry: false })
+    if (database) checkOwner(path, database.uid)
+    else checkNew(path)
+    return path
+  } catch (error) {
+    throw storeError(folder, error)
+  }
+}
+
+/** A stranger may put a database into a folder that everybody may write, and a broker of his may use it. */
+function checkOwner(folder: string, owner: number): void {
+  if (owner === process.geteuid?.() || owner === 0 || owner === statSync(folder).uid) return
+  throw new Error(`${JSON.stringify(join(folder, DATABASE))} belongs to another user (${owner}) than the folder`)
+}
+
+function checkNew(folder: string): void {
+  const foreign = readdirSync(folder).find((name) => !HARMLESS.test(name))
+  if (foreign !== undefined)
+    throw new Error(`it holds other things, such as ${JSON.stringify(foreign)}, and no store; a new store needs an empty folder`)
+  checkSpace(folder)
+}
 
 /**
  * Makes a folder for its owner alone, and those above it that are missing. Throws the system's error. One level at a
  * time: mkdirSync's own recursion never ends in a folder that refuses new entries with ENOENT, such as /proc.
  */
-export function makeFolder(folder: string): void {
+function makeFolder(folder: string): void {
   if (made(folder)) return
   const parent = dirname(folder)
   if (parent !== folder) makeFolder(parent)

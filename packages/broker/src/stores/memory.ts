@@ -3,7 +3,7 @@ import type { Commit, Store, StoredChunk, StoredState } from "./store.js"
 /** `memory:` keeps the queues while the broker runs; nothing survives it. */
 export class MemoryStore implements Store {
   readonly url = "memory:"
-  readonly folder = null
+  readonly trouble = null
   /** by log: first positions, ascending, and the values beside them */
   private readonly logs = new Map<number, { firsts: number[]; values: Buffer[] }>()
 

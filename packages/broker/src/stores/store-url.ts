@@ -15,8 +15,8 @@ export function defaultStoreUrl(): string {
 export function parseStoreUrl(text: string): StoreLocation {
   if (text === "memory:" || text === "memory") return { kind: "memory" }
   if (text.startsWith("file:///")) return { kind: "file", folder: fileURLToPath(text) }
-  const path = /^file:(.+)$/.exec(text)?.[1]
-  if (path === undefined || path.startsWith("//"))
+  const path = text.startsWith("file:") ? text.slice("file:".length) : ""
+  if (path === "" || path.startsWith("//"))
     throw usageError(`store ${JSON.stringify(text)} is not a store's URL`, "use file:DIR or memory:")
   return { kind: "file", folder: isAbsolute(path) ? path : resolve(path) }
 }

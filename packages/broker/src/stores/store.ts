@@ -87,8 +87,8 @@ export class StoreBusy extends Error {}
 export interface Store {
   /** the URL in its full form, as shown to people */
   readonly url: string
-  /** where local tools find the running broker's socket; null: the store has no folder */
-  readonly folder: string | null
+  /** Why it could take no commit now, in words; null: nothing is known that keeps it from that. */
+  readonly trouble: string | null
   /** Called once, before anything else. Refuses data of a newer format. */
   load(): Promise<StoredState>
   /**
