@@ -20,6 +20,8 @@ export {
   type ErrorDetails,
   type ErrorKind,
 } from "./errors.js"
+export { bytesOf, exactArguments, exactEnvironment, quoted, textOf } from "./exact-text.js"
+export { parseBinary, parseExact, parseText } from "./text.js"
 export { colorsFor, type ColorTarget } from "./colors.js"
 export { createDiagnostics, escapeControls, type Diagnostics, type DiagnosticsOptions, type TextSink } from "./diagnostics.js"
 export { runMain } from "./run-main.js"
@@ -50,7 +52,7 @@ export {
 export { applyOptions, resolveOptions, type OptionSource, type ResolvedOptions } from "./options/apply-options.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"
 export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
-export { createProgram, prepareCommand, runProgram } from "./options/program.js"
+export { createProgram, prepareCommand, refuseOption, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./connection/connection-options.js"
 export {
   mergeProperties,

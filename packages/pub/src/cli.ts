@@ -1,6 +1,8 @@
 import {
   createDiagnostics,
   createProgram,
+  exactArguments,
+  exactEnvironment,
   helpText,
   listenForStop,
   normalizeArguments,
@@ -14,16 +16,17 @@ import { runPub } from "./run-pub.js"
 import { VERSION } from "./version.js"
 
 void runMain(async () => {
+  const args = normalizeArguments(exactArguments(), pubOptions)
   const program = createProgram(pubHelp, pubOptions, VERSION).argument("[topic]").argument("[message]").allowExcessArguments(true)
   let exitCode = 0
   program.action(async () => {
-    const resolved = resolveOptions(program, pubOptions)
+    const resolved = resolveOptions(program, pubOptions, exactEnvironment())
     const { host, quiet, debug, noColor } = resolved.values
     if (host === true) {
       process.stdout.write(helpText(pubHelp, pubOptions))
       return
     }
-    const plan = planPub(resolved, program.args)
+    const plan = planPub(resolved, program.args, args)
     const stop = listenForStop()
     try {
       exitCode = await runPub(plan, { diagnostics: createDiagnostics({ quiet, debug, color: !noColor }), stop })
@@ -31,6 +34,6 @@ void runMain(async () => {
       stop.dispose()
     }
   })
-  await runProgram(program, normalizeArguments(process.argv.slice(2), pubOptions))
+  await runProgram(program, args)
   return exitCode
 })

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { buffer } from "node:stream/consumers"
-import { CliError, messageOf, usageError } from "@mqtt-trio/common"
+import { bytesOf, CliError, messageOf, quoted, textOf, usageError } from "@mqtt-trio/common"
 import type { PubPlan } from "./rules.js"
 import { compileTemplate, type Template } from "./template.js"
 
@@ -22,16 +22,16 @@ export async function prepareMessages(plan: PubPlan): Promise<MessageMaker> {
   const fixed = await fixedPayload(plan)
   return {
     topic: (n, line) => (topicTemplate === undefined ? plan.topic : filled(topicTemplate, n, line)),
-    payload: (n, line) => (template === undefined ? checkSize(line ?? fixed) : Buffer.from(filled(template, n, line))),
+    payload: (n, line) => (template === undefined ? checkSize(line ?? fixed) : bytesOf(filled(template, n, line))),
   }
 }
 
 function filled(compiled: Template, n: number, line: Buffer | undefined): string {
-  return compiled({ n, line: line?.toString() })
+  return compiled({ n, line: line === undefined ? undefined : textOf(line) })
 }
 
 async function fixedPayload({ source }: PubPlan): Promise<Buffer> {
-  if (source.kind === "text") return checkSize(Buffer.from(source.text))
+  if (source.kind === "text") return checkSize(bytesOf(source.text))
   if (source.kind === "file") return checkSize(readPayload(source.path))
   if (source.kind === "stdin") return checkSize(await buffer(process.stdin))
   return Buffer.alloc(0)
@@ -39,9 +39,9 @@ async function fixedPayload({ source }: PubPlan): Promise<Buffer> {
 
 function readPayload(path: string): Buffer {
   try {
-    return readFileSync(path)
+    return readFileSync(bytesOf(path))
   } catch (error) {
-    throw new CliError("usage", `cannot read ${JSON.stringify(path)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `cannot read ${quoted(path)}: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -196,7 +196,7 @@ function messageProperties(values: PubPlan["values"], stamp: Properties | undefi
   if (values.expiry !== undefined) parts.push({ messageExpiryInterval: values.expiry })
   if (values.contentType !== undefined) parts.push({ contentType: values.contentType })
   if (values.responseTopic !== undefined) parts.push({ responseTopic: values.responseTopic })
-  if (values.correlationData !== undefined) parts.push({ correlationData: Buffer.from(values.correlationData) })
+  if (values.correlationData !== undefined) parts.push({ correlationData: values.correlationData })
   if (values.payloadFormat) parts.push({ payloadFormatIndicator: true })
   if (values.topicAlias !== undefined) parts.push({ topicAlias: values.topicAlias })
   if (stamp !== undefined) parts.push(stamp)

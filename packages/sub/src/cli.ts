@@ -1,6 +1,8 @@
 import {
   createDiagnostics,
   createProgram,
+  exactArguments,
+  exactEnvironment,
   helpText,
   listenForStop,
   normalizeArguments,
@@ -14,16 +16,17 @@ import { runSub } from "./run-sub.js"
 import { VERSION } from "./version.js"
 
 void runMain(async () => {
+  const args = normalizeArguments(exactArguments(), subOptions)
   const program = createProgram(subHelp, subOptions, VERSION).argument("[filters...]")
   let exitCode = 0
   program.action(async () => {
-    const resolved = resolveOptions(program, subOptions)
+    const resolved = resolveOptions(program, subOptions, exactEnvironment())
     const { host, quiet, debug, noColor } = resolved.values
     if (host === true) {
       process.stdout.write(helpText(subHelp, subOptions))
       return
     }
-    const plan = planSub(resolved, program.args)
+    const plan = planSub(resolved, program.args, args)
     const stop = listenForStop()
     try {
       exitCode = await runSub(plan, { diagnostics: createDiagnostics({ quiet, debug, color: !noColor }), stop })
@@ -31,6 +34,6 @@ void runMain(async () => {
       stop.dispose()
     }
   })
-  await runProgram(program, normalizeArguments(process.argv.slice(2), subOptions))
+  await runProgram(program, args)
   return exitCode
 })

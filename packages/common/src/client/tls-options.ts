@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { rootCertificates, type ConnectionOptions } from "node:tls"
 import { CliError, messageOf } from "../errors.js"
+import { bytesOf, quoted } from "../exact-text.js"
 import type { ConnectionSettings } from "../connection/settings.js"
 
 /** Where systems keep the certificates they trust, in PEM. */
@@ -49,9 +50,9 @@ function folderFiles(folder: string): string[] {
 
 function readGiven(flag: string, file: string): Buffer {
   try {
-    return readFileSync(file)
+    return readFileSync(bytesOf(file))
   } catch (error) {
-    throw new CliError("usage", `${flag}: cannot read ${JSON.stringify(file)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `${flag}: cannot read ${quoted(file)}: ${messageOf(error)}`, { cause: error })
   }
 }
 

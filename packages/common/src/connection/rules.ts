@@ -56,6 +56,7 @@ export function checkVersion5Options<Table extends OptionTable>(
 function checkSession({ values, given }: ResolvedOptions<ConnectionTable>): void {
   if (values.client !== undefined && given("idPrefix"))
     throw usageError("--client and --id-prefix both name the client", "give one of them")
+  if (values.client === "" && values.protocolVersion === 3) throw usageError("MQTT 3.1 needs a client id that is not empty")
   if (!values.persistent) return
   if (values.client === undefined)
     throw usageError("--persistent needs --client: a session is found again by its client id", "for example: --client my-name --persistent")
