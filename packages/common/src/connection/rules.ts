@@ -22,7 +22,7 @@ export function checkConnection(resolved: ResolvedOptions<ConnectionTable>): voi
   }
   urlOf(values)
   checkSession(resolved)
-  checkCredentials(values, bySource)
+  checkCredentials(resolved, bySource)
   checkTls(values)
   checkWill(resolved)
 }
@@ -63,12 +63,14 @@ function checkSession({ values, given }: ResolvedOptions<ConnectionTable>): void
   if (values.client === "") throw usageError("--persistent needs a client id that is not empty")
 }
 
-function checkCredentials(values: ConnectionValues, bySource: (key: keyof ConnectionTable) => boolean): void {
+function checkCredentials(resolved: ResolvedOptions<ConnectionTable>, bySource: (key: keyof ConnectionTable) => boolean): void {
+  const { values } = resolved
   if (bySource("password") && values.passwordFile !== undefined)
     throw usageError("--password and --password-file both give the password", "give one of them")
-  const password = values.password !== undefined || values.passwordFile !== undefined
-  if (password && values.username === undefined && values.protocolVersion !== undefined && values.protocolVersion < 5) {
-    throw usageError("a password without --username needs MQTT 5")
+  const url = urlDecides(resolved) ? urlOf(values) : undefined
+  const password = values.password ?? values.passwordFile ?? url?.password
+  if (password !== undefined && (values.username ?? url?.username) === undefined && (values.protocolVersion ?? 5) < 5) {
+    throw usageError("a password without a user name needs MQTT 5", "add --username NAME, or leave out -V")
   }
 }
 

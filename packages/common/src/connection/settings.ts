@@ -107,6 +107,11 @@ export async function connectionSettings(
   }
 }
 
+/** True when there is a password and no user name, which MQTT 5 alone allows (5.0, 3.1.2.9; 3.1.1: [MQTT-3.1.2-22]). */
+export function passwordAlone({ username, password }: ConnectionSettings): boolean {
+  return password !== undefined && username === undefined
+}
+
 /** True when any of the TLS options was given that imply `--tls`. */
 export function wantsTls(values: ConnectionValues): boolean {
   return [values.cafile, values.capath, values.cert, values.psk, values.tlsAlpn].some((given) => given !== undefined) || values.tls

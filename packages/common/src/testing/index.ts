@@ -5,6 +5,7 @@ export { cliPath, runCli, runProcess, spawnCli, type CliName, type RunOptions, t
 export { startCuttingProxy, type CuttingProxy } from "./cutting-proxy.js"
 export { canConnect, freePort, hasMosquitto, startMosquitto, type Mosquitto } from "./mosquitto.js"
 export { startRecordingProxy, type RecordingProxy } from "./recording-proxy.js"
+export { startScriptedBroker, type RawPacket, type ScriptedBroker } from "./scripted-broker.js"
 export { hasReadme, readmeSection, type ReadmeSection } from "./readme.js"
 export { RunningProcess, type ProcessEnd, type ProcessOptions } from "./running-process.js"
 export { randomId, temporaryFolder } from "./temporary.js"
