@@ -30,12 +30,12 @@ const PACKAGES = {
 const DOORS = {
   aedes: "packages/broker/src/engine/aedes[.]ts",
   lmdb: "packages/broker/src/stores/",
-  "mqtt-packet": "packages/(broker/src/connection|client/src)/",
+  "mqtt-packet": "packages/(broker/src/connection|broker/src/server/packet-trace|client/src)",
   mqtt: "packages/client/src/",
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
-  pino: "packages/broker/src/server/log[.]ts",
+  pino: "packages/broker/src/server/(log|line-sink)[.]ts",
 }
 
 const folders = Object.entries(BROKER).map(([name, below]) => ({

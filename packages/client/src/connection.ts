@@ -1,8 +1,10 @@
-import { CliError, type ConnectionSettings, describeTarget, messageOf, type Properties, type Qos } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, describeTarget, messageOf, type Properties, type Qos, quoted } from "@mqtt-trio/common"
+import { DeadlyPacket } from "./deadly-packet.js"
+import { forbiddenSubscribe, LARGEST_PACKET, tooLarge } from "./limits.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
-import type { IConnackPacket, MqttClient } from "./mqtt-library.js"
+import type { IConnackPacket, MqttClient, Packet } from "./mqtt-library.js"
 import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
-import { ordered, wireProperties, type Ordered } from "./wire.js"
+import { ordered, packetSize, wireProperties, type Ordered, type WireProperties } from "./wire.js"
 
 /** What a connection tells its owner. */
 export interface ConnectionHandlers {
@@ -41,6 +43,9 @@ const END_TIMEOUT_MS = 3000
 const SHORT_LIFE_MS = 5000
 const SHORT_LIVES = 3
 
+/** What a PUBLISH without properties has besides topic and payload, and some more. */
+const FRAME_BYTES = 16
+
 const MALFORMED = "the other side sent something that is not MQTT"
 
 /** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
@@ -51,6 +56,7 @@ export class Connection {
   readonly #client: MqttClient
   readonly #handlers: ConnectionHandlers
   readonly #inlet: MessageInlet
+  readonly #deadly = new DeadlyPacket()
   #attempts = 0
   #lostReason: string | undefined
   #connectedAt = performance.now()
@@ -80,15 +86,24 @@ export class Connection {
 
   /** Sends a PUBLISH; `done` is called once: when it is acknowledged (QoS 0: handed to the system), or refused. */
   publish(topic: string, payload: Buffer, options: PublishOptions, done: (error?: Error | null) => void): void {
+    const { qos, retain } = options
     const properties = options.properties === undefined ? {} : { properties: wireProperties(options.properties) }
-    this.#client.publish(topic, payload, { qos: options.qos, retain: options.retain, ...properties }, done)
+    const packet = { cmd: "publish", topic, payload, qos, retain, dup: false, messageId: 1, ...properties } as const
+    if (options.properties !== undefined || payload.length + topic.length * 3 + FRAME_BYTES > this.#limit) {
+      const problem = this.#problem(packet, `the message of ${payload.length} bytes on ${quoted(topic)}`)
+      if (problem !== undefined) return done(problem)
+    }
+    this.#client.publish(topic, payload, { qos, retain, ...properties }, done)
   }
 
   /**
    * Subscribes, with one SUBSCRIBE for each QoS among the filters; resolves with the code for each filter: the granted QoS, or a reason
-   * code from 0x80 on. All other options are those of the first filter. Throws when the connection is lost meanwhile.
+   * code from 0x80 on. All other options are those of the first filter. Throws when the connection is lost meanwhile, and before
+   * anything is sent when the broker's CONNACK forbids it.
    */
   async subscribe(subscriptions: readonly Subscription[], properties?: Properties): Promise<number[]> {
+    const forbidden = forbiddenSubscribe(this.connack, subscriptions, properties)
+    if (forbidden !== undefined) throw forbidden
     const codes = new Map<string, number>()
     for (const qos of [0, 1, 2] as const) {
       const same = subscriptions.filter((one) => one.qos === qos)
@@ -101,7 +116,10 @@ export class Connection {
 
   /** Sends one UNSUBSCRIBE and resolves when it is acknowledged. */
   async unsubscribe(filters: readonly string[], properties?: Properties): Promise<void> {
-    await this.#client.unsubscribeAsync([...filters], properties === undefined ? {} : { properties: wireProperties(properties) })
+    const options = properties === undefined ? {} : { properties: wireProperties(properties) }
+    const problem = this.#problem({ cmd: "unsubscribe", messageId: 1, unsubscriptions: [...filters], ...options }, "the UNSUBSCRIBE")
+    if (problem !== undefined) throw problem
+    await this.#client.unsubscribeAsync([...filters], options)
   }
 
   /** Hands over messages from now on; those that come earlier wait. */
@@ -132,7 +150,7 @@ export class Connection {
   async end(properties = this.settings.disconnectProperties): Promise<void> {
     this.#stop()
     const all = this.settings.transientSession ? { ...properties, sessionExpiryInterval: 0 } : properties
-    const options = all === undefined ? {} : { properties: wireProperties(all) }
+    const options = all === undefined ? {} : this.#fitting({ properties: wireProperties(all) })
     const graceful = this.#client.connected
     // Whoever ends does not wait for acknowledgements any more; MQTT.js would.
     this.#client.outgoing = {}
@@ -146,6 +164,13 @@ export class Connection {
         resolve()
       })
     })
+  }
+
+  /** A DISCONNECT without what makes it larger than the broker takes [MQTT-3.14.2-3, MQTT-3.14.2-4]. */
+  #fitting(options: { properties: WireProperties }): { properties: WireProperties } {
+    if (this.#problem({ cmd: "disconnect", ...options }, "") === undefined) return options
+    const { sessionExpiryInterval } = options.properties
+    return { properties: sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval } }
   }
 
   /** Drops the network connection without DISCONNECT; a Will is published by the broker. */
@@ -162,12 +187,25 @@ export class Connection {
     const filters = subscriptions.map(({ filter }) => filter)
     const shared = { nl: first?.noLocal ?? false, rap: first?.retainAsPublished ?? false, rh: first?.retainHandling ?? 0 }
     const options = { qos: first?.qos ?? 0, ...shared, ...(properties === undefined ? {} : { properties: wireProperties(properties) }) }
+    const packet = { cmd: "subscribe", messageId: 1, subscriptions: filters.map((topic) => ({ topic, ...options })), ...options } as const
+    const problem = this.#problem(packet, `the SUBSCRIBE with ${filters.length} ${filters.length === 1 ? "filter" : "filters"}`)
+    if (problem !== undefined) return Promise.reject(problem)
     return new Promise((resolve, reject) => {
       this.#client.subscribe(filters, options, (error, _granted, packet) => {
         if (packet === undefined) reject(error ?? new Error("the subscription was not answered"))
         else resolve(packet.granted.map(Number))
       })
     })
+  }
+
+  get #limit(): number {
+    return this.connack.properties?.maximumPacketSize ?? LARGEST_PACKET
+  }
+
+  /** The error for a packet that is larger than the broker takes [MQTT-3.2.2-15]. */
+  #problem(packet: Packet, what: string): CliError | undefined {
+    const size = packetSize(packet, this.settings.version)
+    return size > this.#limit ? tooLarge(what, size, this.#limit) : undefined
   }
 
   #stop(): void {
@@ -179,7 +217,9 @@ export class Connection {
 
   #listen(): void {
     const client = this.#client
+    client.on("packetsend", (packet) => this.#deadly.sent(packet))
     client.on("packetreceive", (packet) => {
+      this.#deadly.received(packet)
       if (packet.cmd === "connack" && (packet.reasonCode ?? packet.returnCode ?? 0) === 0) this.connack = ordered(packet)
     })
     client.on("connect", () => {
@@ -210,9 +250,11 @@ export class Connection {
 
   #closed(): void {
     this.#inlet.disconnected()
+    const deadly = this.#deadly.closed()
     if (this.#ending) return
     const why = this.#lostReason ?? "connection closed"
-    if (this.settings.reconnectPeriodMs === 0) this.#fail(why)
+    if (deadly !== undefined) this.#fail(`${why}, each time when the broker gets this: ${deadly}`, this.#deadlyHint())
+    else if (this.settings.reconnectPeriodMs === 0) this.#fail(why)
     else if (this.#attempts === 0) this.#handlers.lost?.(why + this.#suspicion())
   }
 
@@ -222,6 +264,11 @@ export class Connection {
     this.#shortLives = short ? this.#shortLives + 1 : 0
     const id = JSON.stringify(this.settings.clientId)
     return this.#shortLives < SHORT_LIVES ? "" : `; again and again: does another client use the id ${id}? Give each its own --client`
+  }
+
+  #deadlyHint(): string {
+    const cause = "is it larger than the broker takes, or not allowed there?"
+    return this.settings.version === 5 ? cause : `${cause} With MQTT 5 (-V 5) a broker says why`
   }
 
   #failedOnce(error: Error): void {

@@ -4,6 +4,6 @@ import { keepUserPropertiesInOrder } from "./wire.js"
 
 keepUserPropertiesInOrder()
 
-export type { IClientOptions, IConnackPacket, IPublishPacket, IStream } from "mqtt"
+export type { IClientOptions, IConnackPacket, IPublishPacket, IStream, Packet } from "mqtt"
 export const MqttClient = library.default
 export type MqttClient = InstanceType<typeof MqttClient>

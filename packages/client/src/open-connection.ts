@@ -1,12 +1,12 @@
-import { CliError, type ConnectionSettings, type Diagnostics } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, type Diagnostics, passwordAlone } from "@mqtt-trio/common"
 import { Connection, type ConnectionHandlers } from "./connection.js"
 import { MessageInlet } from "./message-inlet.js"
-import { MqttClient, type IClientOptions, type IConnackPacket } from "./mqtt-library.js"
+import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from "./mqtt-library.js"
 import { createOutgoingStore } from "./outgoing-store.js"
 import { connackReason, refusedConnection } from "./refusals.js"
 import { streamBuilder, type StreamBuilder } from "./streams.js"
 import { cannotConnect } from "./teach.js"
-import { ordered, wireProperties } from "./wire.js"
+import { connectWithoutUserName, ordered, wireProperties } from "./wire.js"
 
 export interface OpenOptions {
   readonly settings: ConnectionSettings
@@ -26,7 +26,8 @@ export async function openConnection(options: OpenOptions): Promise<Connection> 
   try {
     return await attempt(build, options)
   } catch (error) {
-    if (settings.versionFixed || settings.version !== 5 || !mayBeOldBroker(error)) throw await explained(error, settings)
+    if (settings.versionFixed || settings.version !== 5 || passwordAlone(settings) || !mayBeOldBroker(error))
+      throw await explained(error, settings)
     const older = {
       ...settings,
       version: 4,
@@ -64,6 +65,7 @@ function mayBeOldBroker(error: unknown): boolean {
 
 function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<Connection> {
   const client = new MqttClient(build, clientOptions(settings))
+  if (passwordAlone(settings)) writeConnectWithoutUserName(client)
   const inlet = new MessageInlet(client, handlers.message)
   if (diagnostics.debugging) tracePackets(client, diagnostics)
   return new Promise((resolve, reject) => {
@@ -123,6 +125,17 @@ function clientOptions(settings: ConnectionSettings): IClientOptions {
     if (will.properties !== undefined) Object.assign(options.will, { properties: wireProperties(will.properties) })
   }
   return options
+}
+
+/** Takes over the writing of CONNECT: the method is not public in MQTT.js, whose version is therefore pinned. */
+function writeConnectWithoutUserName(client: MqttClient): void {
+  const original: unknown = Reflect.get(client, "_writePacket")
+  if (typeof original !== "function") throw new Error("MQTT.js has no _writePacket any more")
+  Reflect.set(client, "_writePacket", (packet: Packet, ...more: unknown[]): unknown => {
+    if (packet.cmd !== "connect") return Reflect.apply(original, client, [packet, ...more])
+    client.emit("packetsend", packet)
+    return client.stream.write(connectWithoutUserName(packet))
+  })
 }
 
 function tracePackets(client: MqttClient, diagnostics: Diagnostics): void {

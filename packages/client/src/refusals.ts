@@ -1,4 +1,4 @@
-import { CliError, type ConnectionSettings, describeTarget } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, describeTarget, passwordAlone } from "@mqtt-trio/common"
 
 /** Reason codes of MQTT 5.0 (2.4) that mean failure, in words. */
 const REASONS: Readonly<Record<number, string>> = {
@@ -57,6 +57,9 @@ export function isRefusalForGood(reason: number): boolean {
   return FOR_GOOD.has(reason)
 }
 
+/** What helps when a broker may not speak the only version that has passwords without user names. */
+export const NEEDS_USER_NAME = "before MQTT 5 a password needs a user name: add --username NAME"
+
 /** The error for a CONNACK that says no: what, the likely cause, what to try. */
 export function refusedConnection(reason: number, settings: ConnectionSettings): CliError {
   const hint = connectionHint(reason, settings)
@@ -67,6 +70,7 @@ function connectionHint(reason: number, settings: ConnectionSettings): string | 
   const anonymous = settings.username === undefined
   switch (reason) {
     case 0x84:
+      if (passwordAlone(settings)) return NEEDS_USER_NAME
       return settings.version === 5 ? "this broker does not speak MQTT 5: use -V 3.1.1" : "try -V 5 or -V 3.1.1"
     case 0x85:
       return `the broker does not accept the client id ${JSON.stringify(settings.clientId)}: choose another with --client`

@@ -6,10 +6,13 @@ import {
   DEFAULT_PORT,
   describeTarget,
   messageOf,
+  passwordAlone,
   REGISTERED_PORT,
   systemCode,
   type Target,
 } from "@mqtt-trio/common"
+
+import { NEEDS_USER_NAME } from "./refusals.js"
 
 const PROBE_TIMEOUT_MS = 1500
 
@@ -36,7 +39,10 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   if (await speaksTls(target))
     return make("the broker speaks TLS on this port", "add --tls (or --cafile FILE for a private certificate), or use an mqtts:// URL")
   if (/closed before|ECONNRESET|EPIPE/.test(text + code))
-    return make("the other side closed the connection without an answer", "is it an MQTT broker? Try -V 3.1.1")
+    return make(
+      "the other side closed the connection without an answer",
+      passwordAlone(settings) ? NEEDS_USER_NAME : "is it an MQTT broker? Try -V 3.1.1",
+    )
   if (cause instanceof BaseError) return make(text, cause.hint)
   return make(
     code === "" ? `the answer is not MQTT (${text})` : text,

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { rootCertificates, type ConnectionOptions } from "node:tls"
-import { CliError, type ConnectionSettings, messageOf } from "@mqtt-trio/common"
+import { bytesOf, CliError, type ConnectionSettings, messageOf, quoted } from "@mqtt-trio/common"
 
 /** Where systems keep the certificates they trust, in PEM. */
 const SYSTEM_TRUST = [
@@ -48,9 +48,9 @@ function folderFiles(folder: string): string[] {
 
 function readGiven(flag: string, file: string): Buffer {
   try {
-    return readFileSync(file)
+    return readFileSync(bytesOf(file))
   } catch (error) {
-    throw new CliError("usage", `${flag}: cannot read ${JSON.stringify(file)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `${flag}: cannot read ${quoted(file)}: ${messageOf(error)}`, { cause: error })
   }
 }
 

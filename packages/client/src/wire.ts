@@ -1,5 +1,5 @@
-import { parser } from "mqtt-packet"
 import type { Properties, UserProperties } from "@mqtt-trio/common"
+import { generate, parser, type IConnectPacket, type Packet } from "mqtt-packet"
 
 /*
  * What mqtt-packet, the codec of MQTT.js, does not do by itself.
@@ -45,6 +45,42 @@ export function keepUserPropertiesInOrder(): void {
     if (pairs.length > 0 && typeof properties === "object") Object.assign(properties ?? {}, { userProperties: pairs })
     return properties
   })
+}
+
+/** The size of a packet on the wire, all of it. */
+export function packetSize(packet: Packet, protocolVersion: number): number {
+  const payload = packet.cmd === "publish" ? Buffer.byteLength(packet.payload) : 0
+  const head = generate({ ...packet, ...(packet.cmd === "publish" ? { payload: NOTHING } : {}) }, { protocolVersion })
+  const remaining = head.length - fixedHeaderLength(head) + payload
+  return 1 + variableByteInteger(remaining).length + remaining
+}
+
+/**
+ * A CONNECT with a password and no user name, which MQTT 5.0 allows (3.1.2.9) and mqtt-packet refuses to write: one with an empty user
+ * name, without these two bytes and the bit of the Connect Flags.
+ */
+export function connectWithoutUserName(packet: IConnectPacket): Buffer {
+  const bytes = generate({ ...packet, username: "" }, { protocolVersion: 5 })
+  const password = 2 + Buffer.byteLength(packet.password ?? "")
+  const body = Buffer.concat([bytes.subarray(fixedHeaderLength(bytes), -password - 2), bytes.subarray(-password)])
+  body.writeUInt8(body.readUInt8(CONNECT_FLAGS) & ~USER_NAME_FLAG, CONNECT_FLAGS)
+  return Buffer.concat([bytes.subarray(0, 1), variableByteInteger(body.length), body])
+}
+
+const NOTHING = Buffer.alloc(0)
+/** Behind the protocol name and version (MQTT 5.0, 3.1.2). */
+const CONNECT_FLAGS = 7
+const USER_NAME_FLAG = 0x80
+
+/** MQTT 5.0, 1.5.5. */
+function variableByteInteger(value: number): Buffer {
+  const bytes: number[] = []
+  for (let rest = value; rest > 0 || bytes.length === 0; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + (rest >= 128 ? 128 : 0))
+  return Buffer.from(bytes)
+}
+
+function fixedHeaderLength(bytes: Buffer): number {
+  return bytes.findIndex((byte, index) => index > 0 && byte < 0x80) + 1
 }
 
 function override(prototype: object, name: string, reader: (read: () => unknown) => unknown): void {

@@ -24,6 +24,8 @@ export {
   type ErrorKind,
 } from "./errors.js"
 export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
+export { bytesOf, exactArguments, exactEnvironment, quoted, textOf } from "./exact-text.js"
+export { parseBinary, parseExact, parseText } from "./text.js"
 export {
   MAX_TOPIC_BYTES,
   parseTopicFilter,
@@ -68,7 +70,7 @@ export {
 export { applyOptions, resolveOptions, type OptionSource, type ResolvedOptions } from "./options/apply-options.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"
 export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
-export { createProgram, prepareCommand, runProgram } from "./options/program.js"
+export { createProgram, prepareCommand, refuseOption, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {
   mergeProperties,
@@ -79,6 +81,13 @@ export {
   type UserProperties,
 } from "./settings/properties.js"
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
-export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./settings/settings.js"
+export {
+  connectionSettings,
+  passwordAlone,
+  urlOf,
+  type ConnectionSettings,
+  type ConnectionValues,
+  type WillSettings,
+} from "./settings/settings.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"
 export { packageVersion } from "./version.js"

@@ -1,3 +1,4 @@
+import { exactArguments, exactEnvironment } from "./exact-text.js"
 import { createDiagnostics, type Diagnostics } from "./diagnostics.js"
 import { type ResolvedOptions, resolveOptions } from "./options/apply-options.js"
 import { type CommandHelp, helpText } from "./options/help.js"
@@ -26,21 +27,30 @@ export interface ClientIo {
   readonly stop: Stop
 }
 
+/** The command line. */
+export interface ClientArguments {
+  /** what is no option */
+  readonly positional: readonly string[]
+  /** all of it, each option and value by itself */
+  readonly line: readonly string[]
+}
+
 const { host, quiet, debug, noColor } = connectionOptions
 const GENERAL = { host, quiet, debug, noColor }
 
 /** The entry of mqtt-pub and mqtt-sub: reads the command line, prints the help, or calls `run`, whose result is the exit code. */
 export function runClient<Table extends OptionTable>(
   command: ClientCommand<Table>,
-  run: (resolved: ResolvedOptions<Table>, args: readonly string[], io: ClientIo) => Promise<number>,
+  run: (resolved: ResolvedOptions<Table>, args: ClientArguments, io: ClientIo) => Promise<number>,
 ): Promise<void> {
   return runMain(async () => {
+    const line = normalizeArguments(exactArguments(), command.options)
     const program = createProgram(command.help, command.options, packageVersion(command.manifest)).allowExcessArguments(true)
     for (const argument of command.arguments) program.argument(argument)
     let exitCode = 0
     program.action(async () => {
-      const resolved = resolveOptions(program, command.options)
-      const { values } = resolveOptions(program, GENERAL)
+      const resolved = resolveOptions(program, command.options, exactEnvironment())
+      const { values } = resolveOptions(program, GENERAL, exactEnvironment())
       if (values.host === true) {
         process.stdout.write(helpText(command.help, command.options))
         return
@@ -48,12 +58,12 @@ export function runClient<Table extends OptionTable>(
       const stop = listenForStop()
       try {
         const diagnostics = createDiagnostics({ quiet: values.quiet, debug: values.debug, color: !values.noColor })
-        exitCode = await run(resolved, program.args, { diagnostics, stop })
+        exitCode = await run(resolved, { positional: program.args, line }, { diagnostics, stop })
       } finally {
         stop.dispose()
       }
     })
-    await runProgram(program, normalizeArguments(process.argv.slice(2), command.options))
+    await runProgram(program, line)
     return exitCode
   })
 }

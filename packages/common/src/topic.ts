@@ -1,7 +1,9 @@
 import { usageError } from "./errors.js"
+import { quoted } from "./exact-text.js"
+import { MAX_FIELD_BYTES, textProblem } from "./text.js"
 
 /** Longest topic name or filter in bytes of UTF-8 (MQTT 5.0, 4.7.3). */
-export const MAX_TOPIC_BYTES = 65_535
+export const MAX_TOPIC_BYTES = MAX_FIELD_BYTES
 
 /** What is wrong with a topic name to publish to, or undefined (MQTT 5.0, 4.7.1 and 4.7.3). */
 export function topicNameProblem(topic: string): string | undefined {
@@ -55,16 +57,12 @@ export function parseTopicFilter(text: string): string {
 }
 
 function checked(text: string, problem: string | undefined, what: string): string {
-  if (problem !== undefined) throw usageError(`${what} ${JSON.stringify(text.slice(0, 200))} is not valid: ${problem}`)
+  if (problem !== undefined) throw usageError(`${what} ${quoted(text)} is not valid: ${problem}`)
   return text
 }
 
 function stringProblem(text: string): string | undefined {
-  if (text === "") return "it is empty"
-  if (text.includes("\0")) return "it contains a NUL character"
-  if (/\p{Surrogate}/u.test(text)) return "it is not valid Unicode"
-  if (text.length > MAX_TOPIC_BYTES / 3 && Buffer.byteLength(text) > MAX_TOPIC_BYTES) return `it is longer than ${MAX_TOPIC_BYTES} bytes`
-  return undefined
+  return text === "" ? "it is empty" : textProblem(text)
 }
 
 function wildcardProblem(filter: string): string | undefined {

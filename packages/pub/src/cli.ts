@@ -5,6 +5,7 @@ import { runPub } from "./run-pub.js"
 
 const manifest = new URL("../../package.json", import.meta.url)
 
-void runClient({ help: pubHelp, options: pubOptions, arguments: ["[topic]", "[message]"], manifest }, (resolved, args, io) =>
-  runPub(planPub(resolved, args), io),
+void runClient(
+  { help: pubHelp, options: pubOptions, arguments: ["[topic]", "[message]"], manifest },
+  (resolved, { positional, line }, io) => runPub(planPub(resolved, positional, line), io),
 )

@@ -4,8 +4,11 @@ import {
   flag,
   integer,
   list,
+  parseBinary,
   parseDurationMs,
+  parseExact,
   parseQos,
+  parseText,
   parseTopicName,
   parseUserProperty,
   seconds,
@@ -13,18 +16,23 @@ import {
   type Qos,
 } from "@mqtt-trio/common"
 
-const TEXT = (text: string): string => text
 const MESSAGE = "Message"
 const PACE = "Pace"
 const PROPERTIES = "MQTT 5 properties"
 
 /** The options of mqtt-pub: its own, then those of the connection. */
 export const pubOptions = {
-  topic: value({ flags: "-t, --topic <topic>", parse: TEXT, help: "topic, instead of the first argument", group: MESSAGE }),
-  message: value({ flags: "-m, --message <text>", parse: TEXT, help: "payload, instead of the second argument", group: MESSAGE }),
+  topic: value({ flags: "-t, --topic <topic>", parse: parseExact, help: "topic, instead of the first argument", group: MESSAGE }),
+  message: value({
+    flags: "-m, --message <text>",
+    parse: parseExact,
+    mayBeEmpty: true,
+    help: "payload, instead of the second argument",
+    group: MESSAGE,
+  }),
   file: value({
     flags: "-f, --file <file>",
-    parse: TEXT,
+    parse: parseExact,
     help: "payload from a file, or from stdin (-)",
     group: MESSAGE,
     aliases: ["--message-file", "--file-read"],
@@ -94,9 +102,15 @@ export const pubOptions = {
     group: PROPERTIES,
     aliases: ["--message-expiry-interval"],
   }),
-  contentType: value({ flags: "--content-type <type>", parse: TEXT, help: "content type", group: PROPERTIES }),
+  contentType: value({ flags: "--content-type <type>", parse: parseText, mayBeEmpty: true, help: "content type", group: PROPERTIES }),
   responseTopic: value({ flags: "--response-topic <topic>", parse: parseTopicName, help: "where to answer", group: PROPERTIES }),
-  correlationData: value({ flags: "--correlation-data <text>", parse: TEXT, help: "what the answer refers to", group: PROPERTIES }),
+  correlationData: value({
+    flags: "--correlation-data <text>",
+    parse: parseBinary,
+    mayBeEmpty: true,
+    help: "what the answer refers to",
+    group: PROPERTIES,
+  }),
   payloadFormat: flag({
     flags: "--payload-format",
     help: "say that the payload is UTF-8 text",

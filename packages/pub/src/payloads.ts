@@ -1,6 +1,7 @@
+import { isUtf8 } from "node:buffer"
 import { readFileSync } from "node:fs"
 import { buffer } from "node:stream/consumers"
-import { CliError, messageOf, usageError } from "@mqtt-trio/common"
+import { bytesOf, CliError, messageOf, propertiesFor, quoted, textOf, usageError } from "@mqtt-trio/common"
 import type { PubPlan } from "./rules.js"
 import { compileTemplate, type Template } from "./template.js"
 
@@ -19,35 +20,38 @@ export async function prepareMessages(plan: PubPlan): Promise<MessageMaker> {
   const text = source.kind === "text" || source.kind === "lines" ? source.text : undefined
   const topicTemplate = values.template ? compileTemplate(plan.topic) : undefined
   const template = values.template && text !== undefined ? compileTemplate(text) : undefined
-  const fixed = await fixedPayload(plan)
+  const isText = values.payloadFormat || propertiesFor("publish", values.property).some((given) => given.payloadFormatIndicator)
+  const check = (payload: Buffer): Buffer => checkPayload(payload, isText)
+  const fixed = check(await fixedPayload(plan))
   return {
     topic: (n, line) => (topicTemplate === undefined ? plan.topic : filled(topicTemplate, n, line)),
-    payload: (n, line) => (template === undefined ? checkSize(line ?? fixed) : Buffer.from(filled(template, n, line))),
+    payload: (n, line) => (template === undefined ? check(line ?? fixed) : check(bytesOf(filled(template, n, line)))),
   }
 }
 
 function filled(compiled: Template, n: number, line: Buffer | undefined): string {
-  return compiled({ n, line: line?.toString() })
+  return compiled({ n, line: line === undefined ? undefined : textOf(line) })
 }
 
 async function fixedPayload({ source }: PubPlan): Promise<Buffer> {
-  if (source.kind === "text") return checkSize(Buffer.from(source.text))
-  if (source.kind === "file") return checkSize(readPayload(source.path))
-  if (source.kind === "stdin") return checkSize(await buffer(process.stdin))
+  if (source.kind === "text") return bytesOf(source.text)
+  if (source.kind === "file") return readPayload(source.path)
+  if (source.kind === "stdin") return buffer(process.stdin)
   return Buffer.alloc(0)
 }
 
 function readPayload(path: string): Buffer {
   try {
-    return readFileSync(path)
+    return readFileSync(bytesOf(path))
   } catch (error) {
-    throw new CliError("usage", `cannot read ${JSON.stringify(path)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `cannot read ${quoted(path)}: ${messageOf(error)}`, { cause: error })
   }
 }
 
-function checkSize(payload: Buffer): Buffer {
+function checkPayload(payload: Buffer, isText: boolean): Buffer {
   if (payload.length > MAX_PAYLOAD_BYTES) {
     throw usageError(`a message of ${payload.length} bytes is too large`, `MQTT carries at most ${MAX_PAYLOAD_BYTES} bytes in one message`)
   }
+  if (isText && !isUtf8(payload)) throw usageError("the message is not UTF-8 text", "leave out --payload-format")
   return payload
 }

@@ -1,4 +1,4 @@
-import type { CliError } from "@mqtt-trio/common"
+import { CliError } from "@mqtt-trio/common"
 import { refusedRequest, type Connection, type PublishOptions } from "@mqtt-trio/client"
 
 /** Called when a message is acknowledged (QoS 0: handed to the system); `refused` is set when the broker said no. */
@@ -14,6 +14,8 @@ export class Publisher {
   refused = 0
   /** The first refusal. */
   refusal: CliError | undefined
+  /** A message was refused before it was sent: what is like it will be, too. */
+  unsendable = false
   /** Set when the connection is gone for good. */
   failure: CliError | undefined
   readonly #window: number
@@ -33,6 +35,10 @@ export class Publisher {
     this.#connection = connection
     this.#online = true
     this.#wake()
+  }
+
+  get connection(): Connection | undefined {
+    return this.#connection
   }
 
   get inFlight(): number {
@@ -68,14 +74,18 @@ export class Publisher {
       if (options.qos === 0) this.#unconfirmed -= 1
       this.#inFlight -= 1
       const refused = refusalOf(error, topic)
+      if (error instanceof CliError) this.unsendable = true
       if (refused === undefined) this.acknowledged += 1
-      else {
-        this.refused += 1
-        this.refusal ??= refused
-      }
+      else this.#refuse(refused)
       acknowledged?.(refused)
       this.#wake()
     })
+  }
+
+  /** Counts a message that cannot be sent. */
+  leaveOut(error: CliError): void {
+    this.sent += 1
+    this.#refuse(error)
   }
 
   connected(): void {
@@ -100,6 +110,11 @@ export class Publisher {
     return Math.min(this.#window, this.#connection?.connack.properties?.receiveMaximum ?? this.#window)
   }
 
+  #refuse(error: CliError): void {
+    this.refused += 1
+    this.refusal ??= error
+  }
+
   #change(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -121,6 +136,7 @@ const IDENTIFIER_NOT_FOUND = 0x92
 
 function refusalOf(error: Error | null | undefined, topic: string): CliError | undefined {
   if (error === undefined || error === null) return undefined
+  if (error instanceof CliError) return error
   const code: unknown = "code" in error ? error.code : undefined
   if (code === IDENTIFIER_NOT_FOUND) return undefined
   return refusedRequest(`the message on ${JSON.stringify(topic)}`, typeof code === "number" ? code : 0x80)

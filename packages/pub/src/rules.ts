@@ -4,6 +4,8 @@ import {
   CONNECTION_VERSION_5,
   topicNameProblem,
   passwordShown,
+  quoted,
+  refuseOption,
   urlDecides,
   urlOf,
   usageError,
@@ -51,8 +53,8 @@ const VERSION_5 = [
   "topicAlias",
 ] as const
 
-/** Checks the command line as a whole, before anything is opened. Throws a usage error. */
-export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: readonly string[]): PubPlan {
+/** Checks the command line (`line`, with these operands) as a whole, before anything is opened. Throws a usage error. */
+export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: readonly string[], line: readonly string[]): PubPlan {
   const { values, given } = resolved
   checkConnection(resolved)
   checkVersion5Options(resolved, pubOptions, VERSION_5, values.protocolVersion)
@@ -61,9 +63,10 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
   const named = values.topic ?? urlTopic
   const [topic, ...rest] = named === undefined ? args : [named, ...args]
   if (topic === undefined) throw usageError("no topic given", 'for example: mqtt-pub test "Hello"')
+  if (named === undefined) refuseOption(topic, line)
   if (!values.template) checkTopic(topic)
   const [message, ...tooMany] = rest
-  if (tooMany.length > 0) throw usageError(`unexpected argument ${JSON.stringify(tooMany[0])}`, "put a message with spaces in quotes")
+  if (tooMany.length > 0) throw usageError(`unexpected argument ${quoted(tooMany[0] ?? "")}`, "put a message with spaces in quotes")
   const source = payloadSource(values, message)
   checkPace(values, source)
   return {
@@ -82,7 +85,7 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
 /** Throws a usage error when messages cannot be published to `topic`. */
 export function checkTopic(topic: string): void {
   const problem = topicNameProblem(topic)
-  if (problem !== undefined) throw usageError(`topic ${JSON.stringify(topic.slice(0, 200))} is not valid: ${problem}`)
+  if (problem !== undefined) throw usageError(`topic ${quoted(topic)} is not valid: ${problem}`)
 }
 
 function payloadSource(values: PubValues, argument: string | undefined): PayloadSource {

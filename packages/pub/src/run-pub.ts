@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import {
+  BaseError,
   CliError,
   connectionSettings,
   mergeProperties,
@@ -10,7 +11,7 @@ import {
   type Diagnostics,
   type Properties,
 } from "@mqtt-trio/common"
-import { openConnection, refusedRequest, type Connection } from "@mqtt-trio/client"
+import { forbiddenPublish, openConnection, type Connection } from "@mqtt-trio/client"
 import { splitLines } from "./lines.js"
 import { prepareMessages, type MessageMaker } from "./payloads.js"
 import { showProgress } from "./progress.js"
@@ -49,7 +50,7 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
       settings,
       diagnostics: io.diagnostics,
       signal: io.stop.signal,
-      handlers: handlers(publisher, halt, io),
+      handlers: handlers(plan, publisher, halt, io),
     })
   } catch (error) {
     if (io.stop.received !== undefined) return io.stop.exitCode
@@ -59,7 +60,8 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
   const run: Run = { ...io, plan, messages, publisher, connection, sequence, halt }
   const endProgress = showProgress(publisher, isLong(plan, messages) && !plan.values.quiet)
   try {
-    checkAbilities(run)
+    const refused = forbidden(plan, connection)
+    if (refused !== undefined) throw refused
     publisher.attach(connection)
     const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
     await publisher.whenDrained(complete ? halt.signal : AbortSignal.timeout(GRACE_MS))
@@ -96,6 +98,7 @@ async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<Con
 }
 
 function handlers(
+  plan: PubPlan,
   publisher: Publisher,
   halt: AbortController,
   { diagnostics }: ClientIo,
@@ -103,6 +106,12 @@ function handlers(
   return {
     connected: () => {
       diagnostics.note("connected again")
+      const refused = publisher.connection === undefined ? undefined : forbidden(plan, publisher.connection)
+      if (refused !== undefined) {
+        publisher.failed(refused)
+        halt.abort()
+        return
+      }
       publisher.connected()
     },
     lost: (why) => {
@@ -116,12 +125,10 @@ function handlers(
   }
 }
 
-/** What the broker said in CONNACK that it does not do (MQTT 5.0, 3.2.2.3). */
-function checkAbilities({ connection, plan }: Run): void {
-  const { maximumQoS, retainAvailable } = connection.connack.properties ?? {}
-  if (maximumQoS !== undefined && plan.values.qos > maximumQoS)
-    throw refusedRequest(`QoS ${plan.values.qos}: it offers at most -q ${maximumQoS}`, 0x9b)
-  if (plan.values.retain && retainAvailable === false) throw refusedRequest("--retain", 0x9a)
+/** The error for messages that the broker does not take, as its CONNACK says; before MQTT 5 it says nothing. */
+function forbidden({ values }: PubPlan, { connack, settings }: Connection): CliError | undefined {
+  if (settings.version < 5) return undefined
+  return forbiddenPublish(connack, { qos: values.qos, retain: values.retain, properties: messageProperties(values, undefined) })
 }
 
 async function sendRepeated(run: Run): Promise<boolean> {
@@ -135,6 +142,7 @@ async function sendRepeated(run: Run): Promise<boolean> {
     await publisher.whenReady(halt.signal)
     if (halt.signal.aborted) return false
     send(run, n)
+    if (publisher.unsendable) break
   }
   return true
 }
@@ -150,7 +158,7 @@ async function sendLines(run: Run): Promise<boolean> {
         if (plan.periodMs !== undefined && n > 1) await pause(plan.periodMs, halt.signal)
         if (!publisher.ready) await publisher.whenReady(halt.signal)
         if (halt.signal.aborted) return false
-        send(run, n, line)
+        sendLine(run, n, line)
       }
     }
   } catch (error) {
@@ -159,16 +167,22 @@ async function sendLines(run: Run): Promise<boolean> {
   return !halt.signal.aborted
 }
 
+/** A line that cannot be sent is left out and the others are sent; at the end it is an error. */
+function sendLine(run: Run, n: number, line: Buffer): void {
+  try {
+    send(run, n, line)
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error
+    run.publisher.leaveOut(error)
+  }
+}
+
 function send(run: Run, n: number, line?: Buffer): void {
   const { plan, publisher, sequence } = run
   const topic = run.messages.topic(n, line)
   if (plan.values.template) checkTopic(topic)
   const stamped = sequence?.stamp(topic, run.messages.payload(n, line))
   const payload = stamped?.payload ?? run.messages.payload(n, line)
-  const limit = run.connection.connack.properties?.maximumPacketSize
-  if (limit !== undefined && payload.length > limit) {
-    throw refusedRequest(`a message of ${payload.length} bytes: it takes packets up to ${limit} bytes`, 0x95)
-  }
   const properties = run.connection.settings.version === 5 ? messageProperties(plan.values, stamped?.properties) : undefined
   publisher.send(topic, payload, { qos: plan.values.qos, retain: plan.values.retain, properties }, (refused) => {
     if (refused !== undefined && run.publisher.refused <= 5) run.diagnostics.debug(refused.message)
@@ -195,7 +209,7 @@ function messageProperties(values: PubPlan["values"], stamp: Properties | undefi
   if (values.expiry !== undefined) parts.push({ messageExpiryInterval: values.expiry })
   if (values.contentType !== undefined) parts.push({ contentType: values.contentType })
   if (values.responseTopic !== undefined) parts.push({ responseTopic: values.responseTopic })
-  if (values.correlationData !== undefined) parts.push({ correlationData: Buffer.from(values.correlationData) })
+  if (values.correlationData !== undefined) parts.push({ correlationData: values.correlationData })
   if (values.payloadFormat) parts.push({ payloadFormatIndicator: true })
   if (values.topicAlias !== undefined) parts.push({ topicAlias: values.topicAlias })
   if (stamp !== undefined) parts.push(stamp)
@@ -211,8 +225,9 @@ function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean):
     throw new CliError("connection-lost", left === 0 ? message : `${message}; ${unacknowledged}`, { hint, cause: cause ?? exitCode })
   }
   if (publisher.refusal !== undefined) {
-    const more = publisher.refused > 1 ? ` (${publisher.refused} of ${publisher.sent} messages)` : ""
-    throw new CliError("request-refused", publisher.refusal.message + more, { hint: publisher.refusal.hint })
+    const more = publisher.sent > 1 ? ` (${publisher.refused} of ${publisher.sent} messages)` : ""
+    const { code, exitCode, message, hint } = publisher.refusal
+    throw new BaseError({ code, exitCode, message: message + more, hint })
   }
   if (stop.received === undefined) return 0
   if (left > 0) diagnostics.warn(`stopped: ${unacknowledged}`)

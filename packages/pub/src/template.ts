@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto"
-import { usageError } from "@mqtt-trio/common"
+import { exactEnvironment, usageError } from "@mqtt-trio/common"
 
 /** What the placeholders stand for in one message. */
 interface TemplateContext {
@@ -17,7 +17,7 @@ type Part = (context: TemplateContext) => string
  * Compiles `{{n}} {{iso}} {{unix}} {{uuid}} {{randInt a b}} {{env X}} {{line}}`; everything else is text.
  * Throws a usage error for a placeholder that is not known.
  */
-export function compileTemplate(text: string, env: NodeJS.ProcessEnv = process.env): Template {
+export function compileTemplate(text: string, env: NodeJS.ProcessEnv = exactEnvironment()): Template {
   const parts: Part[] = []
   let end = 0
   for (const match of text.matchAll(/\{\{\s*(.*?)\s*\}\}/g)) {

@@ -5,6 +5,6 @@ import { runSub } from "./run-sub.js"
 
 const manifest = new URL("../../package.json", import.meta.url)
 
-void runClient({ help: subHelp, options: subOptions, arguments: ["[filters...]"], manifest }, (resolved, args, io) =>
-  runSub(planSub(resolved, args), io),
+void runClient({ help: subHelp, options: subOptions, arguments: ["[filters...]"], manifest }, (resolved, { positional, line }, io) =>
+  runSub(planSub(resolved, positional, line), io),
 )

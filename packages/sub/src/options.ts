@@ -6,6 +6,7 @@ import {
   list,
   oneOf,
   parseDurationMs,
+  parseExact,
   parseQos,
   parseTopicFilter,
   parseUserProperty,
@@ -13,7 +14,6 @@ import {
   value,
 } from "@mqtt-trio/common"
 
-const TEXT = (text: string): string => text
 const MESSAGES = "Messages"
 const OUTPUT = "Output"
 const PROPERTIES = "MQTT 5 properties"
@@ -85,7 +85,12 @@ export const subOptions = {
 
   verbose: flag({ flags: "-v, --verbose", help: "topic before the payload", group: OUTPUT, aliases: ["--show-topics"] }),
   noEol: flag({ flags: "-N, --no-eol", help: "no line feed after a message", group: OUTPUT }),
-  format: value({ flags: "-F, --format <format>", parse: TEXT, help: "mosquitto_sub's format: '%I %t %p', '@H:@M %j'", group: OUTPUT }),
+  format: value({
+    flags: "-F, --format <format>",
+    parse: parseExact,
+    help: "mosquitto_sub's format: '%I %t %p', '@H:@M %j'",
+    group: OUTPUT,
+  }),
   json: flag({ flags: "--json", help: "one JSON object a line", group: OUTPUT }),
   pretty: flag({ flags: "--pretty", help: "JSON over several lines", group: OUTPUT }),
   hex: flag({ flags: "--hex", help: "payloads in hexadecimal", group: OUTPUT }),

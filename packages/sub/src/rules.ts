@@ -6,6 +6,7 @@ import {
   mergeProperties,
   parseTopicFilter,
   propertiesFor,
+  refuseOption,
   splitShare,
   passwordShown,
   urlDecides,
@@ -39,9 +40,10 @@ export interface SubPlan {
 const VERSION_5 = [...CONNECTION_VERSION_5, "subscriptionId", "userProperty", "retainAsPublished", "retainHandling", "noLocal"] as const
 const RETAIN_HANDLING = { always: 0, new: 1, never: 2 } as const
 
-/** Checks the command line as a whole, before anything is opened. Throws a usage error. */
-export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: readonly string[]): SubPlan {
+/** Checks the command line (`line`, with these operands) as a whole, before anything is opened. Throws a usage error. */
+export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: readonly string[], line: readonly string[]): SubPlan {
   const { values, given } = resolved
+  for (const filter of args) refuseOption(filter, line)
   checkConnection(resolved)
   checkVersion5Options(resolved, subOptions, VERSION_5, values.protocolVersion)
   const useUrl = urlDecides(resolved)

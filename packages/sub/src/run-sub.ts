@@ -71,6 +71,8 @@ class SubRun {
   #over: End | undefined
   #connection: Connection | undefined
   #printed = 0
+  /** Messages that remove a retained one and are not acknowledged. */
+  #removing = 0
   #paused = false
   #subscribed = false
   #refused: CliError | undefined
@@ -183,7 +185,11 @@ class SubRun {
 
   #removeRetained({ topic, payload }: ReceivedMessage): void {
     if (payload.length === 0) return
-    this.#connection?.publish(topic, Buffer.alloc(0), { qos: 1, retain: true }, (error) => {
+    const { receiveMaximum = Infinity, maximumQoS = 2 } = this.#connection?.connack.properties ?? {}
+    const qos = this.#removing < receiveMaximum && maximumQoS > 0 ? 1 : 0
+    this.#removing += qos
+    this.#connection?.publish(topic, Buffer.alloc(0), { qos, retain: true }, (error) => {
+      this.#removing -= qos
       if (error !== undefined && error !== null)
         this.#io.diagnostics.warn(`the retained message on ${JSON.stringify(topic)} was not removed: ${error.message}`)
     })

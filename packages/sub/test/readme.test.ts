@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { longFlag, optionReference, shortFlag } from "@mqtt-trio/common"
+import { CliError, longFlag, optionReference, shortFlag } from "@mqtt-trio/common"
 import { hasReadme, readmeSection } from "@mqtt-trio/testing"
 import { subOptions } from "../src/options.js"
 
@@ -15,6 +15,16 @@ it("the reference has a row for each option, and each option has a line of help"
     expect(help.length).toBeGreaterThan(5)
   }
 })
+
+const mayBeEmpty = ["username", "password", "client", "willPayload"]
+
+it.each(Object.entries(subOptions).filter(([, spec]) => spec.kind !== "flag"))(
+  "%s: an empty value is a usage error, unless MQTT lets it be empty",
+  (key, spec) => {
+    if (mayBeEmpty.includes(key)) expect(spec.read([""])).toHaveLength(0)
+    else expect(() => spec.read([""])).toThrow(CliError)
+  },
+)
 
 it("no two options share a flag or an alias", () => {
   const flags = Object.values(subOptions).flatMap((spec) => [longFlag(spec), shortFlag(spec) ?? [], spec.aliases ?? []].flat())

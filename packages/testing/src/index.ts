@@ -7,6 +7,7 @@ export { canConnect, freePort, hasMosquitto, mosquittoVersion, startMosquitto, t
 export { startRecordingProxy, type RecordingProxy } from "./recording-proxy.js"
 export { machineLine, machineLines } from "./machine.js"
 export { markdown } from "./markdown.js"
+export { startScriptedBroker, type RawPacket, type ScriptedBroker } from "./scripted-broker.js"
 export { hasReadme, readmeSection, type ReadmeSection } from "./readme.js"
 export { RunningProcess, type ProcessEnd, type ProcessOptions } from "./running-process.js"
 export { randomId, temporaryFolder } from "./temporary.js"

@@ -13,6 +13,7 @@ import { type Delivery, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/group-commit.js"
 import { messageOf } from "@mqtt-trio/common"
 import type { RetainedLimits } from "../delivery/retained.js"
+import type { Discarded } from "../delivery/sessions.js"
 import { takeDropping } from "../delivery/session.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
@@ -69,7 +70,7 @@ export class Broker {
       undo.push(() => store.close())
       if (store.trouble !== null) log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
-      const events = { ...storeEvents(log), discarded: says.discarded }
+      const events = { ...storeEvents(log), discarded: (one: Discarded) => says.discarded(one) }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
       const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", { message: error.message }))

@@ -1,3 +1,5 @@
+import { usageError } from "../errors.js"
+
 /** How an option takes its value: not at all, always one, one or none, one each time it is repeated. */
 export type OptionKind = "flag" | "value" | "optional" | "list"
 
@@ -18,6 +20,8 @@ export interface OptionSpec<T> {
   readonly hidden?: boolean | undefined
   /** How `--help` prints the default, when it is not the value itself. */
   readonly defaultText?: string | undefined
+  /** An empty text is a value. Without this it is a usage error: it mostly comes from a shell variable that is not set. */
+  readonly mayBeEmpty?: boolean | undefined
   /** Parses the texts of one source (for a list all of them, for a flag none); throws a usage error. */
   readonly read: (texts: readonly string[]) => T
   /** The value when no source has one. */
@@ -32,7 +36,10 @@ export type OptionTable = Readonly<Record<string, OptionSpec<unknown>>>
 /** The resolved values of a table. */
 export type OptionValues<Table extends OptionTable> = { readonly [Key in keyof Table]: Table[Key] extends OptionSpec<infer T> ? T : never }
 
-type Declared = Pick<OptionSpec<unknown>, "flags" | "help" | "group" | "env" | "aliases" | "hidden" | "defaultText" | "width">
+type Declared = Pick<
+  OptionSpec<unknown>,
+  "flags" | "help" | "group" | "env" | "aliases" | "hidden" | "defaultText" | "mayBeEmpty" | "width"
+>
 
 /** A switch: true when given. */
 export function flag(declared: Declared): OptionSpec<boolean> {
@@ -43,21 +50,27 @@ export function flag(declared: Declared): OptionSpec<boolean> {
 export function value<T>(declared: Declared & { parse: (text: string) => T; fallback: T }): OptionSpec<T>
 export function value<T>(declared: Declared & { parse: (text: string) => T }): OptionSpec<T | undefined>
 export function value<T>({ parse, ...declared }: Declared & { parse: (text: string) => T; fallback?: T }): OptionSpec<T | undefined> {
-  return { fallback: undefined, ...declared, kind: "value", read: (texts) => parse(texts.at(-1) ?? "") }
+  return { fallback: undefined, ...declared, kind: "value", read: (texts) => parseGiven(texts.at(-1) ?? "", parse, declared) }
 }
 
 /** An option whose value may be left out: then it is true. */
 export function optional<T>({ parse, ...declared }: Declared & { parse: (text: string) => T }): OptionSpec<T | true | undefined> {
   const read = (texts: readonly string[]): T | true => {
     const last = texts.at(-1)
-    return last === undefined ? true : parse(last)
+    return last === undefined ? true : parseGiven(last, parse, declared)
   }
   return { ...declared, kind: "optional", read, fallback: undefined }
 }
 
 /** An option that may be repeated; empty when absent. */
 export function list<T>({ parse, ...declared }: Declared & { parse: (text: string) => T }): OptionSpec<readonly T[]> {
-  return { ...declared, kind: "list", read: (texts) => texts.map((text) => parse(text)), fallback: [] }
+  return { ...declared, kind: "list", read: (texts) => texts.map((text) => parseGiven(text, parse, declared)), fallback: [] }
+}
+
+function parseGiven<T>(text: string, parse: (text: string) => T, { mayBeEmpty }: Pick<Declared, "mayBeEmpty">): T {
+  const parsed = parse(text)
+  if (text === "" && mayBeEmpty !== true) throw usageError("the value is empty", "is a shell variable not set?")
+  return parsed
 }
 
 /** The long flag of an option, dashes included. */

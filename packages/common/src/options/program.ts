@@ -36,3 +36,8 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
     throw usageError(first, suggestion === "" ? `see ${program.name()} --help` : suggestion)
   }
 }
+
+/** Throws a usage error for a topic such as `-0` in the command line `args`: commander takes that for a number. After `--` it is a topic. */
+export function refuseOption(topic: string, args: readonly string[]): void {
+  if (topic.startsWith("-") && !args.includes("--")) throw usageError(`unknown option '${topic}'`, `if it is a topic: -t ${topic}`)
+}

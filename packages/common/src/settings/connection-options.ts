@@ -2,13 +2,13 @@ import { DEFAULT_HOST, DEFAULT_KEEPALIVE_SECONDS, DEFAULT_PORT, DEFAULT_WEBSOCKE
 import { usageError } from "../errors.js"
 import { flag, list, optional, value } from "../options/option-spec.js"
 import { integer, oneOf, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos } from "../parsers.js"
+import { parseBinary, parseExact, parseText } from "../text.js"
 import { parseTopicName } from "../topic.js"
 import { parsePropertyArgument, propertyWidth } from "./properties.js"
 
 /** Versions of the protocol as their CONNECT packets number them: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0. */
 export type ProtocolVersion = 3 | 4 | 5
 
-const TEXT = (text: string): string => text
 const CONNECTION = "Connection"
 const SESSION = "Session"
 const SECURITY = "TLS and WebSocket"
@@ -39,7 +39,7 @@ export function seconds(what: string, max = NEVER_EXPIRES - 1): (text: string) =
 export const connectionOptions = {
   host: optional({
     flags: "-h, --host [host]",
-    parse: TEXT,
+    parse: parseText,
     help: "broker to connect to; without a host: this help",
     group: CONNECTION,
     env: "MQTT_HOST",
@@ -56,15 +56,16 @@ export const connectionOptions = {
   }),
   url: value({
     flags: "-L, --url <url>",
-    parse: TEXT,
+    parse: parseExact,
     help: "mqtt, mqtts, ws, wss, mqtt+unix://[user[:password]@]host[:port][/topic]",
     group: CONNECTION,
     env: "MQTT_URL",
   }),
-  unix: value({ flags: "--unix <path>", parse: TEXT, help: "connect through a Unix domain socket", group: CONNECTION, hidden: true }),
+  unix: value({ flags: "--unix <path>", parse: parseText, help: "connect through a Unix domain socket", group: CONNECTION, hidden: true }),
   username: value({
     flags: "-u, --username <name>",
-    parse: TEXT,
+    parse: parseText,
+    mayBeEmpty: true,
     help: "user name",
     group: CONNECTION,
     env: "MQTT_USERNAME",
@@ -72,7 +73,8 @@ export const connectionOptions = {
   }),
   password: optional({
     flags: "-P, --password [password]",
-    parse: TEXT,
+    parse: parseBinary,
+    mayBeEmpty: true,
     help: "password; without a value it is asked for",
     group: CONNECTION,
     env: "MQTT_PASSWORD",
@@ -80,7 +82,7 @@ export const connectionOptions = {
   }),
   passwordFile: value({
     flags: "--password-file <file>",
-    parse: TEXT,
+    parse: parseExact,
     help: "read the password from a file, or from stdin (-)",
     group: CONNECTION,
   }),
@@ -125,10 +127,10 @@ export const connectionOptions = {
     aliases: ["--maximum-reconnect-times"],
     defaultText: "no limit",
   }),
-  bind: value({ flags: "-A, --bind <address>", parse: TEXT, help: "local address to connect from", group: CONNECTION, hidden: true }),
+  bind: value({ flags: "-A, --bind <address>", parse: parseText, help: "local address to connect from", group: CONNECTION, hidden: true }),
   proxy: value({
     flags: "--proxy <url>",
-    parse: TEXT,
+    parse: parseText,
     help: "SOCKS proxy: socks5h://[user[:password]@]host[:port]",
     group: CONNECTION,
     hidden: true,
@@ -137,14 +139,20 @@ export const connectionOptions = {
 
   client: value({
     flags: "-i, --client <id>",
-    parse: TEXT,
+    parse: parseText,
+    mayBeEmpty: true,
     help: "client id; without -c its session is lost",
     group: SESSION,
     env: "MQTT_CLIENT_ID",
     aliases: ["--id", "--client-id", "--identifier"],
     defaultText: "random",
   }),
-  idPrefix: value({ flags: "-I, --id-prefix <prefix>", parse: TEXT, help: "client id made of this and the process id", group: SESSION }),
+  idPrefix: value({
+    flags: "-I, --id-prefix <prefix>",
+    parse: parseText,
+    help: "client id made of this and the process id",
+    group: SESSION,
+  }),
   persistent: flag({
     flags: "-c, --persistent",
     help: "keep the session when away; needs --client",
@@ -168,14 +176,14 @@ export const connectionOptions = {
   }),
   cafile: value({
     flags: "--cafile <file>",
-    parse: TEXT,
+    parse: parseExact,
     help: "TLS; trust the certificates in this file",
     group: SECURITY,
     aliases: ["--ca"],
   }),
-  capath: value({ flags: "--capath <dir>", parse: TEXT, help: "TLS; trust the certificates in this folder", group: SECURITY }),
-  cert: value({ flags: "--cert <file>", parse: TEXT, help: "client certificate", group: SECURITY }),
-  key: value({ flags: "--key <file>", parse: TEXT, help: "its private key", group: SECURITY }),
+  capath: value({ flags: "--capath <dir>", parse: parseText, help: "TLS; trust the certificates in this folder", group: SECURITY }),
+  cert: value({ flags: "--cert <file>", parse: parseExact, help: "client certificate", group: SECURITY }),
+  key: value({ flags: "--key <file>", parse: parseExact, help: "its private key", group: SECURITY }),
   insecure: flag({ flags: "--insecure", help: "accept any server certificate: for tests only", group: SECURITY }),
   tlsVersion: value({
     flags: "--tls-version <version>",
@@ -183,11 +191,16 @@ export const connectionOptions = {
     help: "tlsv1.3, tlsv1.2 or tlsv1.1",
     group: SECURITY,
   }),
-  ciphers: value({ flags: "--ciphers <list>", parse: TEXT, help: "ciphers as OpenSSL names them", group: SECURITY }),
-  tlsAlpn: value({ flags: "--tls-alpn <protocol>", parse: TEXT, help: "ALPN protocol", group: SECURITY, aliases: ["--alpn"] }),
-  servername: value({ flags: "--servername <name>", parse: TEXT, help: "name to expect in the server's certificate", group: SECURITY }),
-  psk: value({ flags: "--psk <hex>", parse: TEXT, help: "pre-shared key in hexadecimal", group: SECURITY, hidden: true }),
-  pskIdentity: value({ flags: "--psk-identity <identity>", parse: TEXT, help: "identity for --psk", group: SECURITY, hidden: true }),
+  ciphers: value({ flags: "--ciphers <list>", parse: parseText, help: "ciphers as OpenSSL names them", group: SECURITY }),
+  tlsAlpn: value({ flags: "--tls-alpn <protocol>", parse: parseText, help: "ALPN protocol", group: SECURITY, aliases: ["--alpn"] }),
+  servername: value({
+    flags: "--servername <name>",
+    parse: parseText,
+    help: "name to expect in the server's certificate",
+    group: SECURITY,
+  }),
+  psk: value({ flags: "--psk <hex>", parse: parseText, help: "pre-shared key in hexadecimal", group: SECURITY, hidden: true }),
+  pskIdentity: value({ flags: "--psk-identity <identity>", parse: parseText, help: "identity for --psk", group: SECURITY, hidden: true }),
   keyform: value({
     flags: "--keyform <form>",
     parse: oneOf("key form", ["pem", "engine"]),
@@ -197,20 +210,26 @@ export const connectionOptions = {
   }),
   tlsEngine: value({
     flags: "--tls-engine <engine>",
-    parse: TEXT,
+    parse: parseText,
     help: "OpenSSL engine that holds the key",
     group: SECURITY,
     hidden: true,
   }),
   tlsEngineKpassSha1: value({
     flags: "--tls-engine-kpass-sha1 <sha1>",
-    parse: TEXT,
+    parse: parseText,
     help: "refused: Node.js cannot hand a key password to an engine",
     group: SECURITY,
     hidden: true,
   }),
   ws: flag({ flags: "--ws", help: "MQTT over WebSocket", group: SECURITY }),
-  path: value({ flags: "--path <path>", parse: TEXT, help: "path of the WebSocket", group: SECURITY, fallback: DEFAULT_WEBSOCKET_PATH }),
+  path: value({
+    flags: "--path <path>",
+    parse: parseText,
+    help: "path of the WebSocket",
+    group: SECURITY,
+    fallback: DEFAULT_WEBSOCKET_PATH,
+  }),
   wsHeader: list({
     flags: "--ws-header <name:value>",
     parse: parseHeader,
@@ -234,7 +253,7 @@ export const connectionOptions = {
   }),
   maximumPacketSize: value({
     flags: "--maximum-packet-size <n>",
-    parse: parseByteSize,
+    parse: parsePacketSize,
     help: "largest packet to accept",
     group: PROPERTIES,
   }),
@@ -245,7 +264,14 @@ export const connectionOptions = {
     help: "where the broker reports that this client died",
     group: WILL,
   }),
-  willPayload: value({ flags: "--will-payload <text>", parse: TEXT, help: "what it says", group: WILL, aliases: ["--will-message"] }),
+  willPayload: value({
+    flags: "--will-payload <text>",
+    parse: parseBinary,
+    mayBeEmpty: true,
+    help: "what it says",
+    group: WILL,
+    aliases: ["--will-message"],
+  }),
   willQos: value({ flags: "--will-qos <qos>", parse: parseQos, help: "QoS of the will", group: WILL, defaultText: "0" }),
   willRetain: flag({ flags: "--will-retain", help: "retain the will", group: WILL }),
   willDelay: value({
@@ -265,8 +291,13 @@ export const connectionOptions = {
   noColor: flag({ flags: "--no-color", help: "no colours on a terminal", group: GENERAL }),
 } as const
 
+/** Maximum Packet Size: 0 is a protocol error (MQTT 5.0, 3.1.2.11.4). */
+function parsePacketSize(text: string): number {
+  return parseInteger(String(parseByteSize(text)), { min: 1, max: NEVER_EXPIRES, what: "maximum packet size" })
+}
+
 function parseHeader(text: string): readonly [name: string, value: string] {
   const at = text.search(/[:=]/)
   if (at < 1) throw usageError(`${JSON.stringify(text)} is not NAME: VALUE`)
-  return [text.slice(0, at).trim(), text.slice(at + 1).trim()]
+  return [parseText(text.slice(0, at).trim()), parseText(text.slice(at + 1).trim())]
 }

@@ -1,17 +1,20 @@
 import { readFileSync } from "node:fs"
 import { CliError, messageOf, usageError } from "../errors.js"
+import { bytesOf, quoted } from "../exact-text.js"
+import { checkBinary } from "../text.js"
 
 /** The password in a file (`-` is stdin): its first line. */
-export function passwordFromFile(file: string): string {
+export function passwordFromFile(file: string): Buffer {
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8").replace(/\r?\n[^]*$/, "")
+    const content = readFileSync(file === "-" ? 0 : bytesOf(file))
+    return checkBinary(Buffer.from(content.toString("latin1").replace(/\r?\n[^]*$/, ""), "latin1"))
   } catch (error) {
-    throw new CliError("usage", `cannot read the password from ${JSON.stringify(file)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `cannot read the password from ${quoted(file)}: ${messageOf(error)}`, { cause: error })
   }
 }
 
 /** Asks for the password on the terminal without showing it. Throws a usage error when there is no terminal to ask on. */
-export async function askPassword(): Promise<string> {
+export async function askPassword(): Promise<Buffer> {
   const { stdin, stderr } = process
   if (!stdin.isTTY)
     throw usageError("no terminal to ask for the password on", "use --password-file or the environment variable MQTT_PASSWORD")
@@ -27,20 +30,28 @@ export async function askPassword(): Promise<string> {
   }
 }
 
-function readHidden(): Promise<string> {
+function readHidden(): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    let typed = ""
+    let typed: number[] = []
     const end = (finish: () => void): void => {
       process.stdin.off("data", take)
       finish()
     }
     const take = (chunk: Buffer): void => {
-      for (const char of chunk.toString()) {
-        if (char === "\r" || char === "\n" || char === "\u0004") return end(() => resolve(typed))
-        if (char === "\u0003") return end(() => reject(new CliError("interrupted", "interrupted")))
-        typed = char === "\u007f" || char === "\b" ? typed.slice(0, -1) : typed + char
+      for (const byte of chunk) {
+        if (byte === 0x0d || byte === 0x0a || byte === 0x04) return end(() => resolve(Buffer.from(typed)))
+        if (byte === 0x03) return end(() => reject(new CliError("interrupted", "interrupted")))
+        typed = byte === 0x7f || byte === 0x08 ? typed.slice(0, lastCharacter(typed)) : [...typed, byte]
       }
     }
     process.stdin.on("data", take)
   })
+}
+
+/** Where the last character of UTF-8 bytes starts. */
+function lastCharacter(bytes: readonly number[]): number {
+  return Math.max(
+    0,
+    bytes.findLastIndex((byte) => (byte & 0xc0) !== 0x80),
+  )
 }

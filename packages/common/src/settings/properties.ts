@@ -1,5 +1,7 @@
 import { usageError } from "../errors.js"
 import { parseInteger } from "../parsers.js"
+import { parseBinary, parseText } from "../text.js"
+import { parseTopicName } from "../topic.js"
 
 /** User Properties in their order; a name may stand there more than once (MQTT 5.0, 3.3.2.3.7). */
 export type UserProperties = readonly (readonly [name: string, value: string])[]
@@ -64,8 +66,8 @@ const KNOWN: Readonly<Record<string, KnownProperty>> = {
     commands: ["connect"],
     read: (text) => ({ requestProblemInformation: number(text, "request-problem-information", 1) === 1 }),
   },
-  "authentication-method": { commands: ["connect", "auth"], read: (text) => ({ authenticationMethod: text }) },
-  "authentication-data": { commands: ["connect", "auth"], read: (text) => ({ authenticationData: Buffer.from(text) }) },
+  "authentication-method": { commands: ["connect", "auth"], read: (text) => ({ authenticationMethod: parseText(text) }) },
+  "authentication-data": { commands: ["connect", "auth"], read: (text) => ({ authenticationData: parseBinary(text) }) },
   "payload-format-indicator": {
     commands: ["publish", "will"],
     read: (text) => ({ payloadFormatIndicator: number(text, "payload-format-indicator", 1) === 1 }),
@@ -74,16 +76,16 @@ const KNOWN: Readonly<Record<string, KnownProperty>> = {
     commands: ["publish", "will"],
     read: (text) => ({ messageExpiryInterval: number(text, "message-expiry-interval", UINT32) }),
   },
-  "content-type": { commands: ["publish", "will"], read: (text) => ({ contentType: text }) },
-  "response-topic": { commands: ["publish", "will"], read: (text) => ({ responseTopic: text }) },
-  "correlation-data": { commands: ["publish", "will"], read: (text) => ({ correlationData: Buffer.from(text) }) },
+  "content-type": { commands: ["publish", "will"], read: (text) => ({ contentType: parseText(text) }) },
+  "response-topic": { commands: ["publish", "will"], read: (text) => ({ responseTopic: parseTopicName(text) }) },
+  "correlation-data": { commands: ["publish", "will"], read: (text) => ({ correlationData: parseBinary(text) }) },
   "topic-alias": { commands: ["publish"], read: (text) => ({ topicAlias: number(text, "topic-alias", UINT16, 1) }) },
   "subscription-identifier": {
     commands: ["subscribe"],
     read: (text) => ({ subscriptionIdentifier: number(text, "subscription-identifier", 268_435_455, 1) }),
   },
   "will-delay-interval": { commands: ["will"], read: (text) => ({ willDelayInterval: number(text, "will-delay-interval", UINT32) }) },
-  "reason-string": { commands: ["disconnect"], read: (text) => ({ reasonString: text }) },
+  "reason-string": { commands: ["disconnect"], read: (text) => ({ reasonString: parseText(text) }) },
 }
 
 /** How many arguments a `-D` takes: three, and four for a user property. */
@@ -101,7 +103,7 @@ export function parsePropertyArgument(text: string): PropertyArgument {
   if (command === undefined) throw usageError(`packet ${JSON.stringify(commandName)} is not one of ${PROPERTY_COMMANDS.join(", ")}`)
   if (name === "user-property") {
     if (second === undefined) throw usageError("a user-property needs a name and a value", `-D ${command} user-property NAME VALUE`)
-    return { command, name, value: `${first}=${second}`, properties: { userProperties: [[first, second]] } }
+    return { command, name, value: `${first}=${second}`, properties: { userProperties: [[parseText(first), parseText(second)]] } }
   }
   const known = KNOWN[name]
   if (known === undefined)
@@ -120,7 +122,7 @@ function textsOf(text: string): string[] {
 export function parseUserProperty(text: string): Properties {
   const equals = text.indexOf("=")
   if (equals < 1) throw usageError(`${JSON.stringify(text)} is not NAME=VALUE`)
-  return { userProperties: [[text.slice(0, equals), text.slice(equals + 1)]] }
+  return { userProperties: [[parseText(text.slice(0, equals)), parseText(text.slice(equals + 1))]] }
 }
 
 /** Joins properties; later ones win, user properties follow each other. Undefined when there are none. */

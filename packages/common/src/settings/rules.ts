@@ -22,7 +22,7 @@ export function checkConnection(resolved: ResolvedOptions<ConnectionTable>): voi
   }
   urlOf(values)
   checkSession(resolved)
-  checkCredentials(values, bySource)
+  checkCredentials(resolved, bySource)
   checkTls(values)
   checkWill(resolved)
 }
@@ -56,18 +56,21 @@ export function checkVersion5Options<Table extends OptionTable>(
 function checkSession({ values, given }: ResolvedOptions<ConnectionTable>): void {
   if (values.client !== undefined && given("idPrefix"))
     throw usageError("--client and --id-prefix both name the client", "give one of them")
+  if (values.client === "" && values.protocolVersion === 3) throw usageError("MQTT 3.1 needs a client id that is not empty")
   if (!values.persistent) return
   if (values.client === undefined)
     throw usageError("--persistent needs --client: a session is found again by its client id", "for example: --client my-name --persistent")
   if (values.client === "") throw usageError("--persistent needs a client id that is not empty")
 }
 
-function checkCredentials(values: ConnectionValues, bySource: (key: keyof ConnectionTable) => boolean): void {
+function checkCredentials(resolved: ResolvedOptions<ConnectionTable>, bySource: (key: keyof ConnectionTable) => boolean): void {
+  const { values } = resolved
   if (bySource("password") && values.passwordFile !== undefined)
     throw usageError("--password and --password-file both give the password", "give one of them")
-  const password = values.password !== undefined || values.passwordFile !== undefined
-  if (password && values.username === undefined && values.protocolVersion !== undefined && values.protocolVersion < 5) {
-    throw usageError("a password without --username needs MQTT 5")
+  const url = urlDecides(resolved) ? urlOf(values) : undefined
+  const password = values.password ?? values.passwordFile ?? url?.password
+  if (password !== undefined && (values.username ?? url?.username) === undefined && (values.protocolVersion ?? 5) < 5) {
+    throw usageError("a password without a user name needs MQTT 5", "add --username NAME, or leave out -V")
   }
 }
 

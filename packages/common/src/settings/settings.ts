@@ -4,6 +4,7 @@ import type { Diagnostics } from "../diagnostics.js"
 import type { OptionValues } from "../options/option-spec.js"
 import type { Qos } from "../parsers.js"
 import type { connectionOptions, ProtocolVersion } from "./connection-options.js"
+import { parseBinary } from "../text.js"
 import { askPassword, passwordFromFile } from "./password.js"
 import { mergeProperties, propertiesFor, type Properties } from "./properties.js"
 import { parseTargetUrl, type ParsedUrl, type Target } from "./target.js"
@@ -52,7 +53,7 @@ export interface ConnectionSettings {
   readonly transientSession: boolean
   readonly keepaliveSeconds: number
   readonly username: string | undefined
-  readonly password: string | undefined
+  readonly password: Buffer | undefined
   readonly will: WillSettings | undefined
   readonly connectProperties: Properties | undefined
   readonly disconnectProperties: Properties | undefined
@@ -94,16 +95,21 @@ export async function connectionSettings(
     transientSession: false,
     keepaliveSeconds: values.keepalive,
     username: values.username ?? url?.username,
-    password: (await passwordOf(values)) ?? url?.password,
+    password: (await passwordOf(values)) ?? (url?.password === undefined ? undefined : parseBinary(url.password)),
     will: willOf(values, version),
     connectProperties: version === 5 ? connectProperties(values) : undefined,
     disconnectProperties: version === 5 ? mergeProperties(propertiesFor("disconnect", values.property)) : undefined,
     connectTimeoutMs: values.connectTimeout,
     reconnectPeriodMs: values.noReconnect ? 0 : values.reconnectPeriod,
     maxReconnects: values.maxReconnects ?? Number.POSITIVE_INFINITY,
-    bind: values.bind,
+    bind: values.bind === undefined ? undefined : withoutBrackets(values.bind),
     proxy: values.proxy,
   }
+}
+
+/** True when there is a password and no user name, which MQTT 5 alone allows (5.0, 3.1.2.9; 3.1.1: [MQTT-3.1.2-22]). */
+export function passwordAlone({ username, password }: ConnectionSettings): boolean {
+  return password !== undefined && username === undefined
 }
 
 /** True when any of the TLS options was given that imply `--tls`. */
@@ -113,13 +119,18 @@ export function wantsTls(values: ConnectionValues): boolean {
 
 function targetOf(values: ConnectionValues): Target {
   if (values.unix !== undefined) return { kind: "unix", path: values.unix }
-  const host = typeof values.host === "string" ? values.host : DEFAULT_HOST
+  const host = typeof values.host === "string" ? withoutBrackets(values.host) : DEFAULT_HOST
   const tls = wantsTls(values)
   const port = values.port ?? (tls ? REGISTERED_TLS_PORT : DEFAULT_PORT)
   return { kind: "tcp", host, port, tls, websocketPath: values.ws ? values.path : undefined }
 }
 
-async function passwordOf(values: ConnectionValues): Promise<string | undefined> {
+/** An IPv6 address may stand in brackets, as in URLs. */
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, "$1")
+}
+
+async function passwordOf(values: ConnectionValues): Promise<Buffer | undefined> {
   if (values.passwordFile !== undefined) return passwordFromFile(values.passwordFile)
   return values.password === true ? askPassword() : values.password
 }
@@ -129,7 +140,7 @@ function willOf(values: ConnectionValues, version: ProtocolVersion): WillSetting
   const delay = values.willDelay === undefined ? {} : { willDelayInterval: values.willDelay }
   return {
     topic: values.willTopic,
-    payload: Buffer.from(values.willPayload ?? ""),
+    payload: values.willPayload ?? Buffer.alloc(0),
     qos: values.willQos ?? 0,
     retain: values.willRetain,
     properties: version === 5 ? mergeProperties([...propertiesFor("will", values.property), delay]) : undefined,

@@ -1,5 +1,7 @@
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_WEBSOCKET_PATH, REGISTERED_PORT, REGISTERED_TLS_PORT } from "../defaults.js"
 import { usageError } from "../errors.js"
+import { quoted, textOf } from "../exact-text.js"
+import { parseText, textProblem } from "../text.js"
 
 /** Where to connect to, and through what. */
 export type Target =
@@ -35,12 +37,13 @@ const SCHEMES: Readonly<Record<string, { tls: boolean; websocket: boolean; port:
  * Without a port: the scheme's registered one, but our own default port on our own default host.
  */
 export function parseTargetUrl(text: string): ParsedUrl {
-  const url = URL.canParse(text) ? new URL(text) : undefined
+  const escaped = text.replaceAll(/[\uDC80-\uDCFF]/gu, (byte) => `%${(byte.charCodeAt(0) & 0xff).toString(16)}`)
+  const url = URL.canParse(escaped) ? new URL(escaped) : undefined
   if (url?.protocol === "mqtt+unix:") return unixUrl(url, text)
   const scheme = url === undefined ? undefined : SCHEMES[url.protocol]
   if (url === undefined || scheme === undefined || url.hostname === "") {
     throw usageError(
-      `URL ${JSON.stringify(hidePassword(text))} is not understood`,
+      `URL ${quoted(hidePassword(text))} is not understood`,
       "for example mqtt://user@broker.example:1883/topic or wss://broker.example/mqtt",
     )
   }
@@ -50,12 +53,12 @@ export function parseTargetUrl(text: string): ParsedUrl {
   return {
     target: {
       kind: "tcp",
-      host: decode(host, text),
+      host: parseText(decode(host, text)),
       port: url.port === "" ? implied : Number(url.port),
       tls: scheme.tls,
       websocketPath: scheme.websocket ? (path ?? DEFAULT_WEBSOCKET_PATH) + url.search : undefined,
     },
-    username: part(url.username, text),
+    username: userName(url, text),
     password: part(url.password, text),
     topic: scheme.websocket || path === undefined ? undefined : decode(path.slice(1) + (text.endsWith("#") ? "#" : url.hash), text),
   }
@@ -70,24 +73,29 @@ export function describeTarget(target: Target): string {
 }
 
 function unixUrl(url: URL, text: string): ParsedUrl {
-  const path = decode(url.hostname + url.pathname, text)
-  if (path === "") throw usageError(`URL ${JSON.stringify(text)} has no path`, "for example mqtt+unix:///run/mqtt.sock")
-  return { target: { kind: "unix", path }, username: part(url.username, text), password: part(url.password, text), topic: undefined }
+  const path = parseText(decode(url.hostname + url.pathname, text))
+  if (path === "") throw usageError(`URL ${quoted(text)} has no path`, "for example mqtt+unix:///run/mqtt.sock")
+  return { target: { kind: "unix", path }, username: userName(url, text), password: part(url.password, text), topic: undefined }
 }
 
 function part(encoded: string, text: string): string | undefined {
   return encoded === "" ? undefined : decode(encoded, text)
 }
 
+function userName({ username }: URL, text: string): string | undefined {
+  const name = part(username, text)
+  const problem = name === undefined ? undefined : textProblem(name)
+  if (problem !== undefined) throw usageError(`the user name of the URL ${quoted(hidePassword(text))} is not valid: ${problem}`)
+  return name
+}
+
+/** Percent-decoded; bytes that are not UTF-8 stay what they are. */
 function decode(encoded: string, text: string): string {
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    throw usageError(
-      `URL ${JSON.stringify(hidePassword(text))} has a % that is not followed by two hexadecimal digits`,
-      "write a % itself as %25",
-    )
+  if (/%(?![0-9a-f]{2})/i.test(encoded)) {
+    throw usageError(`URL ${quoted(hidePassword(text))} has a % that is not followed by two hexadecimal digits`, "write a % itself as %25")
   }
+  const bytes = encoded.replaceAll(/%(..)/g, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return textOf(Buffer.from(bytes, "latin1"))
 }
 
 function hidePassword(text: string): string {

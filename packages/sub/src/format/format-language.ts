@@ -1,4 +1,4 @@
-import { messageOf, usageError, type UserProperties } from "@mqtt-trio/common"
+import { bytesOf, messageOf, usageError, type UserProperties } from "@mqtt-trio/common"
 import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
 import { jsonMessage } from "./json-message.js"
@@ -29,7 +29,7 @@ const NOTHING = Buffer.alloc(0)
 export function compileFormat(format: string, options: FormatOptions): Format {
   const parts: Part[] = []
   const literal = (text: string): void => {
-    const bytes = Buffer.from(text)
+    const bytes = bytesOf(text)
     parts.push(() => bytes)
   }
   let index = 0
