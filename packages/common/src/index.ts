@@ -56,4 +56,5 @@ export { mergeProperties, parseUserProperty, propertiesFor, type Properties, typ
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./connection/rules.js"
 export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./connection/settings.js"
 export { describeTarget, parseTargetUrl, type Target } from "./connection/target.js"
+export { pause, startTimer } from "./timers.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"

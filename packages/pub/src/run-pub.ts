@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises"
 import {
   CliError,
   connectionSettings,
   mergeProperties,
+  pause,
   propertiesFor,
   writeOut,
   type ConnectionSettings,
@@ -219,8 +219,4 @@ function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean):
   if (left > 0) diagnostics.warn(`stopped: ${unacknowledged}`)
   const endless = plan.count === Number.POSITIVE_INFINITY && plan.source.kind !== "lines"
   return left === 0 && (complete || endless) ? 0 : stop.exitCode
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(Math.max(0, milliseconds), undefined, { signal }).catch(() => undefined)
 }

@@ -1,5 +1,5 @@
 import { isatty } from "node:tty"
-import { CliError, connectionSettings, type Diagnostics, type Stop } from "@mqtt-trio/common"
+import { CliError, connectionSettings, startTimer, type Diagnostics, type Stop } from "@mqtt-trio/common"
 import { openConnection, type Connection, type ReceivedMessage } from "@mqtt-trio/common/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
@@ -37,7 +37,7 @@ export async function runSub(plan: SubPlan, io: SubIo): Promise<number> {
   })
   if (values.persistent && plan.subscriptions.some(({ qos }) => qos === 0))
     diagnostics.warn("QoS 0 messages are not queued while you are away: use -q 1")
-  const timer = values.timeout === undefined ? undefined : setTimeout(() => run.finish({ kind: "timeout" }), values.timeout)
+  const stopTimer = values.timeout === undefined ? undefined : startTimer(values.timeout, () => run.finish({ kind: "timeout" }))
   stop.signal.addEventListener("abort", () => run.finish({ kind: "signal" }))
   const connect = async (): Promise<Connection> => {
     try {
@@ -55,7 +55,7 @@ export async function runSub(plan: SubPlan, io: SubIo): Promise<number> {
     if (error instanceof StoppedEarly) return stop.exitCode
     throw error
   } finally {
-    clearTimeout(timer)
+    stopTimer?.()
   }
 }
 
