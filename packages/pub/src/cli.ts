@@ -7,6 +7,7 @@ import {
   resolveOptions,
   runMain,
   runProgram,
+  writeOut,
 } from "@mqtt-trio/common"
 import { pubHelp, pubOptions } from "./options.js"
 import { planPub } from "./rules.js"
@@ -20,7 +21,7 @@ void runMain(async () => {
     const resolved = resolveOptions(program, pubOptions)
     const { host, quiet, debug, noColor } = resolved.values
     if (host === true) {
-      process.stdout.write(helpText(pubHelp, pubOptions))
+      await writeOut(helpText(pubHelp, pubOptions))
       return
     }
     const plan = planPub(resolved, program.args)

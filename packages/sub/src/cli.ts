@@ -7,6 +7,7 @@ import {
   resolveOptions,
   runMain,
   runProgram,
+  writeOut,
 } from "@mqtt-trio/common"
 import { subHelp, subOptions } from "./options.js"
 import { planSub } from "./rules.js"
@@ -20,7 +21,7 @@ void runMain(async () => {
     const resolved = resolveOptions(program, subOptions)
     const { host, quiet, debug, noColor } = resolved.values
     if (host === true) {
-      process.stdout.write(helpText(subHelp, subOptions))
+      await writeOut(helpText(subHelp, subOptions))
       return
     }
     const plan = planSub(resolved, program.args)
