@@ -89,5 +89,6 @@ export {
   type ConnectionValues,
   type WillSettings,
 } from "./settings/settings.js"
+export { pause, startTimer } from "./timers.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"
 export { packageVersion } from "./version.js"

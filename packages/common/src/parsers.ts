@@ -1,4 +1,5 @@
 import { usageError } from "./errors.js"
+import { LONGEST_TIMER_MS } from "./timers.js"
 
 export type Qos = 0 | 1 | 2
 
@@ -37,6 +38,15 @@ export function parseDurationMs(text: string, bareUnit: "ms" | "s", what = "dura
   const milliseconds = Number(match?.[1]) * (DURATION_UNITS[match?.[2] ?? bareUnit] ?? Number.NaN)
   if (!Number.isFinite(milliseconds)) throw usageError(`${what} ${JSON.stringify(text)} is not a duration such as 500ms, 10s, 5m or 1h`)
   return Math.round(milliseconds)
+}
+
+/** A {@link parseDurationMs} in seconds for what one timer of Node.js waits for: at most 24 days. */
+export function timerDuration(what: string): (text: string) => number {
+  return (text) => {
+    const milliseconds = parseDurationMs(text, "s", what)
+    if (milliseconds <= LONGEST_TIMER_MS) return milliseconds
+    throw usageError(`${what} ${JSON.stringify(text)} is too long`, "give at most 24d")
+  }
 }
 
 /** A number of bytes such as `512`, `64KB` or `16MB` (1 KB is 1024 bytes). */

@@ -5,6 +5,7 @@ import { type CommandHelp, helpText } from "./options/help.js"
 import { normalizeArguments } from "./options/normalize-arguments.js"
 import type { OptionTable } from "./options/option-spec.js"
 import { createProgram, runProgram } from "./options/program.js"
+import { writeOut } from "./output.js"
 import { runMain } from "./run-main.js"
 import { connectionOptions } from "./settings/connection-options.js"
 import { listenForStop, type Stop } from "./signals.js"
@@ -52,7 +53,7 @@ export function runClient<Table extends OptionTable>(
       const resolved = resolveOptions(program, command.options, exactEnvironment())
       const { values } = resolveOptions(program, GENERAL, exactEnvironment())
       if (values.host === true) {
-        process.stdout.write(helpText(command.help, command.options))
+        await writeOut(helpText(command.help, command.options))
         return
       }
       const stop = listenForStop()

@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises"
 import {
   BaseError,
   CliError,
   connectionSettings,
   mergeProperties,
+  pause,
   propertiesFor,
   writeOut,
   type ClientIo,
@@ -35,6 +35,8 @@ interface Run extends ClientIo {
   readonly sequence: Sequence | undefined
   /** Aborted when nothing more shall be sent: a signal, a lost connection, a closed output. */
   readonly halt: AbortController
+  /** Done when all numbers are printed. */
+  printing: Promise<void>
 }
 
 /** Publishes what the plan says. Returns the exit code; throws what the user has to know. */
@@ -57,7 +59,7 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
     throw error
   }
   const sequence = plan.values.seq ? new Sequence(connection.settings.version) : undefined
-  const run: Run = { ...io, plan, messages, publisher, connection, sequence, halt }
+  const run: Run = { ...io, plan, messages, publisher, connection, sequence, halt, printing: Promise.resolve() }
   const endProgress = showProgress(publisher, isLong(plan, messages) && !plan.values.quiet)
   try {
     const refused = forbidden(plan, connection)
@@ -66,6 +68,7 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
     const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
     await publisher.whenDrained(complete ? halt.signal : AbortSignal.timeout(GRACE_MS))
     if (halt.signal.aborted) await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
+    await run.printing
     return result(run, complete)
   } finally {
     endProgress()
@@ -186,16 +189,12 @@ function send(run: Run, n: number, line?: Buffer): void {
   const properties = run.connection.settings.version === 5 ? messageProperties(plan.values, stamped?.properties) : undefined
   publisher.send(topic, payload, { qos: plan.values.qos, retain: plan.values.retain, properties }, (refused) => {
     if (refused !== undefined && run.publisher.refused <= 5) run.diagnostics.debug(refused.message)
-    if (plan.numbered && refused === undefined) printNumber(run, n)
+    if (plan.numbered && refused === undefined) run.printing = printNumber(run, n)
   })
 }
 
-function printNumber(run: Run, n: number): void {
-  // Nothing waits for the output: what goes wrong with it ends the run.
-  void printed(run, n)
-}
-
-async function printed({ halt, publisher }: Run, n: number): Promise<void> {
+/** What goes wrong with the output ends the run. */
+async function printNumber({ halt, publisher }: Run, n: number): Promise<void> {
   try {
     if (!(await writeOut(`${n}\n`))) halt.abort()
   } catch (error) {
@@ -233,8 +232,4 @@ function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean):
   if (left > 0) diagnostics.warn(`stopped: ${unacknowledged}`)
   const endless = plan.count === Number.POSITIVE_INFINITY && plan.source.kind !== "lines"
   return left === 0 && (complete || endless) ? 0 : stop.exitCode
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(Math.max(0, milliseconds), undefined, { signal }).catch(() => undefined)
 }

@@ -28,6 +28,7 @@ export class OutputWriter {
   #written = 0
   #busy = false
   #broken = false
+  #failure: CliError | undefined
   #careful: number
   readonly #fd: number
   readonly #events: WriterEvents
@@ -42,6 +43,11 @@ export class OutputWriter {
   /** Bytes that wait to be written. */
   get pendingBytes(): number {
     return this.#pendingBytes
+  }
+
+  /** Why the output broke, unless its reader left. */
+  get failure(): CliError | undefined {
+    return this.#failure
   }
 
   /** Adds one message; nothing to print is also a message, and counts as written in its turn. */
@@ -103,9 +109,10 @@ export class OutputWriter {
 
   #fail(error: Error): void {
     this.#broken = true
+    if (!isClosedPipe(error)) this.#failure = outputError(error)
+    if (this.#failure === undefined) this.#events.closed()
+    else this.#events.failed(this.#failure)
     for (const resolve of this.#idle.splice(0)) resolve()
-    if (isClosedPipe(error)) this.#events.closed()
-    else this.#events.failed(outputError(error))
   }
 }
 

@@ -1,10 +1,11 @@
 import { isatty } from "node:tty"
-import { CliError, connectionSettings, type ClientIo } from "@mqtt-trio/common"
-import { openConnection, type Connection, type ReceivedMessage } from "@mqtt-trio/client"
+import { CliError, connectionSettings, startTimer, type ClientIo, type ConnectionSettings } from "@mqtt-trio/common"
+import { openConnection, type Connection, type ConnectionHandlers, type ReceivedMessage } from "@mqtt-trio/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
 import { OrderCheck } from "./order-check.js"
 import { OutputWriter } from "./output-writer.js"
+import { watchReader } from "./reader-watch.js"
 import type { SubPlan } from "./rules.js"
 import { SessionReport } from "./session-report.js"
 import { subscribeAll } from "./subscribe.js"
@@ -32,30 +33,16 @@ export async function runSub(plan: SubPlan, io: ClientIo): Promise<number> {
   })
   if (values.persistent && plan.subscriptions.some(({ qos }) => qos === 0))
     diagnostics.warn("QoS 0 messages are not queued while you are away: use -q 1")
-  const timer = values.timeout === undefined ? undefined : setTimeout(() => run.finish({ kind: "timeout" }), values.timeout)
+  const stopTimer = values.timeout === undefined ? undefined : startTimer(values.timeout, () => run.finish({ kind: "timeout" }))
+  const stopWatching = watchReader(STDOUT, () => run.finish({ kind: "closed" }))
   stop.signal.addEventListener("abort", () => run.finish({ kind: "signal" }))
-  const connect = async (): Promise<Connection> => {
-    try {
-      return await openConnection({ settings, diagnostics, signal: run.opening, handlers: run.handlers() })
-    } catch (error) {
-      if (stop.received !== undefined) throw new StoppedEarly("stopped", { cause: error })
-      throw run.endedBefore === "timeout" ? new CliError("timed-out", "timed out before the connection was made", { cause: error }) : error
-    }
-  }
   try {
-    const connection = await connect()
-    await run.start(connection)
-    return await run.untilEnd()
-  } catch (error) {
-    if (error instanceof StoppedEarly) return stop.exitCode
-    throw error
+    return (await run.start(settings)) ?? (await run.untilEnd())
   } finally {
-    clearTimeout(timer)
+    stopTimer?.()
+    stopWatching()
   }
 }
-
-/** A signal came before there was a connection. */
-class StoppedEarly extends Error {}
 
 class SubRun {
   readonly #plan: SubPlan
@@ -76,6 +63,7 @@ class SubRun {
   #paused = false
   #subscribed = false
   #refused: CliError | undefined
+  #limit: NodeJS.Timeout | undefined
 
   constructor(plan: SubPlan, io: ClientIo) {
     const { values } = plan
@@ -100,16 +88,7 @@ class SubRun {
     })
   }
 
-  /** Aborted when the run ends before there is a connection. */
-  get opening(): AbortSignal {
-    return this.#opening.signal
-  }
-
-  get endedBefore(): End["kind"] | undefined {
-    return this.#over?.kind
-  }
-
-  handlers(): Parameters<typeof openConnection>[0]["handlers"] {
+  #handlers(): ConnectionHandlers {
     return {
       message: (message) => this.#take(message),
       connected: (resumed) => {
@@ -121,30 +100,47 @@ class SubRun {
     }
   }
 
-  async start(connection: Connection): Promise<void> {
-    this.#connection = connection
-    this.#report?.start(connection.connack)
-    connection.receive()
+  /** Connects and subscribes. Returns the exit code when the run ended before there was a connection. */
+  async start(settings: ConnectionSettings): Promise<number | undefined> {
+    const { diagnostics, stop } = this.#io
+    try {
+      this.#connection = await openConnection({ settings, diagnostics, signal: this.#opening.signal, handlers: this.#handlers() })
+    } catch (error) {
+      if (this.#over?.kind === "signal") return stop.exitCode
+      if (this.#over?.kind === "closed") return 0
+      throw this.#over?.kind === "timeout" ? new CliError("timed-out", "timed out before the connection was made", { cause: error }) : error
+    }
+    this.#report?.start(this.#connection.connack)
+    this.#connection.receive()
     await this.#subscribe()
+    return undefined
   }
 
   finish(end: End): void {
-    if (this.#over !== undefined) return
+    if (this.#over !== undefined) {
+      if (end.kind === "signal") this.#limitOutput()
+      return
+    }
     this.#over = end
     this.#connection?.stopTaking()
     this.#opening.abort()
     this.#end(end)
   }
 
-  /** Waits for the end, writes out and acknowledges what was taken, disconnects. */
+  /** Waits for the end, writes out and acknowledges what was taken, disconnects. What could not be written is what the user has to know first. */
   async untilEnd(): Promise<number> {
     const end = await this.#ended
-    const limit = setTimeout(() => this.#giveUp(), GRACE_MS)
+    if (end.kind !== "done") this.#limitOutput()
     await this.#writer.drained()
-    clearTimeout(limit)
+    clearTimeout(this.#limit)
     this.#report?.finish()
     await this.#connection?.end()
+    if (this.#writer.failure !== undefined) throw this.#writer.failure
     return this.#result(end)
+  }
+
+  #limitOutput(): void {
+    this.#limit ??= setTimeout(() => this.#giveUp(), GRACE_MS)
   }
 
   async #subscribe(): Promise<void> {
@@ -215,12 +211,12 @@ class SubRun {
     if (end.kind === "failed") throw end.error
     this.#order?.verify()
     const enough = this.#printed >= (values.count ?? 1)
-    if (end.kind === "timeout" && !enough) {
+    if (end.kind === "timeout" && !enough && this.#refused === undefined) {
       const wanted = values.count === undefined ? "no message came" : `${this.#printed} of ${values.count} messages came`
       throw new CliError("timed-out", `timed out: ${wanted}`)
     }
     if (end.kind === "signal" && values.count !== undefined) return this.#io.stop.exitCode
-    if (this.#refused !== undefined) throw this.#refused
-    return 0
+    // It was reported when it came.
+    return this.#refused?.exitCode ?? 0
   }
 }

@@ -52,6 +52,11 @@ const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
   [["a", "-L", "mqtt://h", "-h", "x"], "--url and --host both say where"],
   [["a", "-p", "-1"], "port"],
   [["a", "-k", "x"], "keep alive"],
+  [["a", "--connect-timeout", "25d"], 'connect timeout "25d" is too long'],
+  [["a", "--reconnect-period", "25d"], 'reconnect period "25d" is too long'],
+  [["a", "-k", "25d"], "keep alive"],
+  [["a", "--will-topic", "w", "--will-delay", "50000d"], "will delay"],
+  [["a", "-c", "-i", "x", "-x", "50000d"], "session expiry"],
   [["a", "--will-delay", "1"], "--will-delay needs --will-topic"],
   [["a", "-D", "subscribe", "content-type", "x"], "content-type does not belong to subscribe"],
 ]

@@ -1,3 +1,4 @@
+import { startTimer } from "@mqtt-trio/common"
 import { framesOf } from "../wire/publish.js"
 import type { Frames } from "../wire/frames.js"
 import type { GroupCommit } from "./group-commit.js"
@@ -24,16 +25,13 @@ interface StoredWill {
   packet: string
 }
 
-/** Longest delay of one timer, in seconds; a longer one is set again. */
-const LONGEST_TIMER = 2_000_000
-
 /**
  * Wills that may have to be sent. Each is in the store from CONNECT on, under a number of its own, so that it is sent
  * too when the broker dies; sending it and removing it is one commit.
  */
 export class Wills {
   /** away, and the Will Delay Interval runs, by Client Identifier */
-  private readonly delayed = new Map<string, { will: ArmedWill; timer: NodeJS.Timeout }>()
+  private readonly delayed = new Map<string, { will: ArmedWill; cancel: () => void }>()
 
   /** @param publish accepts a message as if it were published */
   constructor(
@@ -63,17 +61,11 @@ export class Wills {
   lost(will: ArmedWill, sessionGoesOn: boolean): void {
     this.sessionEnded(will.clientId)
     if (!will.delaySeconds || !sessionGoesOn) return this.fire(will)
-    this.wait(will, will.delaySeconds)
-  }
-
-  private wait(will: ArmedWill, seconds: number): void {
-    const step = Math.min(seconds, LONGEST_TIMER)
-    const timer = setTimeout(() => {
+    const cancel = startTimer(will.delaySeconds * 1000, () => {
       this.delayed.delete(will.clientId)
-      if (seconds > step) this.wait(will, seconds - step)
-      else this.fire(will)
-    }, step * 1000)
-    this.delayed.set(will.clientId, { will, timer })
+      this.fire(will)
+    })
+    this.delayed.set(will.clientId, { will, cancel })
   }
 
   /** The client is back in its Session before the delay was over: the Will is not sent [MQTT-3.1.3-9]. */
@@ -91,7 +83,7 @@ export class Wills {
   private take(clientId: string): ArmedWill | null {
     const entry = this.delayed.get(clientId)
     if (!entry) return null
-    clearTimeout(entry.timer)
+    entry.cancel()
     this.delayed.delete(clientId)
     return entry.will
   }
@@ -114,7 +106,7 @@ export class Wills {
 
   /** The broker stops: delayed Wills stay in the store, for the next start. */
   stop(): void {
-    for (const { timer } of this.delayed.values()) clearTimeout(timer)
+    for (const { cancel } of this.delayed.values()) cancel()
     this.delayed.clear()
   }
 }

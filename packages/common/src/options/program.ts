@@ -1,8 +1,12 @@
 import { Command, CommanderError } from "commander"
 import { usageError } from "../errors.js"
+import { writeOut } from "../output.js"
 import { applyOptions } from "./apply-options.js"
 import { helpText, type CommandHelp } from "./help.js"
 import type { OptionTable } from "./option-spec.js"
+
+/** Help and version as commander prints them: written at the end, so that a failure is noticed. */
+const printed: string[] = []
 
 /** A commander program whose `--help` comes from `help` and `table`, and which throws instead of printing errors or ending the process. */
 export function createProgram(help: CommandHelp, table: OptionTable, version: string): Command {
@@ -16,7 +20,7 @@ export function createProgram(help: CommandHelp, table: OptionTable, version: st
 export function prepareCommand(command: Command): Command {
   return command
     .exitOverride()
-    .configureOutput({ writeErr: () => undefined })
+    .configureOutput({ writeOut: (text) => printed.push(text), writeErr: () => undefined })
     .helpOption("--help", "print this help")
     .showSuggestionAfterError(true)
 }
@@ -30,7 +34,10 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
     await program.parseAsync([...args], { from: "user" })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    if (error.exitCode === 0) return
+    if (error.exitCode === 0) {
+      await writeOut(printed.splice(0).join(""))
+      return
+    }
     const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
     const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
     throw usageError(first, suggestion === "" ? `see ${program.name()} --help` : suggestion)

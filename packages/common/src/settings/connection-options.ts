@@ -1,7 +1,7 @@
 import { DEFAULT_HOST, DEFAULT_KEEPALIVE_SECONDS, DEFAULT_PORT, DEFAULT_WEBSOCKET_PATH, NEVER_EXPIRES } from "../defaults.js"
 import { usageError } from "../errors.js"
 import { flag, list, optional, value } from "../options/option-spec.js"
-import { integer, oneOf, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos } from "../parsers.js"
+import { integer, oneOf, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos, timerDuration } from "../parsers.js"
 import { parseBinary, parseExact, parseText } from "../text.js"
 import { parseTopicName } from "../topic.js"
 import { parsePropertyArgument, propertyWidth } from "./properties.js"
@@ -104,7 +104,7 @@ export const connectionOptions = {
   }),
   connectTimeout: value({
     flags: "--connect-timeout <time>",
-    parse: (text) => parseDurationMs(text, "s", "connect timeout"),
+    parse: timerDuration("connect timeout"),
     help: "give up connecting after this time",
     group: CONNECTION,
     fallback: 30_000,
@@ -113,7 +113,7 @@ export const connectionOptions = {
   noReconnect: flag({ flags: "--no-reconnect", help: "end when the connection is lost", group: CONNECTION }),
   reconnectPeriod: value({
     flags: "--reconnect-period <time>",
-    parse: (text) => parseDurationMs(text, "s", "reconnect period"),
+    parse: timerDuration("reconnect period"),
     help: "pause between attempts to connect again",
     group: CONNECTION,
     fallback: 1000,
