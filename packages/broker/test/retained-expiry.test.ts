@@ -2,9 +2,9 @@ import { join } from "node:path"
 import { startBroker, waitFor } from "@mqtt-trio/testing"
 import * as fc from "fast-check"
 import { expect, test, vi } from "vitest"
-import { DueQueue, type Due } from "../src/delivery/due-queue.js"
-import { GroupCommit } from "../src/delivery/group-commit.js"
-import { Retained } from "../src/delivery/retained.js"
+import { DueQueue, type Due } from "../src/delivery/retained/due-queue.js"
+import { GroupCommit } from "../src/delivery/logs/group-commit.js"
+import { Retained } from "../src/delivery/retained/retained.js"
 import { MemoryStore } from "../src/stores/memory.js"
 import { openStore } from "../src/stores/open-store.js"
 import { framesOf } from "../src/wire/publish.js"
@@ -51,7 +51,7 @@ test("expired messages leave their place to others", async () => {
 
 test("expired messages make room at once, and replacing one needs no new place", () => {
   vi.useFakeTimers({ toFake: ["Date"] })
-  const commits = new GroupCommit(new MemoryStore(), { position: 1, number: 1 }, { failing: () => {}, recovered: () => {} })
+  const commits = new GroupCommit(new MemoryStore(), { position: 1, id: 1 }, { failing: () => {}, recovered: () => {} })
   const retained = new Retained(commits, { count: 3, bytes: 200 })
   const update = (bytes: Buffer): boolean => retained.fits(framesOf(bytes, true)) && retained.update(framesOf(bytes, true))
   expect([expiring("a", 1), lasting("b"), expiring("c", 2)].map(update)).toEqual([true, true, true])

@@ -1,6 +1,4 @@
 import type { Delivery } from "../delivery/delivery.js"
-import { peek } from "../delivery/peek.js"
-import { PersistentSession } from "../delivery/persistent-session.js"
 import { StoreBusy } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
@@ -45,19 +43,18 @@ function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminR
     yield { type: "error", code: "no-session", message: `no session with client identifier ${JSON.stringify(request.clientId)}` }
     return
   }
-  const persistent = session instanceof PersistentSession ? session : null
-  const disconnected = persistent?.row.disconnectedAt ?? null
+  const { disconnectedAt } = session
   yield {
     type: "session",
     clientId: session.clientId,
     connected: session.outlet !== null,
-    disconnectedAt: disconnected === null ? null : new Date(disconnected).toISOString(),
-    ...sessions.depth(session),
+    disconnectedAt: disconnectedAt === null ? null : new Date(disconnectedAt).toISOString(),
+    ...session.depth(),
     dropped: session.dropped,
   }
-  let left = persistent ? request.peek : 0
-  if (persistent && left > 0)
-    for (const message of peek(persistent)) {
+  let left = request.peek
+  if (left > 0)
+    for (const message of session.peek()) {
       const remaining = message.expirySeconds - Math.floor((Date.now() - message.acceptedAt) / 1000)
       yield {
         type: "record",
@@ -66,7 +63,7 @@ function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminR
           topic: message.topic,
           qos: message.qos,
           accepted: new Date(message.acceptedAt).toISOString(),
-          inFlight: persistent.inFlight(message.position),
+          inFlight: session.inFlight(message.position),
           expiresInSeconds: remaining === Infinity ? null : Math.max(0, remaining),
           payload: message.payload.toString(message.isText ? "utf8" : "base64"),
           payloadEncoding: message.isText ? "utf8" : "base64",

@@ -1,4 +1,4 @@
-import type { Dropped } from "../delivery/session.js"
+import type { Dropped } from "../delivery/sessions/drops.js"
 
 /** What a tool asks: one JSON object, one line. */
 export interface QueueRequest {

@@ -1,7 +1,7 @@
 import { Hold, type Outlet } from "../delivery/outlet.js"
-import { RetainedStream } from "../delivery/retained-stream.js"
-import { type Session, UNSENT, UNSENT_QOS_0 } from "../delivery/session.js"
-import type { ArmedWill } from "../delivery/wills.js"
+import { RetainedStream } from "../delivery/retained/retained-stream.js"
+import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
+import type { ArmedWill } from "../delivery/wills/wills.js"
 import { StoreBusy } from "../stores/store.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
@@ -22,7 +22,7 @@ import { ReplyLine } from "./reply-line.js"
 /** How long a connection that the broker ended may take to go, in ms. */
 const LINGER_MS = 2000
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
-const MOST_UNSENT = UNSENT_QOS_0 + UNSENT
+const MOST_UNSENT_BYTES = UNSENT_BYTES_QOS_0 + UNSENT_BYTES
 
 /**
  * One network connection: bytes come through its reader, control packets go to the control flow, messages to delivery,
@@ -161,7 +161,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** Packets were treated: what they made possible is sent. */
   private treated(): void {
     this.currentSession?.pump()
-    if (this.unsent > MOST_UNSENT) this.hold(Hold.UNSENT)
+    if (this.unsent > MOST_UNSENT_BYTES) this.hold(Hold.UNSENT)
   }
 
   acknowledged(type: number, id: number, failed: boolean): void {

@@ -1,6 +1,7 @@
-import type { Discarded } from "../delivery/sessions.js"
+import type { Discarded } from "../delivery/sessions/sessions.js"
 import type { Delivery } from "../delivery/delivery.js"
-import type { Session } from "../delivery/session.js"
+import type { Dropper } from "../delivery/sessions/drops.js"
+import type { Session } from "../delivery/sessions/session.js"
 import type { Engine } from "../engine/aedes.js"
 import type { ProtocolVersion } from "../wire/packet-types.js"
 import type { ReasonCode } from "../wire/reason-codes.js"
@@ -29,7 +30,7 @@ export interface ConnectionLog {
   /** several connections keep taking one Client Identifier from each other */
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */
-  dropped(sessions: Iterable<Session>): void
+  dropped(sessions: Iterable<Dropper>): void
   /** messages were lost with a Session */
   discarded(lost: Discarded): void
 }

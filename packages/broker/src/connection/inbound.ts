@@ -1,7 +1,7 @@
-import type { Publisher } from "../delivery/accept.js"
+import type { Origin } from "../delivery/intake.js"
 import type { Delivery } from "../delivery/delivery.js"
 import { Hold } from "../delivery/outlet.js"
-import type { Match } from "../delivery/router.js"
+import type { Match } from "../delivery/routing/router.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { type Frames, Trait } from "../wire/frames.js"
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../wire/packet-types.js"
@@ -9,7 +9,7 @@ import { PacketError, Reason } from "../wire/reason-codes.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
 /** What messages that come in need of their connection. */
-export interface PublishingConnection extends Publisher {
+export interface PublishingConnection extends Origin {
   readonly v5: boolean
   readonly replies: ReplyLine
   /** Reading stands still for this reason, a bit of Hold, until it is released. */
@@ -22,7 +22,7 @@ export interface PublishingConnection extends Publisher {
 export class Inbound {
   constructor(
     private readonly connection: PublishingConnection,
-    private readonly delivery: Pick<Delivery, "accept" | "commits" | "retained">,
+    private readonly delivery: Pick<Delivery, "intake" | "commits" | "retained">,
   ) {}
 
   /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
@@ -49,10 +49,10 @@ export class Inbound {
 
   private takeAll(run: Frames, qos: QoS, match: Match): void {
     const { connection } = this
-    const { accept, commits } = this.delivery
+    const { intake, commits } = this.delivery
     const fresh = qos === 2 ? this.unknown(run) : run
     let durable = qos === 2 && (connection.session?.persistent ?? false)
-    if (fresh && accept.accept(fresh, qos, match, connection)) durable = true
+    if (fresh && intake.accept(fresh, qos, match, connection)) durable = true
     if (qos) {
       const reason = connection.v5 && match.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
@@ -88,7 +88,7 @@ export class Inbound {
       }
       fresh?.append(run, k, k + 1, 0)
       session.incoming.add(identifier)
-      if (session.persistent) this.delivery.commits.writeIncoming(session.number, identifier, true)
+      if (session.persistent) this.delivery.commits.writeIncoming(session.id, identifier, true)
     }
     return fresh?.n === 0 ? null : (fresh ?? run)
   }
@@ -98,7 +98,7 @@ export class Inbound {
     const { session, replies, v5 } = this.connection
     if (!session) return
     const known = session.incoming.delete(identifier)
-    if (known && session.persistent) this.delivery.commits.writeIncoming(session.number, identifier, false)
+    if (known && session.persistent) this.delivery.commits.writeIncoming(session.id, identifier, false)
     const bytes = Buffer.allocUnsafe(ACK_SIZE)
     writeAck(bytes, 0, PUBCOMP, identifier)
     replies.send(known || !v5 ? bytes : ackWithReason(PUBCOMP, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND), known && session.persistent)

@@ -1,4 +1,4 @@
-import type { Match, Router } from "../delivery/router.js"
+import type { Match, Router } from "../delivery/routing/router.js"
 import { Frames, Trait } from "../wire/frames.js"
 import { DUP, type QoS, qosOf, RETAIN } from "../wire/packet-types.js"
 import { readProperties } from "../wire/properties.js"

@@ -1,4 +1,4 @@
-import type { Batch, GroupCommit, Waiter } from "../delivery/group-commit.js"
+import type { Batch, GroupCommit, Waiter } from "../delivery/logs/group-commit.js"
 import type { Frames } from "../wire/frames.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { PUBACK } from "../wire/packet-types.js"

@@ -2,22 +2,23 @@ import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import { qosOf } from "../wire/packet-types.js"
 import { topicOf } from "../wire/publish.js"
-import { Accept } from "./accept.js"
-import { type CommitEvents, GroupCommit } from "./group-commit.js"
-import { Retained, type RetainedLimits } from "./retained.js"
-import { Router } from "./router.js"
-import { type Discarded, Sessions } from "./sessions.js"
-import { Tail } from "./tail.js"
-import { Wills } from "./wills.js"
+import { Intake } from "./intake.js"
+import { type CommitEvents, GroupCommit } from "./logs/group-commit.js"
+import { Retained, type RetainedLimits } from "./retained/retained.js"
+import { Router } from "./routing/router.js"
+import { type Discarded, Sessions } from "./sessions/sessions.js"
+import { ChunkCache } from "./logs/chunk-cache.js"
+import { Housekeeping } from "./logs/housekeeping.js"
+import { Wills } from "./wills/wills.js"
 
-/** The way of messages, put together: accept → retained, logs and commits → Sessions. */
+/** The way of messages, put together: intake → retained, logs and commits → Sessions. */
 export interface Delivery {
   readonly router: Router
   readonly commits: GroupCommit
   readonly sessions: Sessions
   readonly retained: Retained
   readonly wills: Wills
-  readonly accept: Accept
+  readonly intake: Intake
 }
 
 export interface DeliveryLimits {
@@ -36,25 +37,26 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const state = await store.load()
   const router = new Router(limits.topicLevels)
   const commits = new GroupCommit(store, state.next, events)
-  const tail = new Tail(() => commits.later())
-  commits.housekeeping = tail
+  const housekeeping = new Housekeeping(() => commits.later())
+  commits.attend(housekeeping)
   const retained = new Retained(commits, limits.retained)
-  const accept = new Accept(commits, retained)
+  const intake = new Intake(commits, retained)
   const wills = new Wills(commits, (message: Frames) => {
-    accept.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NOBODY)
+    intake.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NOBODY)
   })
   const sessions = new Sessions({
     store,
     commits,
     router,
-    tail,
+    cache: new ChunkCache(),
+    housekeeping,
     ended: (clientId) => wills.sessionEnded(clientId),
     discarded: (lost) => events.discarded(lost),
   })
   retained.load(state.retained)
   sessions.load(state)
   wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)
-  return { router, commits, sessions, retained, wills, accept }
+  return { router, commits, sessions, retained, wills, intake }
 }
 
 const NOBODY = { session: null, outlet: null }

@@ -10,11 +10,10 @@ import { Clock } from "../connection/keep-alive.js"
 import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
-import type { CommitEvents } from "../delivery/group-commit.js"
+import type { CommitEvents } from "../delivery/logs/group-commit.js"
 import { messageOf } from "@mqtt-trio/common"
-import type { RetainedLimits } from "../delivery/retained.js"
-import type { Discarded } from "../delivery/sessions.js"
-import { takeDropping } from "../delivery/session.js"
+import type { RetainedLimits } from "../delivery/retained/retained.js"
+import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { prepareFolder } from "../stores/folder.js"
@@ -166,7 +165,7 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
     delivery.sessions.expire(Date.now())
     delivery.retained.expire(Date.now())
     delivery.sessions.capQueues(queueBytes)
-    log.dropped(takeDropping())
+    log.dropped(delivery.sessions.drops.take())
     const refused = delivery.retained.takeRefused()
     if (refused) log.notice("retained messages", `${refused} not kept, --max-retained or --max-retained-size is reached`)
   }, SWEEP_MS)

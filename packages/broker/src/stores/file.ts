@@ -7,7 +7,7 @@ import { checkFile } from "./check-file.js"
 import { DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, type Table } from "./environment.js"
 import { DATABASE, prepareFolder } from "./folder.js"
-import { logKey, numberKey, readUint64, slotKey, writeUint64 } from "./keys.js"
+import { logKey, idKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { storeError } from "./errors.js"
@@ -69,10 +69,10 @@ export class FileStore implements Store {
     const next = meta.get(NEXT_KEY)
     return {
       sessions: this.loadSessions(),
-      retained: numbered(retained),
-      wills: numbered(wills),
-      logs: this.logNumbers(),
-      next: next ? { position: readUint64(next, 0), number: readUint64(next, 8) } : { position: 1, number: 1 },
+      retained: withIds(retained),
+      wills: withIds(wills),
+      logs: this.logIds(),
+      next: next ? { position: readUint64(next, 0), id: readUint64(next, 8) } : { position: 1, id: 1 },
     }
   }
 
@@ -80,9 +80,9 @@ export class FileStore implements Store {
     const { sessions: rows, cursors, subscriptions, incoming } = this.environment
     const sessions = new Map<number, StoredState["sessions"][number]>()
     for (const { key, value } of rows.getRange({})) {
-      const number = readUint64(key, 0)
+      const id = readUint64(key, 0)
       const row: SessionRow = JSON.parse(value.toString())
-      sessions.set(number, { number, row, cursor: { cursor: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
+      sessions.set(id, { id, row, cursor: { position: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
     }
     for (const { key, value } of cursors.getRange({})) {
       const session = sessions.get(readUint64(key, 0))
@@ -97,14 +97,14 @@ export class FileStore implements Store {
   }
 
   /** Jumps from log to log. */
-  private logNumbers(): number[] {
-    const numbers: number[] = []
+  private logIds(): number[] {
+    const ids: number[] = []
     for (let from = 0; ;) {
       const [key] = this.environment.logs.getKeys({ start: logKey(from, 0), limit: 1 })
-      if (!key) return numbers
-      const number = readUint64(key, 0)
-      numbers.push(number)
-      from = number + 1
+      if (!key) return ids
+      const id = readUint64(key, 0)
+      ids.push(id)
+      from = id + 1
     }
   }
 
@@ -145,17 +145,17 @@ export class FileStore implements Store {
     const written = new Set<Promise<boolean>>() // the writes of one transaction share a promise, which resolves after its fdatasync
     for (const { log, first, value } of commit.appends) written.add(logs.put(logKey(log, first), value))
     for (const { log, first } of commit.removes) written.add(logs.remove(logKey(log, first)))
-    for (const { session, cursor } of commit.cursors) written.add(cursors.put(numberKey(session), packCursor(cursor)))
-    for (const { number, row } of commit.sessions) {
-      if (!row) written.add(cursors.remove(numberKey(number)))
-      written.add(write(sessions, numberKey(number), row && Buffer.from(JSON.stringify(row))))
+    for (const { session, cursor } of commit.cursors) written.add(cursors.put(idKey(session), packCursor(cursor)))
+    for (const { id, row } of commit.sessions) {
+      if (!row) written.add(cursors.remove(idKey(id)))
+      written.add(write(sessions, idKey(id), row && Buffer.from(JSON.stringify(row))))
     }
     for (const { session, slot, row } of commit.subscriptions)
       written.add(write(subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
     for (const { session, identifier, open: half } of commit.incoming)
       written.add(write(incoming, slotKey(session, identifier), half ? EMPTY : null))
-    for (const { number, value } of commit.retained) written.add(write(retained, numberKey(number), value))
-    for (const { number, value } of commit.wills) written.add(write(wills, numberKey(number), value))
+    for (const { id, value } of commit.retained) written.add(write(retained, idKey(id), value))
+    for (const { id, value } of commit.wills) written.add(write(wills, idKey(id), value))
     if (commit.reserved) written.add(meta.put(NEXT_KEY, packReserved(commit.reserved)))
     const results = await Promise.allSettled(written)
     for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
@@ -224,15 +224,15 @@ async function reasonOf(error: unknown): Promise<unknown> {
   return error
 }
 
-function numbered(table: Table): { number: number; value: Buffer }[] {
-  return Array.from(table.getRange({}), ({ key, value }) => ({ number: readUint64(key, 0), value }))
+function withIds(table: Table): { id: number; value: Buffer }[] {
+  return Array.from(table.getRange({}), ({ key, value }) => ({ id: readUint64(key, 0), value }))
 }
 
 const EMPTY = Buffer.alloc(0)
 
-function packCursor({ cursor, sentBelow, inflight }: Cursor): Buffer {
+function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
   const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
-  writeUint64(value, 0, cursor)
+  writeUint64(value, 0, position)
   writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED))
   inflight?.copy(value, 16)
   return value
@@ -241,15 +241,15 @@ function packCursor({ cursor, sentBelow, inflight }: Cursor): Buffer {
 function unpackCursor(value: Buffer): Cursor {
   const sentBelow = readUint64(value, 8)
   return {
-    cursor: readUint64(value, 0),
+    position: readUint64(value, 0),
     sentBelow: sentBelow === UNBOUNDED ? Infinity : sentBelow,
     inflight: value.length > 16 ? value.subarray(16) : null,
   }
 }
 
-function packReserved({ position, number }: Reserved): Buffer {
+function packReserved({ position, id }: Reserved): Buffer {
   const value = Buffer.allocUnsafe(16)
   writeUint64(value, 0, position)
-  writeUint64(value, 8, number)
+  writeUint64(value, 8, id)
   return value
 }

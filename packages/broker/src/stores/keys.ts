@@ -1,13 +1,13 @@
 /** Keys are big-endian numbers, so that the byte order of a store is their order. Numbers are integers from 0 to 2^53. */
 
-/** The number of a Session, log, retained message or Will. */
-export function numberKey(number: number): Buffer {
+/** The id of a Session, log, retained message or Will. */
+export function idKey(id: number): Buffer {
   const key = Buffer.allocUnsafe(8)
-  writeUint64(key, 0, number)
+  writeUint64(key, 0, id)
   return key
 }
 
-/** A log's number and a position. */
+/** A log's id and a position. */
 export function logKey(log: number, position: number): Buffer {
   const key = Buffer.allocUnsafe(16)
   writeUint64(key, 0, log)
@@ -15,7 +15,7 @@ export function logKey(log: number, position: number): Buffer {
   return key
 }
 
-/** A Session's number and a number of its own below 2^32: a Subscription's slot or a Packet Identifier. */
+/** A Session's id and a number of its own below 2^32: a Subscription's slot or a Packet Identifier. */
 export function slotKey(session: number, slot: number): Buffer {
   const key = Buffer.allocUnsafe(12)
   writeUint64(key, 0, session)

@@ -8,7 +8,7 @@ export class MemoryStore implements Store {
   private readonly logs = new Map<number, { firsts: number[]; values: Buffer[] }>()
 
   async load(): Promise<StoredState> {
-    return { sessions: [], retained: [], wills: [], logs: [], next: { position: 1, number: 1 } }
+    return { sessions: [], retained: [], wills: [], logs: [], next: { position: 1, id: 1 } }
   }
 
   async commit(commit: Commit): Promise<void> {

@@ -1,4 +1,4 @@
-/** A Session as the store keeps it; its number is the key. Times are wall-clock ms. */
+/** A Session as the store keeps it; its id is the key. Times are wall-clock ms. */
 export interface SessionRow {
   clientId: string
   /** Session Expiry Interval in seconds (MQTT 5.0 section 3.1.2.11.2); null: never expires */
@@ -7,7 +7,7 @@ export interface SessionRow {
   disconnectedAt: number | null
 }
 
-/** A Subscription of a Session; the Session's number and a slot of the Session's own are the key. */
+/** A Subscription of a Session; the Session's id and a slot of the Session's own are the key. */
 export interface SubscriptionRow {
   filter: string
   qos: 0 | 1 | 2
@@ -25,8 +25,8 @@ export interface SubscriptionRow {
 
 /** How far a Session has come. */
 export interface Cursor {
-  /** below this position no message is needed any more */
-  cursor: number
+  /** below it no message is needed any more */
+  position: number
   /** below this position anything may have been sent before: redelivered with DUP 1. Infinity while the Session is connected */
   sentBelow: number
   /** the window with its Packet Identifiers (Window.pack), while something in it is at QoS 2; else null */
@@ -34,7 +34,7 @@ export interface Cursor {
 }
 
 export interface StoredSession {
-  number: number
+  id: number
   row: SessionRow
   cursor: Cursor
   subscriptions: Map<number, SubscriptionRow>
@@ -45,31 +45,31 @@ export interface StoredSession {
 /** Everything but the messages, as load() gives it back. */
 export interface StoredState {
   sessions: StoredSession[]
-  retained: { number: number; value: Buffer }[]
-  wills: { number: number; value: Buffer }[]
+  retained: { id: number; value: Buffer }[]
+  wills: { id: number; value: Buffer }[]
   /** every log that has chunks */
   logs: number[]
-  /** the first position, and the first number for a session or log, that were never given out */
+  /** the first position, and the first id, that were never given out */
   next: Reserved
 }
 
 export interface Reserved {
   position: number
-  number: number
+  id: number
 }
 
 /** One atomic write. Arrays may be empty. The buffers must not change any more. */
 export interface Commit {
   appends: { log: number; first: number; value: Buffer }[]
   removes: { log: number; first: number }[]
-  sessions: { number: number; row: SessionRow | null }[]
+  sessions: { id: number; row: SessionRow | null }[]
   subscriptions: { session: number; slot: number; row: SubscriptionRow | null }[]
   cursors: { session: number; cursor: Cursor }[]
   incoming: { session: number; identifier: number; open: boolean }[]
-  /** retained messages and wills by a number of their own; null: removed */
-  retained: { number: number; value: Buffer | null }[]
-  wills: { number: number; value: Buffer | null }[]
-  /** positions and numbers below are taken; null: unchanged */
+  /** retained messages and wills by an id of their own; null: removed */
+  retained: { id: number; value: Buffer | null }[]
+  wills: { id: number; value: Buffer | null }[]
+  /** positions and ids below are taken; null: unchanged */
   reserved: Reserved | null
 }
 

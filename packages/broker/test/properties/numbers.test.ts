@@ -5,7 +5,7 @@ import {
   ackFailed,
   ackWithReason,
   logKey,
-  numberKey,
+  idKey,
   PacketError,
   readAck,
   readUint64,
@@ -31,7 +31,7 @@ describe("keys of the store", () => {
     fc.assert(
       fc.property(numbers, fc.option(numbers, { nil: null, freq: 2 }), numbers, numbers, (a, b, at, other) => {
         const second = b ?? a
-        expect(Buffer.compare(numberKey(a), numberKey(second))).toBe(sign([[a, second]]))
+        expect(Buffer.compare(idKey(a), idKey(second))).toBe(sign([[a, second]]))
         expect(Buffer.compare(logKey(a, at), logKey(second, other))).toBe(
           sign([
             [a, second],
@@ -53,11 +53,11 @@ describe("keys of the store", () => {
   test("the numbers come back out of a key", () => {
     fc.assert(
       fc.property(numbers, numbers, (a, b) => {
-        expect(readUint64(numberKey(a), 0)).toBe(a)
+        expect(readUint64(idKey(a), 0)).toBe(a)
         expect([readUint64(logKey(a, b), 0), readUint64(logKey(a, b), 8)]).toEqual([a, b])
         const slot = b % 2 ** 32
         expect([readUint64(slotKey(a, slot), 0), slotKey(a, slot).readUInt32BE(8)]).toEqual([a, slot])
-        expect([numberKey(a), logKey(a, b), slotKey(a, slot)].map(({ length }) => length)).toEqual([8, 16, 12])
+        expect([idKey(a), logKey(a, b), slotKey(a, slot)].map(({ length }) => length)).toEqual([8, 16, 12])
       }),
     )
   })

@@ -1,13 +1,15 @@
 /** What the properties are about, by the names that they use: where it lies is known here alone. */
 import { PublishReader } from "../../src/connection/publish-reader.js"
 import { Splitter } from "../../src/connection/splitter.js"
-import { CleanSession } from "../../src/delivery/clean-session.js"
-import { GroupCommit } from "../../src/delivery/group-commit.js"
-import { Log } from "../../src/delivery/log.js"
-import { Retained } from "../../src/delivery/retained.js"
-import { Router } from "../../src/delivery/router.js"
-import { Tail } from "../../src/delivery/tail.js"
-import { Phase, Window } from "../../src/delivery/window.js"
+import { CleanSession } from "../../src/delivery/sessions/clean-session.js"
+import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
+import { Log } from "../../src/delivery/logs/log.js"
+import { Retained } from "../../src/delivery/retained/retained.js"
+import { Router } from "../../src/delivery/routing/router.js"
+import { ChunkCache } from "../../src/delivery/logs/chunk-cache.js"
+import { Housekeeping } from "../../src/delivery/logs/housekeeping.js"
+import { Drops } from "../../src/delivery/sessions/drops.js"
+import { Phase, Window } from "../../src/delivery/sessions/window.js"
 import { MemoryStore } from "../../src/stores/memory.js"
 import type { Frames } from "../../src/wire/frames.js"
 import type { QoS } from "../../src/wire/packet-types.js"
@@ -16,7 +18,7 @@ import { readVarint } from "../../src/wire/varint.js"
 import { publish } from "../support/wire.js"
 
 export { Phase, Window }
-export { logKey, numberKey, readUint64, slotKey } from "../../src/stores/keys.js"
+export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
 export { Frames } from "../../src/wire/frames.js"
 export type { QoS } from "../../src/wire/packet-types.js"
@@ -29,7 +31,7 @@ export { readVarint, varintLength, writeVarint } from "../../src/wire/varint.js"
 const LEVELS = 100
 const EVENTS = { failing: (): void => {}, recovered: (): void => {} }
 
-const commitsTo = (store: MemoryStore): GroupCommit => new GroupCommit(store, { position: 1, number: 1 }, EVENTS)
+const commitsTo = (store: MemoryStore): GroupCommit => new GroupCommit(store, { position: 1, id: 1 }, EVENTS)
 
 /** The tree that finds the receivers of a topic; receivers are known by their names. */
 export class Receivers {
@@ -57,7 +59,7 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, 0)
+    const session = this.sessions.get(name) ?? new CleanSession(name, { drops: new Drops(), matching: () => [] })
     this.sessions.set(name, session)
     return session
   }
@@ -97,7 +99,11 @@ export class RetainedTopics {
 export class StoredLog {
   readonly store = new MemoryStore()
   private readonly commits = commitsTo(this.store)
-  private readonly log = new Log(1, { commits: this.commits, store: this.store, tail: new Tail(() => {}), orphaned: () => {} }, false)
+  private readonly log = new Log(
+    1,
+    { commits: this.commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
+    false,
+  )
 
   /** Appends a run, positions that others took lie before it; returns its first position. */
   append(run: Frames, others: number): number {
@@ -114,8 +120,12 @@ export class StoredLog {
 
   /** A log as the next start of the broker finds it: nothing is in memory. */
   reopened(): Log {
-    const commits = new GroupCommit(this.store, { position: this.commits.next, number: 2 }, EVENTS)
-    return new Log(1, { commits, store: this.store, tail: new Tail(() => {}), orphaned: () => {} }, true)
+    const commits = new GroupCommit(this.store, { position: this.commits.next, id: 2 }, EVENTS)
+    return new Log(
+      1,
+      { commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
+      true,
+    )
   }
 
   get inMemory(): Log {

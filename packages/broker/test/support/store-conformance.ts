@@ -30,7 +30,7 @@ function subscription(filter: string, log: number): SubscriptionRow {
   return { filter, qos: 1, noLocal: false, retainAsPublished: true, identifier: 7, log, since: 3, until: null }
 }
 
-const CURSOR: Cursor = { cursor: 5, sentBelow: 9, inflight: null }
+const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: null }
 const value = (text: string): Buffer => Buffer.from(text)
 
 /** What every store promises (src/stores/store.ts), shown on one. */
@@ -54,7 +54,7 @@ export function describeStore(factory: StoreFactory): void {
     describeLogs({ commit, append, readAll, store: () => store })
 
     test("a new store is empty, positions and numbers begin at 1", async () => {
-      expect(await store.load()).toEqual({ sessions: [], retained: [], wills: [], logs: [], next: { position: 1, number: 1 } })
+      expect(await store.load()).toEqual({ sessions: [], retained: [], wills: [], logs: [], next: { position: 1, id: 1 } })
     })
 
     test("an empty commit is no error", async () => {
@@ -198,8 +198,8 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     test("sessions, subscriptions and cursors are as they were written last", async () => {
       await commit({
         sessions: [
-          { number: 1, row: row("a", { expirySeconds: 60 }) },
-          { number: 300, row: row("ü€😀", { disconnectedAt: 1_700_000_000_000 }) },
+          { id: 1, row: row("a", { expirySeconds: 60 }) },
+          { id: 300, row: row("ü€😀", { disconnectedAt: 1_700_000_000_000 }) },
         ],
         subscriptions: [
           { session: 1, slot: 1, row: subscription("t/+", 3) },
@@ -207,20 +207,20 @@ function describeLasting({ commit, reopen }: LastingTools): void {
           { session: 300, slot: 1, row: subscription("#", 5) },
         ],
         cursors: [
-          { session: 1, cursor: { cursor: 1, sentBelow: Infinity, inflight: null } },
-          { session: 300, cursor: { cursor: 2 ** 40, sentBelow: 2 ** 41, inflight: value("window") } },
+          { session: 1, cursor: { position: 1, sentBelow: Infinity, inflight: null } },
+          { session: 300, cursor: { position: 2 ** 40, sentBelow: 2 ** 41, inflight: value("window") } },
         ],
       })
       await commit({
-        sessions: [{ number: 1, row: row("a", { expirySeconds: 61 }) }],
+        sessions: [{ id: 1, row: row("a", { expirySeconds: 61 }) }],
         subscriptions: [{ session: 1, slot: 1, row: null }],
         cursors: [{ session: 1, cursor: CURSOR }],
       })
       const { sessions } = await (await reopen()).load()
-      expect(sessions.map(({ number }) => number)).toEqual([1, 300])
+      expect(sessions.map(({ id }) => id)).toEqual([1, 300])
       expect(sessions[0]).toMatchObject({ row: row("a", { expirySeconds: 61 }), cursor: CURSOR })
       expect(sessions[1]).toMatchObject({ row: row("ü€😀", { disconnectedAt: 1_700_000_000_000 }) })
-      expect(sessions[1]?.cursor).toMatchObject({ cursor: 2 ** 40, sentBelow: 2 ** 41 })
+      expect(sessions[1]?.cursor).toMatchObject({ position: 2 ** 40, sentBelow: 2 ** 41 })
       expect(sessions[1]?.cursor.inflight?.toString()).toBe("window")
       expect([...(sessions[0]?.subscriptions ?? [])]).toEqual([[2, subscription("__proto__", 4)]])
       expect([...(sessions[1]?.subscriptions ?? [])]).toEqual([[1, subscription("#", 5)]])
@@ -228,24 +228,24 @@ function describeLasting({ commit, reopen }: LastingTools): void {
 
     test("a cursor of a connected session is unbounded: sentBelow Infinity comes back as Infinity", async () => {
       await commit({
-        sessions: [{ number: 1, row: row("a") }],
+        sessions: [{ id: 1, row: row("a") }],
         cursors: [{ session: 1, cursor: { ...CURSOR, sentBelow: Infinity } }],
       })
       expect((await (await reopen()).load()).sessions[0]?.cursor.sentBelow).toBe(Infinity)
     })
 
-    test("a removed session is gone with its cursor; a new one under the same number starts clean", async () => {
-      await commit({ sessions: [{ number: 1, row: row("a") }], cursors: [{ session: 1, cursor: CURSOR }] })
-      await commit({ sessions: [{ number: 1, row: null }] })
+    test("a removed session is gone with its cursor; a new one under the same id starts clean", async () => {
+      await commit({ sessions: [{ id: 1, row: row("a") }], cursors: [{ session: 1, cursor: CURSOR }] })
+      await commit({ sessions: [{ id: 1, row: null }] })
       expect((await (await reopen()).load()).sessions).toEqual([])
-      await commit({ sessions: [{ number: 1, row: row("b") }] })
-      expect((await (await reopen()).load()).sessions[0]?.cursor.cursor).toBe(0)
+      await commit({ sessions: [{ id: 1, row: row("b") }] })
+      expect((await (await reopen()).load()).sessions[0]?.cursor.position).toBe(0)
     })
 
     test("open identifiers of incoming QoS 2 messages", async () => {
       const session = 4
       await commit({
-        sessions: [{ number: session, row: row("a") }],
+        sessions: [{ id: session, row: row("a") }],
         incoming: [1, 2, 65_535].map((identifier) => ({ session, identifier, open: true })),
       })
       await commit({ incoming: [{ session, identifier: 2, open: false }] })
@@ -254,14 +254,14 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     })
 
     test.each(["retained", "wills"] as const)("%s by their numbers", async (kind) => {
-      await commit({ [kind]: [1, 2, 3].map((number) => ({ number, value: value(`v${number}`) })) })
+      await commit({ [kind]: [1, 2, 3].map((id) => ({ id, value: value(`v${id}`) })) })
       await commit({
         [kind]: [
-          { number: 2, value: null },
-          { number: 3, value: value("new") },
+          { id: 2, value: null },
+          { id: 3, value: value("new") },
         ],
       })
-      const found = (await (await reopen()).load())[kind].map((one) => [one.number, one.value.toString()])
+      const found = (await (await reopen()).load())[kind].map((one) => [one.id, one.value.toString()])
       expect(found).toEqual([
         [1, "v1"],
         [3, "new"],
@@ -271,11 +271,11 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     test("logs that have chunks, and reserved positions and numbers", async () => {
       await commit({
         appends: [1, 2, 7, 300].map((log) => ({ log, first: log, value: value("x") })),
-        reserved: { position: 2 ** 45, number: 77 },
+        reserved: { position: 2 ** 45, id: 77 },
       })
       await commit({ removes: [{ log: 2, first: 2 }] })
       const state = await (await reopen()).load()
-      expect([state.logs, state.next]).toEqual([[1, 7, 300], { position: 2 ** 45, number: 77 }])
+      expect([state.logs, state.next]).toEqual([[1, 7, 300], { position: 2 ** 45, id: 77 }])
     })
 
     test("messages, byte for byte, without waiting for the last commit before close", async () => {

@@ -1,7 +1,7 @@
-import type { Frames } from "../wire/frames.js"
-import { expirySecondsOf } from "../wire/publish.js"
-import { Merge } from "./merge.js"
-import type { Reader } from "./reader.js"
+import type { Frames } from "../../wire/frames.js"
+import { expirySecondsOf } from "../../wire/publish.js"
+import { Merge } from "../logs/merge.js"
+import type { Reader } from "../logs/reader.js"
 
 /** A number of messages; not `exact`: at least so many. */
 export interface Count {
@@ -31,13 +31,12 @@ export function countFresh(readers: readonly Reader[], from: number): Count {
   return { messages: plain + messages, exact }
 }
 
-/** How many messages only this hold brings to its Session. */
-export function countOnlyOf(reader: Reader): Count {
-  const { unsentFrom, readers } = reader.session
-  if (!reader.waiting(unsentFrom).messages) return { messages: 0, exact: true }
+/** How many messages at or above `from` only this one of several holds brings. */
+export function countOnlyOf(reader: Reader, readers: readonly Reader[], from: number): Count {
+  if (!reader.waiting(from).messages) return { messages: 0, exact: true }
   const others = readers.filter((other) => other !== reader && overlap(reader, other))
-  const both = countFresh([reader, ...others], unsentFrom)
-  const without = countFresh(others, unsentFrom)
+  const both = countFresh([reader, ...others], from)
+  const without = countFresh(others, from)
   return { messages: Math.max(0, both.messages - without.messages), exact: both.exact && without.exact }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as after } from "node:timers/promises"
-import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow } from "../stores/store.js"
+import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow } from "../../stores/store.js"
 
 /** A log as a commit sees it. */
 export interface Appendable {
@@ -18,7 +18,7 @@ export interface Waiter {
 
 /** A Session whose cursor is written: asked when the commit is put together. */
 export interface CursorSource {
-  readonly number: number
+  readonly id: number
   readonly gone: boolean
   storedCursor(): Cursor
 }
@@ -45,9 +45,9 @@ class Batch {
 export type { Batch }
 
 /** Bytes that may wait for an fsync before publishers are paused. */
-const BACKLOG = 8 << 20
-/** Positions and numbers are reserved in blocks, so that the counter is no page of every commit. */
-const BLOCK = 1_000_000
+const BACKLOG_BYTES = 8 << 20
+/** Positions and ids are reserved in blocks, so that the counter is no page of every commit. */
+const RESERVED_AT_A_TIME = 1_000_000
 /** Cursors and cuts are written at most this often; nothing waits for them. */
 const HOUSEKEEPING_MS = 10
 const RETRY_MS = 250
@@ -61,7 +61,7 @@ export interface CommitEvents {
 
 /**
  * The one line to the store: commits follow each other without a gap or a timer. While one is under way, the next
- * gathers. It gives out positions and numbers, and knows which position is durable: nobody reads beyond it.
+ * gathers. It gives out positions and ids, and knows which position is durable: nobody reads beyond it.
  */
 export class GroupCommit {
   /** the position after this one's: never used again */
@@ -70,14 +70,12 @@ export class GroupCommit {
   durable: number
   gathering = new Batch()
   flying: Batch | null = null
-  housekeeping: Housekeeping | null = null
-  /** commits done */
-  commits = 0
+  private housekeeping: Housekeeping | null = null
   /** the store refuses commits; what needs it waits */
   failing = false
 
-  private nextNumber: number
-  private reserved: Reserved = { position: 0, number: 0 }
+  private nextId: number
+  private reserved: Reserved = { position: 0, id: 0 }
   private scheduled = false
   private keep = false
   private stopped = false
@@ -92,12 +90,17 @@ export class GroupCommit {
   ) {
     this.next = next.position
     this.durable = next.position - 1
-    this.nextNumber = next.number
+    this.nextId = next.id
   }
 
-  /** A number for a session or a log, never used again. */
-  number(): number {
-    return this.nextNumber++
+  /** From now on this rides along. */
+  attend(housekeeping: Housekeeping): void {
+    this.housekeeping = housekeeping
+  }
+
+  /** An id for a Session, a log, a retained message or a Will, never used again. */
+  newId(): number {
+    return this.nextId++
   }
 
   /** Positions for `count` messages; returns the first. */
@@ -122,8 +125,8 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeSession(number: number, row: SessionRow | null): void {
-    this.gathering.sessions.set(number, row)
+  writeSession(id: number, row: SessionRow | null): void {
+    this.gathering.sessions.set(id, row)
     this.touch()
   }
 
@@ -142,13 +145,13 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeRetained(number: number, value: Buffer | null): void {
-    this.gathering.retained.set(number, value)
+  writeRetained(id: number, value: Buffer | null): void {
+    this.gathering.retained.set(id, value)
     this.touch()
   }
 
-  writeWill(number: number, value: Buffer | null): void {
-    this.gathering.wills.set(number, value)
+  writeWill(id: number, value: Buffer | null): void {
+    this.gathering.wills.set(id, value)
     this.touch()
   }
 
@@ -162,7 +165,7 @@ export class GroupCommit {
   }
 
   get full(): boolean {
-    return this.gathering.bytes > BACKLOG
+    return this.gathering.bytes > BACKLOG_BYTES
   }
 
   /** Calls back once the backlog is below its bound. */
@@ -193,7 +196,6 @@ export class GroupCommit {
       const commit = this.collect(batch)
       // oxlint-disable-next-line no-await-in-loop -- commits follow each other
       await this.write(commit)
-      this.commits++
       this.durable = last
       for (const log of batch.logs) log.committed()
       this.flying = null
@@ -209,12 +211,12 @@ export class GroupCommit {
     const commit: Commit = {
       appends: [],
       removes: [],
-      sessions: [...batch.sessions].map(([number, row]) => ({ number, row })),
+      sessions: [...batch.sessions].map(([id, row]) => ({ id, row })),
       subscriptions: [...batch.subscriptions.values()],
       cursors: [],
       incoming: [...batch.incoming.values()],
-      retained: [...batch.retained].map(([number, value]) => ({ number, value })),
-      wills: [...batch.wills].map(([number, value]) => ({ number, value })),
+      retained: [...batch.retained].map(([id, value]) => ({ id, value })),
+      wills: [...batch.wills].map(([id, value]) => ({ id, value })),
       reserved: null,
     }
     for (const log of batch.logs) log.seal(commit.appends)
@@ -222,9 +224,9 @@ export class GroupCommit {
       this.keep = false
       this.housekeeping?.collect(commit)
     }
-    for (const source of batch.cursors) if (!source.gone) commit.cursors.push({ session: source.number, cursor: source.storedCursor() })
-    if (this.next > this.reserved.position || this.nextNumber > this.reserved.number) {
-      this.reserved = { position: this.next + BLOCK, number: this.nextNumber + BLOCK }
+    for (const source of batch.cursors) if (!source.gone) commit.cursors.push({ session: source.id, cursor: source.storedCursor() })
+    if (this.next > this.reserved.position || this.nextId > this.reserved.id) {
+      this.reserved = { position: this.next + RESERVED_AT_A_TIME, id: this.nextId + RESERVED_AT_A_TIME }
       commit.reserved = this.reserved
     }
     return commit

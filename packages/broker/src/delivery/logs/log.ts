@@ -1,25 +1,33 @@
-import type { Commit, Store } from "../stores/store.js"
-import { Frames, Trait } from "../wire/frames.js"
+import type { Commit, Store } from "../../stores/store.js"
+import { Frames, Trait } from "../../wire/frames.js"
+import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
-import type { Amount, Reader } from "./reader.js"
-import type { Tail, TailEntry } from "./tail.js"
+import type { Holder } from "./holder.js"
+import type { Cuttable, Housekeeping } from "./housekeeping.js"
 
-/** Soft limit of one packed value in bytes. */
-const CHUNK = 65_536
-/** A chunk that one message opens, when its log is not busy. */
-const SMALL_CHUNK = 128
+/** A chunk that one message opens, when its log is not busy, in bytes. */
+const SMALL_CHUNK_BYTES = 128
 
 /** What a Session that is behind takes from the store in one step. */
 const READ_CHUNKS = 64
 const READ_BYTES = 65_536
 
+/** Messages, and the bytes of their packets. */
+export interface Amount {
+  messages: number
+  bytes: number
+  /** of these messages at most so many may expire */
+  expiring: number
+}
+
 /** Above every position. */
-const END = Number.MAX_SAFE_INTEGER
+const END_POSITION = Number.MAX_SAFE_INTEGER
 
 interface Parts {
   commits: GroupCommit
   store: Store
-  tail: Tail
+  cache: ChunkCache
+  housekeeping: Housekeeping
   /** the last holder left: nothing must be appended any more */
   orphaned: (log: Log) => void
 }
@@ -28,11 +36,11 @@ interface Parts {
  * The messages of one Topic Filter that persistent Sessions hold, in the order of their positions: packed chunks in
  * the store, the newest of them in memory too. Each Session that holds it reads it at its own place.
  */
-export class Log implements Appendable {
-  /** Sessions' places, connected or not: below the slowest nothing is needed */
-  readonly holders = new Set<Reader>()
-  /** those of connected Sessions */
-  readonly online = new Set<Reader>()
+export class Log implements Appendable, Cached, Cuttable {
+  /** connected or not: below the slowest nothing is needed */
+  private readonly holders = new Set<Holder>()
+  /** those that are told of what is new */
+  private readonly online = new Set<Holder>()
   /** position of the last message, appended or not yet durable */
   last: number
   /** messages and bytes ever appended */
@@ -44,17 +52,17 @@ export class Log implements Appendable {
   private open: Frames[] = []
   private flying: Frames[] = []
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
-  private memory: TailEntry[] = []
+  private memory: CacheEntry[] = []
   private memoryFrom: number
   /** nothing is stored below */
   private low: number
-  private slowest: Reader | null = null
+  private slowest: Holder | null = null
   private cutBelow = -1
   private busy = false
 
   /** @param stored whether the store has chunks of this log from an earlier run */
   constructor(
-    readonly number: number,
+    readonly id: number,
     private readonly parts: Parts,
     stored: boolean,
   ) {
@@ -62,7 +70,7 @@ export class Log implements Appendable {
     this.memoryFrom = next
     this.last = next - 1
     this.low = stored ? 0 : next
-    const chunk = stored ? this.parts.store.chunkAt(number, END) : null
+    const chunk = stored ? this.parts.store.chunkAt(id, END_POSITION) : null
     if (chunk) {
       const frames = Frames.unseal(chunk.first, chunk.value)
       this.last = frames.last
@@ -79,9 +87,9 @@ export class Log implements Appendable {
     if (!chunk) this.parts.commits.append(this)
     // the age of a chunk counts for all of its messages that expire
     const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
-    if (!chunk || aged || chunk.bytes + size > CHUNK) {
-      const room = Math.max(size, chunk || this.busy ? CHUNK : SMALL_CHUNK)
-      chunk = this.parts.tail.chunk(room)
+    if (!chunk || aged || chunk.bytes + size > CHUNK_BYTES) {
+      const room = Math.max(size, chunk || this.busy ? CHUNK_BYTES : SMALL_CHUNK_BYTES)
+      chunk = this.parts.cache.chunk(room)
       chunk.first = position
       chunk.createdAt = Date.now()
       chunk.before = this.total
@@ -103,28 +111,41 @@ export class Log implements Appendable {
     this.busy = (this.flying[0]?.bytes ?? 0) > 8192
     for (const chunk of this.flying) {
       const gathered = chunk.buf
-      into.push({ log: this.number, first: chunk.first, value: chunk.seal() })
-      this.parts.tail.giveBack(gathered)
+      into.push({ log: this.id, first: chunk.first, value: chunk.seal() })
+      this.parts.cache.giveBack(gathered)
     }
   }
 
   committed(): void {
-    for (const chunk of this.flying) this.memory.push(this.parts.tail.add(this, chunk))
+    for (const chunk of this.flying) this.memory.push(this.parts.cache.add(this, chunk))
     this.flying = []
-    if (!this.holders.size) this.parts.tail.noteLog(this)
-    this.parts.tail.evict()
+    if (!this.holders.size) this.parts.housekeeping.noteLog(this)
+    this.parts.cache.evict()
   }
 
   wake(): void {
-    for (const reader of this.online) reader.wake()
+    for (const holder of this.online) holder.wake()
   }
 
-  /** A Session does not need this log any more. */
-  release(reader: Reader): void {
-    this.holders.delete(reader)
-    this.online.delete(reader)
+  hold(holder: Holder): void {
+    this.holders.add(holder)
+  }
+
+  /** From now on the holder is told when there is more. */
+  watch(holder: Holder): void {
+    this.online.add(holder)
+  }
+
+  unwatch(holder: Holder): void {
+    this.online.delete(holder)
+  }
+
+  /** It does not need this log any more. */
+  release(holder: Holder): void {
+    this.holders.delete(holder)
+    this.online.delete(holder)
     if (!this.holders.size) this.parts.orphaned(this)
-    this.parts.tail.noteLog(this)
+    this.parts.housekeeping.noteLog(this)
   }
 
   /** One hold lasts only for what is there: when none goes on, nothing more must be appended. */
@@ -133,7 +154,6 @@ export class Log implements Appendable {
     this.parts.orphaned(this)
   }
 
-  /** The tail lets go of this log's oldest chunk in memory. */
   forget(): void {
     const entry = this.memory.shift()
     if (entry) this.memoryFrom = entry.chunk.last + 1
@@ -142,7 +162,7 @@ export class Log implements Appendable {
   /** The chunk with the first durable message at or after `position`, null when there is none. The place may lie within a chunk. */
   find(position: number): Frames | null {
     if (position >= this.memoryFrom) return this.fromMemory(position)
-    const stored = this.parts.store.chunkAt(this.number, position)
+    const stored = this.parts.store.chunkAt(this.id, position)
     const chunk = stored && Frames.unseal(stored.first, stored.value)
     if (chunk && chunk.last >= position) return chunk.first <= this.parts.commits.durable ? chunk : null
     return this.read(position, 1)[0] ?? null
@@ -159,7 +179,7 @@ export class Log implements Appendable {
     }
     const { store, commits } = this.parts
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
-    const durable = store.read(this.number, position, { chunks, bytes: READ_BYTES }).filter(({ first }) => first <= commits.durable)
+    const durable = store.read(this.id, position, { chunks, bytes: READ_BYTES }).filter(({ first }) => first <= commits.durable)
     return durable.map(({ first, value }) => Frames.unseal(first, value))
   }
 
@@ -168,7 +188,7 @@ export class Log implements Appendable {
     let hi = this.memory.length
     while (lo < hi) {
       const mid = (lo + hi) >> 1
-      if ((this.memory[mid]?.chunk.last ?? END) < position) lo = mid + 1
+      if ((this.memory[mid]?.chunk.last ?? END_POSITION) < position) lo = mid + 1
       else hi = mid
     }
     return this.memory[lo]?.chunk ?? null
@@ -192,12 +212,12 @@ export class Log implements Appendable {
    */
   cut(commit: Commit, limit: number): number {
     if (this.slowest && this.holders.has(this.slowest) && this.slowest.need <= this.cutBelow) return 0
-    let below = END
+    let below = END_POSITION
     this.slowest = null
-    for (const reader of this.holders)
-      if (reader.need < below) {
-        below = reader.need
-        this.slowest = reader
+    for (const holder of this.holders)
+      if (holder.need < below) {
+        below = holder.need
+        this.slowest = holder
       }
     let removed = 0
     if (this.low < this.memoryFrom) {
@@ -212,10 +232,10 @@ export class Log implements Appendable {
   /** The part that is no longer in memory. */
   private cutStored(commit: Commit, below: number, limit: number): number {
     const end = Math.min(below, this.memoryFrom)
-    const firsts = this.parts.store.firsts(this.number, { from: this.low, below: end, limit: limit + 1 })
+    const firsts = this.parts.store.firsts(this.id, { from: this.low, below: end, limit: limit + 1 })
     const all = firsts.length <= limit && below >= this.memoryFrom
     const gone = all ? firsts : firsts.slice(0, -1) // the last one may reach above
-    for (const first of gone) commit.removes.push({ log: this.number, first })
+    for (const first of gone) commit.removes.push({ log: this.id, first })
     this.low = all ? this.memoryFrom : Math.max(this.low, firsts.at(-1) ?? 0)
     return gone.length
   }
@@ -224,8 +244,8 @@ export class Log implements Appendable {
     let n = 0
     for (const entry of this.memory) {
       if (n === limit || entry.chunk.last >= below) break
-      commit.removes.push({ log: this.number, first: entry.chunk.first })
-      this.parts.tail.drop(entry)
+      commit.removes.push({ log: this.id, first: entry.chunk.first })
+      this.parts.cache.drop(entry)
       this.memoryFrom = this.low = entry.chunk.last + 1
       n++
     }

@@ -1,17 +1,17 @@
-import type { QoS } from "../wire/packet-types.js"
-import { malformed, PacketError, Reason } from "../wire/reason-codes.js"
-import { tooDeep, validTopicName, validUtf8 } from "../wire/utf8.js"
-import { CleanSession } from "./clean-session.js"
-import type { Log } from "./log.js"
-import type { Session, SubscriptionOptions } from "./session.js"
+import type { QoS } from "../../wire/packet-types.js"
+import { malformed, PacketError, Reason } from "../../wire/reason-codes.js"
+import { tooDeep, validTopicName, validUtf8 } from "../../wire/utf8.js"
+import type { Log } from "../logs/log.js"
+import { TopicTree } from "./topic-tree.js"
+import type { Session, SubscriptionOptions } from "../sessions/session.js"
 
 /** Topics whose receivers are remembered, and their receivers, each counted for each topic. */
-const CACHE = 20_000
+const CACHED_TOPICS = 20_000
 const CACHED_TARGETS = 500_000
 
 /** Topics that are found by their bytes, and how long they may be: bounds what is kept. */
-const QUICK = 4096
-const LONGEST_QUICK = 256
+const QUICK_TOPICS = 4096
+const LONGEST_QUICK_TOPIC = 256
 
 interface Quick {
   readonly topic: Buffer
@@ -19,7 +19,7 @@ interface Quick {
 }
 
 /** What one Session gets of a topic: the highest granted QoS of all its Subscriptions that match. */
-export interface Target {
+export interface Receiver {
   session: Session
   qos: QoS
   /** the same without Subscriptions that ask for No Local; null: nothing (MQTT 5.0 section 3.8.3.1) */
@@ -31,13 +31,13 @@ export interface Target {
 /** Who receives what is published to one Topic Name; shared by all that publish to it. */
 export class Match {
   /** Clean Sessions at QoS 1 or 2 */
-  readonly clean: Target[] = []
+  readonly clean: Receiver[] = []
   /** persistent Sessions at QoS 1 or 2: served by the logs, QoS 0 messages go to them at once */
-  readonly queued: Target[] = []
+  readonly queued: Receiver[] = []
   /** Sessions at QoS 0 */
-  readonly atOnce: Target[] = []
+  readonly atOnce: Receiver[] = []
   /** persistent Sessions that get their own messages at QoS 0 only, because of No Local */
-  readonly ownAtOnce: Target[] = []
+  readonly ownAtOnce: Receiver[] = []
   readonly logs: RoutedLog[] = []
   /** subscriptions changed: look the topic up again */
   stale = false
@@ -71,18 +71,13 @@ class Entry {
   readonly ownLogs = new Map<Session, Log>()
 }
 
-class Node {
-  readonly children = new Map<string, Node>()
-  entry: Entry | null = null
-}
-
 /** Which Sessions subscribe to a topic: a tree of topic levels for the Topic Filters (MQTT 5.0 section 4.7). */
 export class Router {
-  private readonly root = new Node()
+  private readonly tree = new TopicTree<Entry>()
   private readonly cache = new Map<string, Match>()
   private cached = 0
   /** by a hash of the topic's bytes: finds a Match without making a string; another topic may take the place */
-  private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK })
+  private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK_TOPICS })
 
   /** @param maxLevels most levels of a Topic Name */
   constructor(private readonly maxLevels: number) {}
@@ -93,11 +88,10 @@ export class Router {
   }
 
   unsubscribe(session: Session, filter: string): void {
-    const path = this.path(filter)
-    const entry = path.at(-1)?.entry
+    const entry = this.tree.get(filter)
     if (!entry?.subscribers.delete(session)) return
     this.changed(filter)
-    this.prune(filter, path)
+    this.prune(filter, entry)
   }
 
   /** The log of a Topic Filter; `make` is called when there is none yet. `owner`: a log for this Session alone. */
@@ -112,13 +106,12 @@ export class Router {
 
   /** A log that nobody holds any more receives nothing. */
   removeLog(filter: string, log: Log): void {
-    const path = this.path(filter)
-    const entry = path.at(-1)?.entry
+    const entry = this.tree.get(filter)
     if (!entry) return
     if (entry.log === log) entry.log = null
     for (const [session, own] of entry.ownLogs) if (own === log) entry.ownLogs.delete(session)
     this.changed(filter)
-    this.prune(filter, path)
+    this.prune(filter, entry)
   }
 
   /** The Match of the Topic Name in bytes `from` to `end`. Throws a PacketError when it is none (section 3.3.2.1). */
@@ -133,7 +126,7 @@ export class Router {
     if (tooDeep(topic, this.maxLevels))
       throw new PacketError(Reason.TOPIC_NAME_INVALID, `a Topic Name has more than ${this.maxLevels} levels`)
     const match = this.match(topic)
-    if (end - from <= LONGEST_QUICK) this.quick[slot] = { topic: Buffer.from(buf.subarray(from, end)), match }
+    if (end - from <= LONGEST_QUICK_TOPIC) this.quick[slot] = { topic: Buffer.from(buf.subarray(from, end)), match }
     return match
   }
 
@@ -141,70 +134,27 @@ export class Router {
     const known = this.cache.get(topic)
     if (known) return known
     const match = new Match()
-    const targets = new Map<Session, Target>()
-    const levels = topic.split("/")
-    // topics that begin with $ are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1]
-    this.collect(this.root, levels, topic.startsWith("$") ? -1 : 0, (entry) => gather(entry, targets, match))
+    const targets = new Map<Session, Receiver>()
+    this.tree.matching(topic, (entry) => gather(entry, targets, match))
     for (const target of targets.values()) {
-      if (target.qos && target.qosOfOwn === 0 && !(target.session instanceof CleanSession)) match.ownAtOnce.push(target)
-      const kind = target.qos === 0 ? match.atOnce : target.session instanceof CleanSession ? match.clean : match.queued
+      if (target.qos && target.qosOfOwn === 0 && target.session.persistent) match.ownAtOnce.push(target)
+      const kind = target.qos === 0 ? match.atOnce : target.session.persistent ? match.queued : match.clean
       kind.push(target)
     }
     this.cached += targets.size
-    if (this.cache.size >= CACHE || this.cached > CACHED_TARGETS) this.forgetAll()
-    if (topic.length <= LONGEST_QUICK) this.cache.set(topic, match)
+    if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_TARGETS) this.forgetAll()
+    if (topic.length <= LONGEST_QUICK_TOPIC) this.cache.set(topic, match)
     return match
   }
 
-  private collect(node: Node, levels: string[], depth: number, found: (entry: Entry) => void): void {
-    const first = depth < 0
-    const at = first ? 0 : depth
-    if (!first) {
-      const all = node.children.get("#")
-      if (all?.entry) found(all.entry)
-    }
-    const level = levels[at]
-    if (level === undefined) {
-      if (node.entry) found(node.entry)
-      return
-    }
-    const exact = node.children.get(level)
-    if (exact) this.collect(exact, levels, at + 1, found)
-    const any = first ? undefined : node.children.get("+")
-    if (any) this.collect(any, levels, at + 1, found)
-  }
-
   private entry(filter: string): Entry {
-    let node = this.root
-    for (const level of filter.split("/")) {
-      let child = node.children.get(level)
-      if (!child) node.children.set(level, (child = new Node()))
-      node = child
-    }
-    return (node.entry ??= new Entry())
+    let entry = this.tree.get(filter)
+    if (!entry) this.tree.set(filter, (entry = new Entry()))
+    return entry
   }
 
-  /** The nodes from the root to the filter's, shorter when it does not exist. */
-  private path(filter: string): Node[] {
-    const path = [this.root]
-    for (const level of filter.split("/")) {
-      const child = path.at(-1)?.children.get(level)
-      if (!child) return []
-      path.push(child)
-    }
-    return path
-  }
-
-  private prune(filter: string, path: Node[]): void {
-    const levels = filter.split("/")
-    const leaf = path.at(-1)
-    if (leaf?.entry && !leaf.entry.subscribers.size && !leaf.entry.log && !leaf.entry.ownLogs.size) leaf.entry = null
-    for (let depth = path.length - 1; depth > 0; depth--) {
-      const node = path[depth]
-      const level = levels[depth - 1]
-      if (!node || level === undefined || node.entry || node.children.size) return
-      path[depth - 1]?.children.delete(level)
-    }
+  private prune(filter: string, entry: Entry): void {
+    if (!entry.subscribers.size && !entry.log && !entry.ownLogs.size) this.tree.delete(filter)
   }
 
   private changed(filter: string): void {
@@ -230,7 +180,7 @@ const NO_OPTIONS: readonly SubscriptionOptions[] = []
 function slotOf(buf: Buffer, from: number, end: number): number {
   let hash = end - from
   for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (buf[i] ?? 0)) | 0
-  return (hash ^ (hash >>> 16)) & (QUICK - 1)
+  return (hash ^ (hash >>> 16)) & (QUICK_TOPICS - 1)
 }
 
 function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boolean {
@@ -239,7 +189,7 @@ function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boole
   return true
 }
 
-function gather(entry: Entry, targets: Map<Session, Target>, match: Match): void {
+function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): void {
   for (const [session, options] of entry.subscribers) {
     const own = options.noLocal ? null : options.qos
     let target = targets.get(session)

@@ -1,16 +1,16 @@
-import type { Frames } from "../wire/frames.js"
-import type { Log } from "./log.js"
-import type { PersistentSession } from "./persistent-session.js"
+import type { Frames } from "../../wire/frames.js"
+import type { Holder } from "./holder.js"
+import type { Amount, Log } from "./log.js"
 
-/** Messages, and the bytes of their packets. */
-export interface Amount {
-  messages: number
-  bytes: number
-  /** of these messages at most so many may expire */
-  expiring: number
+/** Who reads. */
+export interface ReadingSession {
+  /** below this position it needs nothing any more */
+  readonly cursor: number
+  /** The reader's log has more. */
+  wake(reader: Reader): void
 }
 
-const NOTHING: Amount = { messages: 0, bytes: 0, expiring: 0 }
+const NO_AMOUNT: Amount = { messages: 0, bytes: 0, expiring: 0 }
 
 /** What a hold covers. */
 export interface Hold {
@@ -21,7 +21,7 @@ export interface Hold {
 }
 
 /** One Session's hold on a log, and its place in it. */
-export class Reader {
+export class Reader implements Holder {
   chunk: Frames | null = null
   /** the next message within `chunk` */
   i = 0
@@ -38,13 +38,13 @@ export class Reader {
   readonly filter: string
   private at: number
   /** what the log held below a position when it was counted last */
-  private counted = { position: -1, below: NOTHING }
+  private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
   private split: string[] | null = null
 
   constructor(
-    readonly session: PersistentSession,
+    private readonly session: ReadingSession,
     readonly log: Log,
     hold: Hold,
   ) {
@@ -110,6 +110,18 @@ export class Reader {
     if (!next) return -1
     this.i = next.find(this.at)
     return this.bounded(next.positionOf(this.i))
+  }
+
+  /**
+   * The message of `chunk` behind the last one that can be sent together with the next: below `limit`, within the hold, at
+   * most `room` of them.
+   */
+  stretch(limit: number, room: number): number {
+    const { chunk } = this
+    if (!chunk) return this.i
+    const stop = Math.min(chunk.n, this.i + room)
+    const below = Math.min(limit, this.until)
+    return chunk.positionOf(stop - 1) < below ? stop : Math.max(this.i + 1, Math.min(stop, chunk.find(below)))
   }
 
   private behind(chunk: Frames): Frames | null {

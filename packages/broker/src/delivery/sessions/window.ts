@@ -1,4 +1,4 @@
-import type { QoS } from "../wire/packet-types.js"
+import type { QoS } from "../../wire/packet-types.js"
 
 const MAX_IDENTIFIER = 65_535
 const SMALLEST = 16

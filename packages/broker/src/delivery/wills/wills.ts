@@ -1,7 +1,7 @@
 import { startTimer } from "@mqtt-trio/common"
-import { framesOf } from "../wire/publish.js"
-import type { Frames } from "../wire/frames.js"
-import type { GroupCommit } from "./group-commit.js"
+import { framesOf } from "../../wire/publish.js"
+import type { Frames } from "../../wire/frames.js"
+import type { GroupCommit } from "../logs/group-commit.js"
 
 /** The Will of one network connection (MQTT 5.0 section 3.1.2.5). */
 export interface Will {
@@ -15,7 +15,7 @@ export interface Will {
 
 export interface ArmedWill extends Will {
   /** its key in the store */
-  readonly number: number
+  readonly id: number
 }
 
 interface StoredWill {
@@ -41,20 +41,20 @@ export class Wills {
 
   /** A connection with a Will was accepted. In the store with the gathering commit. */
   arm(will: Will): ArmedWill {
-    const armed = { ...will, number: this.commits.number() }
+    const armed = { ...will, id: this.commits.newId() }
     const stored: StoredWill = {
       clientId: will.clientId,
       delaySeconds: will.delaySeconds,
       v5: will.v5,
       packet: will.packet.toString("base64"),
     }
-    this.commits.writeWill(armed.number, Buffer.from(JSON.stringify(stored)))
+    this.commits.writeWill(armed.id, Buffer.from(JSON.stringify(stored)))
     return armed
   }
 
   /** The client left in order: its Will is not sent [MQTT-3.14.4-3]. Out of the store with the gathering commit. */
   disarm(will: ArmedWill): void {
-    this.commits.writeWill(will.number, null)
+    this.commits.writeWill(will.id, null)
   }
 
   /** The connection ended without leave: the Will is sent, now or when its delay is over. `sessionGoesOn`: else nothing delays it. */
@@ -97,10 +97,10 @@ export class Wills {
   }
 
   /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */
-  load(stored: { number: number; value: Buffer }[], known: (clientId: string) => boolean): void {
-    for (const { number, value } of stored) {
+  load(stored: { id: number; value: Buffer }[], known: (clientId: string) => boolean): void {
+    for (const { id, value } of stored) {
       const { clientId, delaySeconds, v5, packet }: StoredWill = JSON.parse(value.toString())
-      this.lost({ number, clientId, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
+      this.lost({ id, clientId, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
     }
   }
 

@@ -1,8 +1,9 @@
-import { Frames } from "../wire/frames.js"
-import { type QoS, qosOf } from "../wire/packet-types.js"
-import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
+import { Frames } from "../../wire/frames.js"
+import { type QoS, qosOf } from "../../wire/packet-types.js"
+import { expirySecondsOf, payloadOf, topicOf } from "../../wire/publish.js"
 import { type Due, DueQueue } from "./due-queue.js"
-import type { GroupCommit } from "./group-commit.js"
+import type { GroupCommit } from "../logs/group-commit.js"
+import { TopicTree } from "../routing/topic-tree.js"
 
 /** Bounds on retained messages, all topics together. */
 export interface RetainedLimits {
@@ -22,7 +23,7 @@ export class RetainedMessage {
    * @param sequence counts the changes of all retained messages since the broker started
    */
   constructor(
-    readonly number: number,
+    readonly id: number,
     private readonly value: Buffer,
     readonly sequence: number,
   ) {}
@@ -42,17 +43,11 @@ export class RetainedMessage {
 /** Expired messages that are removed in one turn of the event loop. */
 const MOST_EXPIRED = 1000
 
-class Node {
-  children: Map<string, Node> | null = null
-  message: RetainedMessage | null = null
-}
-
 /**
- * The last message with RETAIN 1 of each topic (MQTT 5.0 section 3.3.1.3), in a tree of topic levels: finding one
- * topic, or those of a filter, does not look at the others.
+ * The last message with RETAIN 1 of each topic (MQTT 5.0 section 3.3.1.3), in a tree of topic levels.
  */
 export class Retained {
-  private readonly root = new Node()
+  private readonly tree = new TopicTree<RetainedMessage>()
   count = 0
   bytes = 0
   /** the sequence of the last change */
@@ -78,7 +73,7 @@ export class Retained {
     if (!payloadOf(run, k).length) return true
     const topic = topicOf(run, k)
     for (;;) {
-      const old = this.find(topic)
+      const old = this.tree.get(topic)
       if ((old || this.count < this.limits.count) && this.bytes + size - (old?.bytes ?? 0) <= this.limits.bytes) return true
       if (!this.removeExpired(Date.now())) return false
     }
@@ -98,7 +93,7 @@ export class Retained {
     const k = run.n - 1
     const fits = this.fits(run)
     const topic = topicOf(run, k)
-    const old = this.find(topic)
+    const old = this.tree.get(topic)
     if (!fits || !payloadOf(run, k).length) {
       if (!fits) this.refused++
       if (old) this.remove(topic, old)
@@ -107,10 +102,10 @@ export class Retained {
     const frames = run.only(k)
     frames.createdAt = Date.now()
     frames.markKept(0)
-    const number = old?.number ?? this.commits.number()
+    const id = old?.id ?? this.commits.newId()
     const value = frames.seal()
-    this.commits.writeRetained(number, value)
-    this.put(topic, new RetainedMessage(number, value, ++this.sequence), frames)
+    this.commits.writeRetained(id, value)
+    this.put(topic, new RetainedMessage(id, value, ++this.sequence), frames)
     return true
   }
 
@@ -141,9 +136,9 @@ export class Retained {
   }
 
   /** What the store kept; what expired meanwhile is removed. */
-  load(stored: { number: number; value: Buffer }[]): void {
-    for (const { number, value } of stored) {
-      const message = new RetainedMessage(number, Buffer.from(value), 0)
+  load(stored: { id: number; value: Buffer }[]): void {
+    for (const { id, value } of stored) {
+      const message = new RetainedMessage(id, Buffer.from(value), 0)
       const { frames } = message
       this.put(topicOf(frames, 0), message, frames)
     }
@@ -152,53 +147,16 @@ export class Retained {
 
   /** The retained messages whose topics match a filter. Those that expired are left out and removed. */
   *match(filter: string): Generator<RetainedMessage> {
-    for (const message of this.walk(this.root, filter.split("/"), 0)) {
+    for (const message of this.tree.matchedBy(filter)) {
       if (message.replaced) continue
       if (!message.due || message.due.at > Date.now()) yield message
       else this.remove(topicOf(message.frames, 0), message)
     }
   }
 
-  private *walk(node: Node, levels: string[], depth: number): Generator<RetainedMessage> {
-    const level = levels[depth]
-    if (level === undefined) {
-      if (node.message) yield node.message
-    } else if (level === "#") {
-      yield* this.below(node, depth === 0)
-    } else if (level !== "+") {
-      const child = node.children?.get(level)
-      if (child) yield* this.walk(child, levels, depth + 1)
-    } else {
-      for (const [name, child] of node.children ?? NO_CHILDREN)
-        if (depth || !name.startsWith("$")) yield* this.walk(child, levels, depth + 1)
-    }
-  }
-
-  /** A node and all below it; topics that begin with $ are not matched by a leading wildcard [MQTT-4.7.2-1]. */
-  private *below(node: Node, first: boolean): Generator<RetainedMessage> {
-    if (node.message) yield node.message
-    for (const [name, child] of node.children ?? NO_CHILDREN) if (!first || !name.startsWith("$")) yield* this.below(child, false)
-  }
-
-  private find(topic: string): RetainedMessage | null {
-    let node: Node | undefined = this.root
-    for (const level of topic.split("/")) {
-      node = node.children?.get(level)
-      if (!node) return null
-    }
-    return node.message
-  }
-
   private put(topic: string, message: RetainedMessage, frames: Frames): void {
-    let node = this.root
-    for (const level of topic.split("/")) {
-      node.children ??= new Map()
-      let child = node.children.get(level)
-      if (!child) node.children.set(level, (child = new Node()))
-      node = child
-    }
-    if (node.message) this.forget(node.message)
-    node.message = message
+    const before = this.tree.set(topic, message)
+    if (before) this.forget(before)
     const seconds = expirySecondsOf(frames, 0)
     if (seconds !== Infinity) message.due = this.expiring.add(frames.createdAt + seconds * 1000, message)
     this.count++
@@ -206,23 +164,10 @@ export class Retained {
   }
 
   private remove(topic: string, message: RetainedMessage): void {
-    const path = [this.root]
-    const levels = topic.split("/")
-    for (const level of levels) {
-      const child = path.at(-1)?.children?.get(level)
-      if (!child) return
-      path.push(child)
-    }
-    const leaf = path.at(-1)
-    if (leaf?.message !== message) return
-    leaf.message = null
+    if (this.tree.get(topic) !== message) return
+    this.tree.delete(topic)
     this.forget(message)
-    this.commits.writeRetained(message.number, null)
-    for (let depth = levels.length; depth > 0; depth--) {
-      const node = path[depth]
-      if (!node || node.message || node.children?.size) return
-      path[depth - 1]?.children?.delete(levels[depth - 1] ?? "")
-    }
+    this.commits.writeRetained(message.id, null)
   }
 
   private forget(message: RetainedMessage): void {
@@ -232,5 +177,3 @@ export class Retained {
     this.bytes -= message.bytes
   }
 }
-
-const NO_CHILDREN = new Map<string, Node>()

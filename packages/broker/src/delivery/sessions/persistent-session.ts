@@ -1,32 +1,44 @@
-import { StoreBusy, type Cursor, type SessionRow } from "../stores/store.js"
-import type { Frames } from "../wire/frames.js"
-import type { Log } from "./log.js"
-import type { Outlet } from "./outlet.js"
-import { type Hold, Reader } from "./reader.js"
-import type { GroupCommit } from "./group-commit.js"
-import { patchIdentifier, pubrel, Session, UNSENT } from "./session.js"
-import { type Count, countBetween, countFresh, hasExpired } from "./waiting.js"
+import { type Cursor, type SessionRow, StoreBusy, type SubscriptionRow } from "../../stores/store.js"
+import type { Frames } from "../../wire/frames.js"
+import type { Log } from "../logs/log.js"
+import type { Outlet } from "../outlet.js"
+import { ActiveReaders } from "../logs/active-readers.js"
+import { type Hold, Reader, type ReadingSession } from "../logs/reader.js"
+import type { GroupCommit } from "../logs/group-commit.js"
+import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
+import { type HoldingSession, Holds, type Logs } from "./holds.js"
+import { Lifetime } from "./lifetime.js"
+import { peek, type Peeked } from "./peek.js"
+import { capQueue, type CappedQueue } from "./queue-cap.js"
+import { patchIdentifier, pubrel, Session, type SubscriptionOptions, type Surroundings, UNSENT_BYTES } from "./session.js"
+import { type Count, countBetween, countFresh, countOnlyOf, hasExpired } from "./waiting.js"
 import { Phase } from "./window.js"
-import type { Tail } from "./tail.js"
 
 /** Logs that are looked at in one turn of the event loop: a Session with thousands of them must not stop the others. */
 const MOST_LOOKS = 50_000
 /** When a store that cannot be read just now is asked again, in ms. */
 const BUSY_MS = 50
 
+/** What persistent Sessions share beside that. */
+export interface PersistentSurroundings extends Surroundings {
+  readonly commits: GroupCommit
+  readonly housekeeping: Housekeeping
+  /** The logs of Topic Filters, for one Session. */
+  logsFor(session: Session): Logs
+}
+
 /**
  * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps
  * itself is one cursor. One reader serves a Session that is up to date and one that is behind.
  */
-export class PersistentSession extends Session {
+export class PersistentSession extends Session implements HoldingSession, ReadingSession, CappedQueue, Moving, Woken {
   readonly persistent = true
+  readonly behind = false
   readonly readers: Reader[] = []
   /** below this position no message is needed any more */
   cursor: number
-  row: SessionRow
-  /** by Topic Filter: the Subscription's slot in the store, and its hold on a log at QoS 1 and 2 */
-  readonly held = new Map<string, { slot: number; reader: Reader | null }>()
-  nextSlot = 1
+  private readonly lifetime: Lifetime
+  private readonly holds: Holds
 
   /** position of the last message that was sent or skipped */
   private passed: number
@@ -34,7 +46,7 @@ export class PersistentSession extends Session {
   private raisedBelow: number
   /** messages below this position may have been sent by a broker that died */
   private dupBelow: number
-  private active: Reader[] = []
+  private readonly active = new ActiveReaders()
   private pumping = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
   private needed = 0
@@ -45,26 +57,98 @@ export class PersistentSession extends Session {
   private resent = 0
 
   constructor(
-    identity: { clientId: string; number: number; row: SessionRow },
+    identity: { id: number; row: SessionRow },
     cursor: Cursor,
-    private readonly parts: { tail: Tail; commits: GroupCommit },
+    private readonly parts: PersistentSurroundings,
   ) {
-    super(identity.clientId, identity.number)
-    this.row = identity.row
-    this.cursor = cursor.cursor
+    super(identity.row.clientId, identity.id, parts)
+    this.lifetime = new Lifetime(identity.id, identity.row, parts.commits)
+    this.holds = new Holds(this, parts.logsFor(this), parts.commits)
+    this.cursor = cursor.position
     if (cursor.inflight) this.window.unpack(cursor.inflight)
     const last = this.window.length ? this.window.positionAt(this.window.length - 1) : -1
-    this.passed = Math.max(last, cursor.cursor - 1)
+    this.passed = Math.max(last, cursor.position - 1)
     this.raisedBelow = cursor.inflight ? this.passed + 1 : 0
-    this.dupBelow = cursor.sentBelow
+    this.dupBelow = Math.min(cursor.sentBelow, parts.commits.next) // nothing above was ever sent
   }
 
   get endsWithConnection(): boolean {
-    return this.row.expirySeconds === 0
+    return this.lifetime.expirySeconds === 0
   }
 
-  /** Whether the message at `position` was sent; asked only about messages that are not done. */
-  inFlight(position: number): boolean {
+  override get disconnectedAt(): number | null {
+    return this.lifetime.disconnectedAt
+  }
+  override get expiresAt(): number {
+    return this.lifetime.expiresAt
+  }
+
+  override begin(): void {
+    this.resume(this.lifetime.expirySeconds)
+  }
+
+  override resume(expirySeconds: number | null): boolean {
+    this.lifetime.connected(expirySeconds)
+    this.parts.commits.writeCursor(this) // from now on anything may be sent to it
+    return true
+  }
+
+  override disconnected(expirySeconds: number | null | undefined): boolean {
+    const goesOn = this.lifetime.disconnected(expirySeconds)
+    if (goesOn) this.detach()
+    return goesOn
+  }
+
+  /** Puts back what the store has of a Subscription, or of a hold that outlived one. */
+  restore(slot: number, row: SubscriptionRow): void {
+    const { filter, qos, noLocal, retainAsPublished, identifier } = row
+    if (row.until === null && filter) super.subscribe(filter, { qos, noLocal, retainAsPublished, identifier })
+    this.holds.restore(slot, row)
+  }
+
+  override subscribe(filter: string, options: SubscriptionOptions): void {
+    super.subscribe(filter, options)
+    this.holds.subscribe(filter, options)
+  }
+
+  override unsubscribe(filter: string): void {
+    const ending = this.holds.endingWith(filter)
+    const lost = ending.reduce((sum, reader) => sum + countOnlyOf(reader, this.readers, this.unsentFrom).messages, 0)
+    if (lost) this.giveUp("unsubscribed", lost)
+    super.unsubscribe(filter)
+    this.holds.unsubscribe(filter)
+  }
+
+  /** What comes by no log goes into its private one. */
+  offer(run: Frames): void {
+    this.holds.privateLog().append(run, this.parts.commits.take(run.n))
+  }
+
+  protected override drop(): void {
+    const { commits } = this.parts
+    for (const reader of this.readers.toReversed()) this.dropReader(reader)
+    this.holds.removeRows()
+    for (const identifier of this.incoming) commits.writeIncoming(this.id, identifier, false)
+    commits.writeSession(this.id, null)
+  }
+
+  get logs(): Log[] {
+    return this.readers.map(({ log }) => log)
+  }
+
+  override depth(): Count & { bytes: number } {
+    return { ...this.countWaiting(), bytes: this.waitingBytes(0) }
+  }
+
+  override peek(): Generator<Peeked> {
+    return peek(this)
+  }
+
+  override capQueue(bytes: number): void {
+    capQueue(this, bytes)
+  }
+
+  override inFlight(position: number): boolean {
     return this.window.length > 0 && position <= this.passed
   }
 
@@ -122,24 +206,19 @@ export class PersistentSession extends Session {
 
   storedCursor(): Cursor {
     return {
-      cursor: this.cursor,
-      sentBelow: this.row.disconnectedAt === null ? Infinity : Math.max(this.passed + 1, this.dupBelow),
+      position: this.cursor,
+      sentBelow: this.lifetime.disconnectedAt === null ? Infinity : Math.max(this.passed + 1, this.dupBelow),
       inflight: this.window.exactlyOnce || this.cursor < this.raisedBelow ? this.window.pack() : null,
     }
-  }
-
-  /** After load(): nothing at or above `next` was sent by the broker that died. */
-  limitRedelivery(next: number): void {
-    this.dupBelow = Math.min(this.dupBelow, next)
   }
 
   hold(log: Log, hold: Hold): Reader {
     const reader = new Reader(this, log, hold)
     this.readers.push(reader)
-    log.holders.add(reader)
+    log.hold(reader)
     if (this.outlet) {
-      log.online.add(reader)
-      this.activate(reader)
+      log.watch(reader)
+      this.active.add(reader)
     }
     return reader
   }
@@ -154,33 +233,26 @@ export class PersistentSession extends Session {
       reader.log.ending()
       return true
     }
-    this.drop(reader)
+    this.dropReader(reader)
     return false
   }
 
-  private drop(reader: Reader): void {
+  private dropReader(reader: Reader): void {
     this.readers.splice(this.readers.indexOf(reader), 1)
-    if (reader.active) this.active.splice(this.active.indexOf(reader), 1)
-    reader.active = false
+    this.active.remove(reader)
     reader.log.release(reader)
-    if (reader.slot) this.parts.commits.writeSubscription(this.number, reader.slot, null)
-  }
-
-  dropAll(): void {
-    for (const reader of this.readers.toReversed()) this.drop(reader)
+    if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, null)
   }
 
   override attach(outlet: Outlet, receiveMaximum: number): void {
     super.attach(outlet, receiveMaximum)
-    this.active = []
     this.again = 0
     this.resent = 0
     this.resend = this.window.length
     for (const reader of this.readers) {
       reader.rewind()
-      reader.active = false
-      reader.log.online.add(reader)
-      this.activate(reader)
+      reader.log.watch(reader)
+      this.active.add(reader)
     }
     this.pump()
   }
@@ -188,20 +260,14 @@ export class PersistentSession extends Session {
   override detach(): void {
     super.detach()
     this.again = this.resend = this.resent = 0
-    for (const reader of this.readers) reader.log.online.delete(reader)
-    this.parts.tail.note(this)
-  }
-
-  private activate(reader: Reader): void {
-    if (reader.active) return
-    reader.active = true
-    this.active.push(reader)
+    for (const reader of this.readers) reader.log.unwatch(reader)
+    this.parts.housekeeping.noteCursor(this)
   }
 
   /** The reader's log has more; the Session is pumped once all readers were told. */
   wake(reader: Reader): void {
-    this.activate(reader)
-    this.parts.tail.woken.add(this)
+    this.active.add(reader)
+    this.parts.housekeeping.noteWoken(this)
   }
 
   /** The window moved on, or something was passed over: so does the cursor. */
@@ -211,19 +277,19 @@ export class PersistentSession extends Session {
     const cursor = this.needed < window.length ? window.positionAt(this.needed) : this.passed + 1
     if (cursor === this.cursor) return
     this.cursor = cursor
-    this.parts.tail.note(this)
+    this.parts.housekeeping.noteCursor(this)
     for (const reader of this.readers) if (reader.until <= cursor) return this.dropFinished()
   }
 
   private dropFinished(): void {
-    for (const reader of this.readers.toReversed()) if (reader.until <= this.cursor) this.drop(reader)
+    for (const reader of this.readers.toReversed()) if (reader.until <= this.cursor) this.dropReader(reader)
   }
 
   pump(): void {
     let looks = 0
-    while (this.outlet && this.outlet.unsent < UNSENT && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
+    while (this.outlet && this.outlet.unsent < UNSENT_BYTES && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
       if (!this.tryStep()) break
-      looks += this.active.length
+      looks += this.active.count
       if (looks <= MOST_LOOKS) continue
       this.pumpAgain()
       break
@@ -253,66 +319,29 @@ export class PersistentSession extends Session {
     }
   }
 
-  /** Merges the logs by position and sends the next stretch that lies in one chunk. False: there is nothing now. */
+  /** Sends the next stretch that lies in one chunk. False: there is nothing now. */
   private step(): boolean {
-    let best: Reader | null = null
-    let position = Infinity
-    let limit = Infinity // position of the next message of another log
-    let qos: 0 | 1 | 2 = 0
-    for (let r = 0; r < this.active.length; r++) {
-      const reader = this.active[r]
-      if (!reader) break
-      const p = reader.peek()
-      if (p < 0) {
-        reader.active = false
-        this.active[r--] = this.active.at(-1) ?? reader
-        this.active.pop()
-      } else if (p < position) {
-        limit = position
-        position = p
-        best = reader
-        qos = reader.qos
-      } else {
-        if (p < limit) limit = p
-        if (p === position && reader.qos > qos) qos = reader.qos
-      }
-    }
-    if (!best?.chunk) {
-      this.resume(Infinity)
+    const { active } = this
+    if (!active.select()) {
+      this.resendBelow(Infinity)
       return false
     }
+    const { best, position, limit, qos } = active
+    if (!best?.chunk) return false
     if (this.resend) {
-      if (this.resume(position)) return true
+      if (this.resendBelow(position)) return true
       this.redeliver(best.chunk, best.i)
-      this.skip(position)
+      active.skip(position)
     } else if (position <= this.passed) {
-      this.skip(position) // sent before the reconnect, and done since
+      active.skip(position) // sent before the reconnect, and done since
     } else {
-      const end = this.stretch(best, limit)
+      const end = best.stretch(limit, this.window.room)
       this.passed = Math.max(this.passed, best.chunk.positionOf(end - 1))
       this.sendRun(best.chunk, best.i, end, { cap: qos, dupBelow: this.dupBelow })
       best.i = end
-      if (limit === position) this.skip(position)
+      if (limit === position) active.skip(position)
     }
     return true
-  }
-
-  /** How far one chunk can be sent: up to the next message of another log, the end of the hold, or the window's room. */
-  private stretch(reader: Reader, limit: number): number {
-    const chunk = reader.chunk
-    if (!chunk) return reader.i
-    let stop = Math.min(chunk.n, reader.i + this.window.room)
-    const below = Math.min(limit, reader.until)
-    if (chunk.positionOf(stop - 1) >= below) stop = Math.max(reader.i + 1, Math.min(stop, chunk.find(below)))
-    return stop
-  }
-
-  /** The same message in several logs is one delivery: every reader goes past `position`. */
-  private skip(position: number): void {
-    for (const reader of this.active) {
-      const chunk = reader.chunk
-      if (chunk && reader.i < chunk.n && chunk.positionOf(reader.i) === position) reader.i++
-    }
   }
 
   /** Sends a message that was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
@@ -334,7 +363,7 @@ export class PersistentSession extends Session {
    * Goes through what was in flight, up to a message at or above `position` that is to be sent again. PUBREL is sent
    * where PUBREC had come; a message that no log has any more counts as done. True: nothing is left to send again.
    */
-  private resume(position: number): boolean {
+  private resendBelow(position: number): boolean {
     while (this.resend) {
       const entry = this.again
       const released = this.window.phaseAt(entry) === Phase.RELEASED
@@ -358,7 +387,7 @@ export class PersistentSession extends Session {
       this.again = Math.max(0, place)
       if (place < 0) this.resend = Math.max(0, this.resend + place)
     }
-    if (moved || this.window.exactlyOnce) this.parts.tail.note(this)
+    if (moved || this.window.exactlyOnce) this.parts.housekeeping.noteCursor(this)
     this.advance()
   }
 

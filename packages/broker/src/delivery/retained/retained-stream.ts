@@ -1,15 +1,13 @@
 import { setTimeout as after } from "node:timers/promises"
-import { type QoS, qosOf } from "../wire/packet-types.js"
-import { type Frames, Trait } from "../wire/frames.js"
-import { convert } from "../wire/publish.js"
+import { type QoS, qosOf } from "../../wire/packet-types.js"
+import { type Frames, Trait } from "../../wire/frames.js"
+import { convert } from "../../wire/publish.js"
 import { messageOf } from "@mqtt-trio/common"
-import { Reason } from "../wire/reason-codes.js"
+import { Reason } from "../../wire/reason-codes.js"
 import type { RetainedMessage } from "./retained.js"
-import { Variants } from "./accept.js"
-import { CleanSession } from "./clean-session.js"
-import type { Delivery } from "./delivery.js"
-import { PersistentSession } from "./persistent-session.js"
-import { type Session, UNSENT } from "./session.js"
+import { Variants } from "../variants.js"
+import type { Delivery } from "../delivery.js"
+import { type Session, UNSENT_BYTES } from "../sessions/session.js"
 
 /** How long to wait for room, in ms: doubled each time in vain. */
 const SHORTEST_PAUSE_MS = 5
@@ -36,7 +34,7 @@ export class RetainedStream {
 
   constructor(
     private readonly session: Session,
-    private readonly delivery: Delivery,
+    private readonly delivery: Pick<Delivery, "commits" | "retained">,
   ) {}
 
   /**
@@ -90,11 +88,7 @@ export class RetainedStream {
     const { session, variants } = this
     const v5 = session.outlet?.v5 ?? true
     if (qos === 0) session.sendAtOnce(variants.get(v5, 0), variants)
-    else if (session instanceof CleanSession) session.offer(variants.get(v5, qos), null)
-    else if (session instanceof PersistentSession) {
-      const log = this.delivery.sessions.privateLog(session)
-      log.append(variants.get(v5, qos), this.delivery.commits.take(1))
-    }
+    else session.offer(variants.get(v5, qos), null)
   }
 
   /** Resolves when there is room, or nothing left to send to. */
@@ -111,7 +105,7 @@ export class RetainedStream {
 
   private get crowded(): boolean {
     const { session } = this
-    return (session.outlet?.unsent ?? 0) > UNSENT || this.delivery.commits.full || (session instanceof CleanSession && session.behind)
+    return (session.outlet?.unsent ?? 0) > UNSENT_BYTES || this.delivery.commits.full || session.behind
   }
 }
 

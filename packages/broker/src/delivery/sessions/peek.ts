@@ -1,8 +1,9 @@
 import { isUtf8 } from "node:buffer"
-import { type QoS, qosOf } from "../wire/packet-types.js"
-import { expirySecondsOf, payloadOf, topicOf } from "../wire/publish.js"
-import { Merge } from "./merge.js"
-import type { PersistentSession } from "./persistent-session.js"
+import { type QoS, qosOf } from "../../wire/packet-types.js"
+import { expirySecondsOf, payloadOf, topicOf } from "../../wire/publish.js"
+import type { Frames } from "../../wire/frames.js"
+import { Merge } from "../logs/merge.js"
+import type { Reader } from "../logs/reader.js"
 
 /** A waiting message, decoded. */
 export interface Peeked {
@@ -15,8 +16,16 @@ export interface Peeked {
   isText: boolean
 }
 
+/** A Session, as far as its queue is looked at. */
+export interface Queue {
+  readonly readers: readonly Reader[]
+  readonly cursor: number
+  /** Whether the message at `position` is sent, or sent again, as far as is known now. */
+  comes(position: number, chunk: Frames, i: number): boolean
+}
+
 /** What will be sent to a Session, or sent again, in order, without touching its own readers. Each step may read the store. */
-export function* peek(session: PersistentSession): Generator<Peeked> {
+export function* peek(session: Queue): Generator<Peeked> {
   const merge = new Merge(session.readers, session.cursor)
   while (merge.next()) {
     const { position, chunk, i } = merge

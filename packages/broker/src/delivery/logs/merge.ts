@@ -1,4 +1,4 @@
-import type { Frames } from "../wire/frames.js"
+import type { Frames } from "../../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Reader } from "./reader.js"
 

@@ -1,20 +1,22 @@
-import { ackWithReason, ACK_SIZE, writeAck } from "../wire/acknowledgements.js"
-import { copyBytes, type Frames, Trait } from "../wire/frames.js"
-import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../wire/packet-types.js"
-import { encodeFor, expirySecondsOf, topicOf } from "../wire/publish.js"
-import { protocolError, Reason } from "../wire/reason-codes.js"
-import type { Outlet } from "./outlet.js"
+import { ackWithReason, ACK_SIZE, writeAck } from "../../wire/acknowledgements.js"
+import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
+import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
+import { encodeFor, expirySecondsOf, topicOf } from "../../wire/publish.js"
+import { protocolError, Reason } from "../../wire/reason-codes.js"
+import type { Outlet } from "../outlet.js"
+import type { Dropped, Dropper, Drops } from "./drops.js"
+import type { Peeked } from "./peek.js"
 import type { Count } from "./waiting.js"
 import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */
-export const UNSENT = 1 << 20
+export const UNSENT_BYTES = 1 << 20
 /** The same for QoS 0, which has no queue: beyond it messages are dropped and counted. */
-export const UNSENT_QOS_0 = 8 << 20
+export const UNSENT_BYTES_QOS_0 = 8 << 20
 /** Most messages in flight to an MQTT 5.0 client, whatever Receive Maximum it announces. */
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
-const LARGE = 8192
+const LARGE_BYTES = 8192
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
 export interface SubscriptionOptions {
@@ -25,24 +27,6 @@ export interface SubscriptionOptions {
   identifier: number
 }
 
-/** Messages that were given up, by reason. */
-export interface Dropped {
-  /** QoS 0 to a client that reads too slowly */
-  slow: number
-  /** Message Expiry Interval ran out */
-  expired: number
-  /** larger than the client's Maximum Packet Size */
-  tooLarge: number
-  /** the oldest of a queue that reached its cap */
-  queueFull: number
-  /** waited under a Topic Filter that was unsubscribed */
-  unsubscribed: number
-  /** the client answered with a Reason Code of 0x80 or above */
-  refused: number
-  /** waited for Sessions of this client that were discarded: known from the next one on */
-  discarded: number
-}
-
 /** How a stretch of messages is sent. */
 export interface Sending {
   /** the granted QoS, which caps what was published */
@@ -51,11 +35,19 @@ export interface Sending {
   dupBelow: number
 }
 
+/** What all Sessions share. */
+export interface Surroundings {
+  /** where it is noted that messages were given up */
+  readonly drops: Drops
+  /** The Subscriptions of a Session with an identifier or Retain As Published that match a topic; the router knows them. */
+  matching(session: Session, topic: string): readonly SubscriptionOptions[]
+}
+
 /**
  * The state of one client, beyond its network connection (MQTT 5.0 section 4.1): Subscriptions, what waits for it, and
  * what is in flight to it and from it.
  */
-export abstract class Session {
+export abstract class Session implements Dropper {
   readonly subscriptions = new Map<string, SubscriptionOptions>()
   readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0, unsubscribed: 0, refused: 0, discarded: 0 }
   /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
@@ -71,15 +63,56 @@ export abstract class Session {
   constructor(
     readonly clientId: string,
     /** unique among all persistent Sessions that ever were; 0: not persistent */
-    readonly number: number,
+    readonly id: number,
+    private readonly surroundings: Surroundings,
   ) {}
 
   /** Whether the Session outlives its network connection. */
   abstract readonly persistent: boolean
   /** Whether it is discarded when its network connection ends: Session Expiry Interval 0. */
   abstract readonly endsWithConnection: boolean
+  /** More waits than a client that reads leaves behind. */
+  abstract readonly behind: boolean
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
+  /** Takes messages at QoS 1 or 2 that reach it by no log: sends them, or keeps them until it can. `publisher`: who waits when they are too many. */
+  abstract offer(run: Frames, publisher: Outlet | null): void
+  /** It is new: from now on it is in the store, with the gathering commit, if it is to be kept. */
+  begin(): void {}
+  /** A CONNECT asks for it again. `expirySeconds`: its Session Expiry Interval, null: never. False: it cannot be resumed. */
+  resume(_expirySeconds: number | null): boolean {
+    return false
+  }
+  /**
+   * Its network connection ended. `expirySeconds`: as DISCONNECT changed it, undefined: as before. False: it ends with the
+   * connection.
+   */
+  disconnected(_expirySeconds: number | null | undefined): boolean {
+    return false
+  }
+  /** Drops what logs and store have of it. */
+  protected drop(): void {}
+  /** When its connection ended, in ms; null: it is connected, or ends with its connection. */
+  get disconnectedAt(): number | null {
+    return null
+  }
+  /** When it expires, in ms; Infinity: not as long as nothing changes. */
+  get expiresAt(): number {
+    return Infinity
+  }
+  /** What will be sent to it, or sent again, and the bytes that its queue takes in the store. May throw StoreBusy. */
+  depth(): Count & { bytes: number } {
+    return { messages: 0, exact: true, bytes: 0 }
+  }
+  /** What lies in its queue in the store, in order. Each step may read the store, and throw StoreBusy. */
+  *peek(): Generator<Peeked> {}
+  /** Whether the message at `position` was sent; asked only about messages that are not done. */
+  inFlight(_position: number): boolean {
+    return false
+  }
+  /** Skips the oldest of what waits beyond so many bytes in the store. */
+  capQueue(_bytes: number): void {}
+
   /** What is lost when the Session ends now: waits, or is in flight and not acknowledged. May throw StoreBusy. */
   abstract countWaiting(): Count
   /** Marks an entry of the window done. */
@@ -98,11 +131,28 @@ export abstract class Session {
     this.outlet = null
   }
 
+  /** Nothing refers to it any more: what is stored of it goes with the gathering commit. */
+  discard(): void {
+    this.gone = true
+    this.detach()
+    this.drop()
+  }
+
+  /** Messages were lost with earlier Sessions of this client. */
+  inheritDiscarded(messages: number): void {
+    this.dropped.discarded = messages
+  }
+
+  /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
   subscribe(filter: string, options: SubscriptionOptions): void {
     this.subscriptions.set(filter, options)
     if (options.identifier) this.identifiers = true
   }
 
+  /**
+   * Ends a Subscription. What waits only under it is dropped and counted, what is in flight completes. May throw StoreBusy,
+   * and then changed nothing.
+   */
   unsubscribe(filter: string): void {
     this.subscriptions.delete(filter)
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
@@ -140,17 +190,17 @@ export abstract class Session {
   sendAtOnce(run: Frames, variants: { get(v5: boolean, qos: QoS): Frames }): void {
     const outlet = this.outlet
     if (!outlet) return
-    if (outlet.unsent > UNSENT_QOS_0) {
+    if (outlet.unsent > UNSENT_BYTES_QOS_0) {
       this.giveUp("slow", run.n)
       return
     }
     const frames = variants.get(outlet.v5, 0)
     if (this.identifiers || frames.traits & Trait.RETAIN || frames.largest > outlet.maximumPacketSize) {
-      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, AT_ONCE)
+      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, QOS_0)
       return
     }
     const size = frames.bytes
-    if (size >= LARGE) outlet.push(frames.buf.subarray(frames.start, frames.end))
+    if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end))
     else {
       const at = outlet.claim(size)
       copyBytes(frames.buf, outlet.block, at, frames.start, frames.end)
@@ -205,7 +255,7 @@ export abstract class Session {
       return null
     }
     const retain = (src.headerOf(k) & RETAIN) === RETAIN
-    const matching = this.identifiers || retain ? this.matching(topicOf(src, k)) : NONE
+    const matching = this.identifiers || retain ? this.surroundings.matching(this, topicOf(src, k)) : NO_OPTIONS
     const bytes = encodeFor(src, k, {
       v5: outlet.v5,
       qos,
@@ -223,20 +273,8 @@ export abstract class Session {
   /** Messages are not delivered: counted here, and in the log soon. */
   giveUp(why: keyof Dropped, messages: number): void {
     this.dropped[why] += messages
-    dropping.add(this)
+    this.surroundings.drops.note(this)
   }
-
-  /** The Subscriptions with an identifier or Retain As Published that match a topic; the router knows them. */
-  matching: (topic: string) => readonly SubscriptionOptions[] = () => NONE
-}
-
-const dropping = new Set<Session>()
-
-/** The Sessions that gave messages up since the last call. */
-export function takeDropping(): Session[] {
-  const sessions = [...dropping]
-  dropping.clear()
-  return sessions
 }
 
 /** The QoS at which a message is delivered: as published, at most as granted [MQTT-3.8.4-8]. */
@@ -259,5 +297,5 @@ export function pubrel(identifier: number): Buffer {
   return bytes
 }
 
-const AT_ONCE: Sending = { cap: 0, dupBelow: 0 }
-const NONE: SubscriptionOptions[] = []
+const QOS_0: Sending = { cap: 0, dupBelow: 0 }
+const NO_OPTIONS: SubscriptionOptions[] = []

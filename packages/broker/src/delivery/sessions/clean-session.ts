@@ -1,15 +1,15 @@
-import { Frames, Trait } from "../wire/frames.js"
-import { Reason } from "../wire/reason-codes.js"
-import { Hold, type Outlet } from "./outlet.js"
-import { Session, UNSENT } from "./session.js"
+import { Frames, Trait } from "../../wire/frames.js"
+import { Reason } from "../../wire/reason-codes.js"
+import { Hold, type Outlet } from "../outlet.js"
+import { CHUNK_BYTES } from "../logs/chunk-cache.js"
+import { Session, type Surroundings, UNSENT_BYTES } from "./session.js"
 import type { Count } from "./waiting.js"
 
 /** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 and 2 must not be dropped. */
-const MOST_QUEUED = 64 << 20
-/** From here on its publishers wait for it, for at most HOLD_MS at a time. */
-const SLOW = 1 << 20
-const HOLD_MS = 50
-const CHUNK = 65_536
+const MOST_QUEUED_BYTES = 64 << 20
+/** From here on its publishers wait for it, for at most WAIT_MS at a time. */
+const SLOW_BYTES = 1 << 20
+const WAIT_MS = 50
 
 /** A Session that ends with its network connection: all of it is in memory. */
 export class CleanSession extends Session {
@@ -22,35 +22,38 @@ export class CleanSession extends Session {
   private timer: NodeJS.Timeout | null = null
   private stalled = false
 
-  /** More waits than a client that reads leaves behind. */
+  constructor(clientId: string, surroundings: Surroundings) {
+    super(clientId, 0, surroundings)
+  }
+
   get behind(): boolean {
-    return this.queued > SLOW
+    return this.queued > SLOW_BYTES
   }
 
   /** Takes messages `i` up to `n` of a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
   offer(run: Frames, publisher: Outlet | null): void {
     const outlet = this.outlet
     let k = 0
-    if (outlet && !this.queue.length && outlet.unsent < UNSENT) {
+    if (outlet && !this.queue.length && outlet.unsent < UNSENT_BYTES) {
       k = Math.min(run.n, Math.max(0, this.window.room))
       if (k) this.sendRun(run, 0, k, PLAIN)
     }
     if (k < run.n) this.keep(run, k)
-    if (this.queued > SLOW && publisher && publisher !== outlet) this.slow(publisher)
+    if (this.queued > SLOW_BYTES && publisher && publisher !== outlet) this.slow(publisher)
   }
 
   private keep(run: Frames, k: number): void {
     const size = run.endOf(run.n - 1) - run.startOf(k)
     this.queued += size
-    if (this.queued > MOST_QUEUED) {
-      this.outlet?.refuse(Reason.QUOTA_EXCEEDED, `more than ${MOST_QUEUED >> 20} MB wait for a Clean Session`)
+    if (this.queued > MOST_QUEUED_BYTES) {
+      this.outlet?.refuse(Reason.QUOTA_EXCEEDED, `more than ${MOST_QUEUED_BYTES >> 20} MB wait for a Clean Session`)
       return
     }
     let chunk = this.queue.at(-1)
     // the age of a chunk counts for all of its messages that expire
     const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
-    if (!chunk || aged || chunk.bytes + size > CHUNK) {
-      chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK : 4096)), 8)
+    if (!chunk || aged || chunk.bytes + size > CHUNK_BYTES) {
+      chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK_BYTES : 4096)), 8)
       chunk.createdAt = Date.now()
       this.queue.push(chunk)
     }
@@ -63,7 +66,7 @@ export class CleanSession extends Session {
   }
 
   pump(): void {
-    for (let chunk = this.queue[0]; chunk && this.outlet && this.outlet.unsent < UNSENT; chunk = this.queue[0]) {
+    for (let chunk = this.queue[0]; chunk && this.outlet && this.outlet.unsent < UNSENT_BYTES; chunk = this.queue[0]) {
       const k = Math.min(this.window.room, chunk.n - this.sent)
       if (k <= 0) return
       this.sendRun(chunk, this.sent, this.sent + k, PLAIN)
@@ -72,7 +75,7 @@ export class CleanSession extends Session {
       this.queue.shift()
       this.sent = 0
       this.queued -= chunk.bytes
-      if (this.queued < SLOW / 2) this.caughtUp()
+      if (this.queued < SLOW_BYTES / 2) this.caughtUp()
     }
   }
 
@@ -102,7 +105,7 @@ export class CleanSession extends Session {
     this.timer ??= setTimeout(() => {
       this.stalled = true
       this.releasePublishers()
-    }, HOLD_MS)
+    }, WAIT_MS)
   }
 
   private caughtUp(): void {

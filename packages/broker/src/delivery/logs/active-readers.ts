@@ -1,0 +1,69 @@
+import type { QoS } from "../../wire/packet-types.js"
+import type { Reader } from "./reader.js"
+
+/** The readers of one Session that may have something, merged by position. */
+export class ActiveReaders {
+  /** of the last select(): the reader with the next message, and where that is */
+  best: Reader | null = null
+  position = Infinity
+  /** position of the next message of another reader */
+  limit = Infinity
+  /** the highest granted QoS of the readers that are at `position` */
+  qos: QoS = 0
+  private readonly active: Reader[] = []
+
+  get count(): number {
+    return this.active.length
+  }
+
+  add(reader: Reader): void {
+    if (reader.active) return
+    reader.active = true
+    this.active.push(reader)
+  }
+
+  remove(reader: Reader): void {
+    if (reader.active) this.active.splice(this.active.indexOf(reader), 1)
+    reader.active = false
+  }
+
+  /** Finds the next durable message; readers that have none now are no longer active. False: there is none. May throw StoreBusy. */
+  select(): boolean {
+    this.best = null
+    this.position = Infinity
+    this.limit = Infinity
+    this.qos = 0
+    const { active } = this
+    for (let r = 0; r < active.length; r++) {
+      const reader = active[r]
+      if (!reader) break
+      const at = reader.peek()
+      if (at < 0) {
+        reader.active = false
+        active[r--] = active.at(-1) ?? reader
+        active.pop()
+      } else this.consider(reader, at)
+    }
+    return this.best !== null
+  }
+
+  private consider(reader: Reader, at: number): void {
+    if (at < this.position) {
+      this.limit = this.position
+      this.position = at
+      this.best = reader
+      this.qos = reader.qos
+    } else {
+      if (at < this.limit) this.limit = at
+      if (at === this.position && reader.qos > this.qos) this.qos = reader.qos
+    }
+  }
+
+  /** The same message in several logs is one delivery: every reader goes past `position`. */
+  skip(position: number): void {
+    for (const reader of this.active) {
+      const { chunk } = reader
+      if (chunk && reader.i < chunk.n && chunk.positionOf(reader.i) === position) reader.i++
+    }
+  }
+}

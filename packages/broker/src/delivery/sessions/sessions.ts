@@ -1,0 +1,208 @@
+import { type Cursor, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../../stores/store.js"
+import type { ChunkCache } from "../logs/chunk-cache.js"
+import type { GroupCommit } from "../logs/group-commit.js"
+import type { Housekeeping } from "../logs/housekeeping.js"
+import { Log } from "../logs/log.js"
+import type { Router } from "../routing/router.js"
+import { CleanSession } from "./clean-session.js"
+import { Drops } from "./drops.js"
+import type { Logs } from "./holds.js"
+import { PersistentSession, type PersistentSurroundings } from "./persistent-session.js"
+import type { Session, SubscriptionOptions } from "./session.js"
+import type { Count } from "./waiting.js"
+
+/** What a CONNECT says about the Session. */
+export interface SessionRequest {
+  clientId: string
+  /** Clean Start, in older versions Clean Session: discard what was there (MQTT 5.0 section 3.1.2.4) */
+  cleanStart: boolean
+  /** Session Expiry Interval in seconds; 0: ends with the connection, null: never expires */
+  expirySeconds: number | null
+}
+
+export interface Opened {
+  session: Session
+  /** Session Present of CONNACK */
+  present: boolean
+  /** the gathering commit holds what CONNACK says */
+  stored: boolean
+}
+
+interface Parts {
+  store: Store
+  commits: GroupCommit
+  router: Router
+  cache: ChunkCache
+  housekeeping: Housekeeping
+  /** a Session ended */
+  ended: (clientId: string) => void
+  /** messages were lost with it */
+  discarded: (lost: Discarded) => void
+}
+
+/** A Session that ended while messages waited for it. */
+export interface Discarded {
+  clientId: string
+  why: "clean start" | "expired" | "ended with its connection"
+  /** false: it could not outlive its connection */
+  persistent: boolean
+  /** how many; null: the store could not be read */
+  count: Count | null
+}
+
+/** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to it and the router. */
+export class Sessions implements PersistentSurroundings {
+  /** the Sessions that gave messages up */
+  readonly drops = new Drops()
+  readonly commits: GroupCommit
+  readonly housekeeping: Housekeeping
+  private readonly byId = new Map<string, Session>()
+  /** away, with a Session Expiry Interval that runs */
+  private readonly expiring = new Set<Session>()
+  /** logs of an earlier run of the broker, until load() is done */
+  private readonly storedLogs = new Map<number, Log>()
+
+  constructor(private readonly parts: Parts) {
+    this.commits = parts.commits
+    this.housekeeping = parts.housekeeping
+  }
+
+  get(clientId: string): Session | undefined {
+    return this.byId.get(clientId)
+  }
+  get count(): number {
+    return this.byId.size
+  }
+
+  matching(session: Session, topic: string): readonly SubscriptionOptions[] {
+    return this.parts.router.match(topic).optionsOf(session)
+  }
+
+  /**
+   * The Session that a CONNECT asks for: resumed or new; what must go is discarded. Its former connection must be
+   * detached before. In the store with the gathering commit.
+   */
+  open({ clientId, cleanStart, expirySeconds }: SessionRequest): Opened {
+    this.expire(Date.now(), clientId)
+    const old = this.byId.get(clientId)
+    if (old && !cleanStart && old.resume(expirySeconds)) {
+      this.expiring.delete(old)
+      return { session: old, present: true, stored: true }
+    }
+    const discarded = old ? this.discard(old, "clean start") : 0
+    const session = expirySeconds === 0 ? new CleanSession(clientId, this) : this.persistent(clientId, expirySeconds)
+    session.inheritDiscarded(discarded)
+    this.byId.set(clientId, session)
+    session.begin()
+    return { session, present: false, stored: session.persistent || (old?.persistent ?? false) }
+  }
+
+  private persistent(clientId: string, expirySeconds: number | null): PersistentSession {
+    const start: Cursor = { position: this.commits.next, sentBelow: 0, inflight: null }
+    return new PersistentSession({ id: this.commits.newId(), row: { clientId, expirySeconds, disconnectedAt: null } }, start, this)
+  }
+
+  /**
+   * Its network connection ended. `expirySeconds`: as DISCONNECT changed it (MQTT 5.0 section 3.14.2.2.2), undefined: as
+   * before. A Session that ends with its connection is discarded.
+   */
+  close(session: Session, expirySeconds?: number | null): void {
+    if (session.gone) session.detach()
+    else if (!session.disconnected(expirySeconds)) this.discard(session, ENDED)
+    else if (session.expiresAt !== Infinity) this.expiring.add(session)
+  }
+
+  /** Ends Sessions, or the one of a client, whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
+  expire(now: number, clientId?: string): void {
+    const one = clientId === undefined ? null : this.byId.get(clientId)
+    for (const session of one === null ? this.expiring : one ? [one] : []) if (now >= session.expiresAt) this.discard(session, "expired")
+  }
+
+  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
+  private discard(session: Session, why: Discarded["why"]): number {
+    const lost = this.tellLost(session, why)
+    this.byId.delete(session.clientId)
+    this.expiring.delete(session)
+    for (const filter of session.subscriptions.keys()) this.parts.router.unsubscribe(session, filter)
+    session.discard()
+    this.parts.ended(session.clientId)
+    return lost
+  }
+
+  private tellLost(session: Session, why: Discarded["why"]): number {
+    const { clientId, persistent, dropped } = session
+    let count: Count | null = null
+    try {
+      count = session.countWaiting()
+    } catch (error) {
+      if (!(error instanceof StoreBusy)) throw error
+    }
+    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count })
+    return dropped.discarded + (count?.messages ?? 0)
+  }
+
+  /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
+  subscribe(session: Session, filter: string, options: SubscriptionOptions): void {
+    session.subscribe(filter, options)
+    this.parts.router.subscribe(session, filter, options)
+  }
+
+  /** Ends a Subscription; false: there was none. May throw StoreBusy, and then changed nothing. */
+  unsubscribe(session: Session, filter: string): boolean {
+    if (!session.subscriptions.has(filter)) return false
+    session.unsubscribe(filter)
+    this.parts.router.unsubscribe(session, filter)
+    return true
+  }
+
+  /** Skips the oldest of every queue that holds more than `bytes`. */
+  capQueues(bytes: number): void {
+    for (const session of this.byId.values()) session.capQueue(bytes)
+  }
+
+  /** Takes over what the store kept. Queues stay there. */
+  load(state: StoredState): void {
+    const { housekeeping, router } = this.parts
+    for (const { id, row, cursor, subscriptions, incoming } of state.sessions) {
+      const session = new PersistentSession({ id, row }, cursor, this)
+      for (const packetId of incoming) session.incoming.add(packetId)
+      this.byId.set(row.clientId, session)
+      for (const [slot, stored] of subscriptions) session.restore(slot, stored)
+      for (const [filter, options] of session.subscriptions) router.subscribe(session, filter, options)
+      if (row.expirySeconds === 0) this.discard(session, ENDED)
+      else if (row.disconnectedAt === null) this.close(session)
+      else if (row.expirySeconds !== null) this.expiring.add(session)
+    }
+    for (const id of state.logs) if (!this.storedLogs.has(id)) housekeeping.noteLog(this.makeLog("", id, true))
+    this.storedLogs.clear()
+  }
+
+  logsFor(session: Session): Logs {
+    const { router } = this.parts
+    const fresh = (filter: string): Log => this.makeLog(filter, this.commits.newId(), false)
+    return {
+      of: (filter, own) => router.log(filter, own ? session : null, () => fresh(filter)),
+      make: () => fresh(""),
+      stored: (row) => {
+        const make = (): Log => this.storedLog(row)
+        return row.until === null && row.filter ? router.log(row.filter, row.noLocal ? session : null, make) : make()
+      },
+    }
+  }
+
+  private storedLog({ log: id, filter }: SubscriptionRow): Log {
+    const log = this.storedLogs.get(id) ?? this.makeLog(filter, id, true)
+    this.storedLogs.set(id, log)
+    return log
+  }
+
+  private makeLog(filter: string, id: number, stored: boolean): Log {
+    const { commits, store, cache, housekeeping, router } = this.parts
+    const orphaned = (log: Log): void => {
+      if (filter) router.removeLog(filter, log)
+    }
+    return new Log(id, { commits, store, cache, housekeeping, orphaned }, stored)
+  }
+}
+
+const ENDED = "ended with its connection"

@@ -1,0 +1,26 @@
+import type { Frames } from "../wire/frames.js"
+import type { QoS } from "../wire/packet-types.js"
+import { convert } from "../wire/publish.js"
+
+/** A run in the encodings that its receivers want; each is made once. */
+export class Variants {
+  private run: Frames | null = null
+  private qos: QoS = 0
+  private readonly made: (Frames | null)[] = [null, null, null, null, null, null]
+
+  of(run: Frames, qos: QoS): void {
+    this.run = run
+    this.qos = qos
+    this.made.fill(null)
+  }
+
+  /** For a receiver of this version with this granted QoS. */
+  get(v5: boolean, granted: QoS): Frames {
+    const { run } = this
+    if (!run) throw new Error("no run is being accepted")
+    const qos = granted < this.qos ? granted : this.qos
+    if (qos === this.qos && v5 === run.isV5(0)) return run
+    const key = (v5 ? 3 : 0) + qos
+    return (this.made[key] ??= convert(run, v5, qos))
+  }
+}
