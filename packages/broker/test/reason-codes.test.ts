@@ -9,10 +9,10 @@ const broker = await startBroker({ store: "memory:" })
 const CODES = Array.from({ length: 256 }, (_, code) => code)
 const [MALFORMED, PROTOCOL_ERROR] = [0x81, 0x82]
 
-/** Reason Codes that a client may send, by the first byte of the packet (MQTT 5.0 sections 3.4.2.1 to 3.7.2.1 and 3.14.2.1). */
+/** Reason Codes that are taken from a client, by the first byte of the packet (MQTT 5.0 sections 3.4.2.1 to 3.7.2.1 and 3.14.2.1). */
 const ALLOWED: [name: string, head: number, codes: number[]][] = [
-  ["PUBACK [MQTT-3.4.2-1]", 0x40, [0, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]],
-  ["PUBREC [MQTT-3.5.2-1]", 0x50, [0, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]],
+  ["PUBACK [MQTT-3.4.2-1]", 0x40, [0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]],
+  ["PUBREC [MQTT-3.5.2-1]", 0x50, [0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]],
   ["PUBREL [MQTT-3.6.2-1]", 0x62, [0, 0x92]],
   ["PUBCOMP [MQTT-3.7.2-1]", 0x70, [0, 0x92]],
   ["DISCONNECT [MQTT-3.14.2-1]", 0xe0, [0, 4, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]],

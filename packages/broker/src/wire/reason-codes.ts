@@ -29,12 +29,12 @@ export const Reason = {
   SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: 0x9e,
 } as const
 
-const RECEIVED = new Set([0x00, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+const RECEIVED = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
 const COMPLETED = new Set([0x00, 0x92])
 
 /**
- * The Reason Codes that a client may send, by packet type (MQTT 5.0 sections 3.4.2.1, 3.5.2.1, 3.6.2.1, 3.7.2.1 and
- * 3.14.2.1). Those that only a server sends are not among them.
+ * The Reason Codes that are taken from a client, by packet type: those of its section (MQTT 5.0 sections 3.4.2.1, 3.5.2.1,
+ * 3.6.2.1 and 3.7.2.1, 0x10 included, which is success whoever sends it), of section 3.14.2.1 those that a client sends.
  */
 export const CLIENT_REASONS = new Map<number, ReadonlySet<number>>([
   [PacketType.PUBACK, RECEIVED],
