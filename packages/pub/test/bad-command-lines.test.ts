@@ -75,6 +75,7 @@ const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
   [["t", "m", "-D", "banana", "content-type", "x"], 'packet "banana" is not one of'],
   [["t", "m", "-D", "publish", "banana", "x"], "is not a property of MQTT 5"],
   [["t", "m", "-D", "connect", "content-type", "x"], "content-type does not belong to connect"],
+  [["t", "m", "-D", "connect", "authentication-data", "x"], "needs an authentication-method"],
   [["t", "m", "-D", "connect", "receive-maximum", "0"], "receive-maximum"],
   [["t", "m", "--response-topic", "a/#"], "wildcards"],
   [["t", "m", "--topic-alias", "0"], "topic alias"],
