@@ -62,7 +62,7 @@ const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
   [["t", "m", "-u", "a", "--password-file", "/does/not/exist"], "cannot read the password"],
   [["t", "-s", "-u", "a", "--password-file", "-"], "stdin cannot give both"],
   [["t", "m", "-u", "a", "-P"], "no terminal to ask for the password on"],
-  [["t", "m", "-P", "b", "-V", "3.1.1"], "a password without --username"],
+  [["t", "m", "-P", "b", "-V", "3.1.1"], "a password without a user name needs MQTT 5"],
   [["t", "m", "-x", "soon"], "session expiry"],
   [["t", "m", "-x", "60", "-V", "3.1.1"], "--session-expiry needs MQTT 5"],
   [["t", "m", "--user-property", "a=b", "-V", "3.1.1"], "--user-property needs MQTT 5"],
