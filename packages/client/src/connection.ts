@@ -77,6 +77,8 @@ export class Connection {
     client.options.reconnectPeriod = more.settings.reconnectPeriodMs
     client.options.reconnectOnConnackError = true
     if (more.settings.transientSession) client.options.clean = false
+    // The session is found again by the id that the broker gave (MQTT 5.0, 3.2.2.3.7).
+    client.options.clientId = more.connack.properties?.assignedClientIdentifier ?? more.settings.clientId
     this.#listen()
   }
 
@@ -88,8 +90,8 @@ export class Connection {
   publish(topic: string, payload: Buffer, options: PublishOptions, done: (error?: Error | null) => void): void {
     const { qos, retain } = options
     const properties = options.properties === undefined ? {} : { properties: wireProperties(options.properties) }
-    const packet = { cmd: "publish", topic, payload, qos, retain, dup: false, messageId: 1, ...properties } as const
     if (options.properties !== undefined || payload.length + topic.length * 3 + FRAME_BYTES > this.#limit) {
+      const packet = { cmd: "publish", topic, payload, qos, retain, dup: false, messageId: 1, ...properties } as const
       const problem = this.#problem(packet, `the message of ${payload.length} bytes on ${quoted(topic)}`)
       if (problem !== undefined) return done(problem)
     }

@@ -76,6 +76,7 @@ function connectionHint(reason: number, settings: ConnectionSettings): string | 
       return `the broker does not accept the client id ${JSON.stringify(settings.clientId)}: choose another with --client`
     case 0x86:
     case 0x87:
+      if (passwordAlone(settings)) return "the broker may want a user name with the password: add --username NAME"
       return anonymous
         ? "the broker wants to know who you are: add --username NAME --password"
         : `check the user name ${JSON.stringify(settings.username)} and its password`

@@ -11,6 +11,7 @@ import {
   runProcess,
   spawnCli,
   startBroker,
+  startCuttingProxy,
   startMosquitto,
   temporaryFolder,
   type Mosquitto,
@@ -150,6 +151,18 @@ describe("a connection that is lost", () => {
     const [first, again] = seen
     expect([first?.[0], again?.[0]]).toEqual([0x32, 0x3a])
     expect(again?.subarray(1)).toEqual(first?.subarray(1))
+  })
+
+  it("a QoS 2 stream of a client without an id finds its session again by the id that the broker gave", async () => {
+    const broker = await startBroker({ store: "memory:" })
+    const proxy = await startCuttingProxy(broker.port)
+    const publisher = spawnCli("mqtt-pub", ["t", "-l", "-q", "2", "-i", "", "-d", "-p", String(proxy.port), "--reconnect-period", "50ms"])
+    publisher.child.stdin.write("1\n")
+    await publisher.waitForLine("received PUBCOMP", { stream: "stderr" })
+    proxy.cut()
+    await publisher.waitForLine("connection lost", { stream: "stderr" })
+    publisher.child.stdin.end("2\n")
+    expect((await publisher.waitForEnd()).code).toBe(0)
   })
 
   it("two clients with one id: the one that is pushed out ends with exit 6 and says why", async () => {

@@ -98,6 +98,20 @@ describe("what a CONNACK forbids is exit 5, and nothing is sent but DISCONNECT",
   })
 })
 
+it("mqtt-sub --remove-retained keeps to the Receive Maximum: what is above it goes at QoS 0", async () => {
+  const retained = Buffer.from([0x31, 5, 0, 1, 0x61, 0, 0x78])
+  const removals: number[] = []
+  const broker = await startScriptedBroker(({ type, bytes }, socket) => {
+    if (type === CONNECT) socket.write(connack("210002"))
+    if (type === 8)
+      socket.write(Buffer.concat([Buffer.from([0x90, 4, ...bytes.subarray(2, 4), 0, 1]), ...Array.from({ length: 5 }, () => retained)]))
+    if (type === PUBLISH) removals.push(bytes.readUInt8(0))
+  })
+  const result = await runCli("mqtt-sub", ["a", "--remove-retained", "-C", "5", "-p", String(broker.port)])
+  expect(result).toMatchObject({ code: 0, stdout: "x\n".repeat(5) })
+  expect(removals).toEqual([0x33, 0x33, 0x31, 0x31, 0x31])
+})
+
 describe("the broker's Maximum Packet Size counts for the whole packet", () => {
   let broker: TestBroker
   beforeAll(async () => {

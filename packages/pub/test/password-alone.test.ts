@@ -25,7 +25,7 @@ describe("a password without a user name", () => {
     }
   })
 
-  it.skipIf(!hasMosquitto())("and with a Will before it, from mqtt-sub, and again when it connects again", async () => {
+  it.skipIf(!hasMosquitto())("and with a Will before it, from mqtt-sub", async () => {
     const broker = await startMosquitto()
     const proxy = await startRecordingProxy(broker.port)
     const file = join(temporaryFolder(), "password")
@@ -46,6 +46,21 @@ describe("a password without a user name", () => {
     expect(proxy.sent.includes(Buffer.concat([field(Buffer.from("w")), field(Buffer.from("gone")), field(Buffer.from("secret"))]))).toBe(
       true,
     )
+  })
+
+  it("is sent again when the connection is made again", async () => {
+    const connects: string[] = []
+    const broker = await startScriptedBroker(({ type, bytes }, socket, connection) => {
+      if (type === 1) {
+        connects.push(bytes.toString("hex"))
+        socket.write(Buffer.from([0x20, 3, 0, 0, 0]))
+      } else if (connection === 1) socket.destroy()
+      else if (type === 8) socket.write(Buffer.from([0x90, 4, ...bytes.subarray(2, 4), 0, 1]))
+    })
+    const args = ["t", "-E", "-i", "c", "-k", "60", "-p", String(broker.port), "--reconnect-period", "20ms"]
+    expect(await runCli("mqtt-sub", args, { env: { MQTT_PASSWORD: "secret" } })).toMatchObject({ code: 0 })
+    const expected = connectPacket(Buffer.from("secret")).toString("hex")
+    expect(connects).toEqual([expected, expected])
   })
 
   it.each([

@@ -2,6 +2,7 @@ import { usageError } from "../errors.js"
 import type { ResolvedOptions } from "../options/apply-options.js"
 import { longFlag, type OptionTable } from "../options/option-spec.js"
 import type { connectionOptions } from "./connection-options.js"
+import { mergeProperties, propertiesFor } from "./properties.js"
 import { urlOf, wantsTls, type ConnectionValues } from "./settings.js"
 
 type ConnectionTable = typeof connectionOptions
@@ -69,6 +70,9 @@ function checkCredentials(resolved: ResolvedOptions<ConnectionTable>, bySource: 
     throw usageError("--password and --password-file both give the password", "give one of them")
   const url = urlDecides(resolved) ? urlOf(values) : undefined
   const password = values.password ?? values.passwordFile ?? url?.password
+  const auth = mergeProperties(propertiesFor("connect", values.property))
+  if (auth?.authenticationData !== undefined && auth.authenticationMethod === undefined)
+    throw usageError("authentication-data needs an authentication-method", "-D connect authentication-method NAME")
   if (password !== undefined && (values.username ?? url?.username) === undefined && (values.protocolVersion ?? 5) < 5) {
     throw usageError("a password without a user name needs MQTT 5", "add --username NAME, or leave out -V")
   }
