@@ -57,4 +57,5 @@ export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordSh
 export { connectionSettings, urlOf, type ConnectionSettings, type ConnectionValues, type WillSettings } from "./connection/settings.js"
 export { describeTarget, parseTargetUrl, type Target } from "./connection/target.js"
 export { pause, startTimer } from "./timers.js"
+export { counted } from "./words.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"

@@ -5,7 +5,8 @@ import type { Qos } from "../parsers.js"
 import type { Properties } from "../connection/properties.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
 import type { IConnackPacket, MqttClient } from "./mqtt-library.js"
-import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
+import { counted } from "../words.js"
+import { isRefusalForGood, reasonText, refusalIn, refusedConnection } from "./refusals.js"
 
 /** What a connection tells its owner. */
 export interface ConnectionHandlers {
@@ -195,7 +196,7 @@ export class Connection {
       this.#attempts += 1
       if (this.#attempts <= this.settings.maxReconnects) return
       // MQTT.js connects right after this event; only then can that be ended.
-      setImmediate(() => this.#fail(`no connection after ${this.settings.maxReconnects} attempts`))
+      setImmediate(() => this.#fail(`no connection after ${counted(this.settings.maxReconnects, "attempt")}`))
     })
     client.on("error", (error) => this.#failedOnce(error))
   }
@@ -225,13 +226,15 @@ export class Connection {
   }
 
   #failedOnce(error: Error): void {
-    const code: unknown = "code" in error ? error.code : undefined
-    if (typeof code === "number") {
-      const reason = connackReason(code)
+    const reason = refusalIn(error)
+    if (reason !== undefined) {
       this.#lostReason = reasonText(reason)
       if (isRefusalForGood(reason)) this.#fail(refusedConnection(reason, this.settings))
       return
     }
+    const code: unknown = "code" in error ? error.code : undefined
+    // MQTT.js gives these a number, as the broker's refusals, when the broker breaks the protocol.
+    if (typeof code === "number") return this.#fail(`this client closed it: ${error.message}`)
     if (typeof code === "string") {
       this.#lostReason ??= messageOf(error)
       return

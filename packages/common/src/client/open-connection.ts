@@ -5,7 +5,7 @@ import { Connection, type ConnectionHandlers } from "./connection.js"
 import { MessageInlet } from "./message-inlet.js"
 import { MqttClient, type IClientOptions, type IConnackPacket } from "./mqtt-library.js"
 import { createOutgoingStore } from "./outgoing-store.js"
-import { connackReason, refusedConnection } from "./refusals.js"
+import { refusalIn, refusedConnection } from "./refusals.js"
 import { streamBuilder, type StreamBuilder } from "./streams.js"
 import { cannotConnect } from "./teach.js"
 
@@ -85,8 +85,8 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
       settle(() => resolve(new Connection(client, inlet, { connack, settings, handlers })))
     const closed = (): void => refuse(new ClosedEarly("closed before the broker answered"))
     const failed = (error: Error): void => {
-      const code: unknown = "code" in error ? error.code : undefined
-      refuse(typeof code === "number" ? new Refusal(connackReason(code)) : error)
+      const reason = refusalIn(error)
+      refuse(reason === undefined ? error : new Refusal(reason))
     }
     const aborted = (): void => refuse(new CliError("interrupted", "stopped before the connection was made"))
     client.on("connect", connected)

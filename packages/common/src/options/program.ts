@@ -40,6 +40,12 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
     }
     const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
     const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
-    throw usageError(first, suggestion === "" ? `see ${program.name()} --help` : suggestion)
+    throw usageError(first, isAlike(first, suggestion) ? suggestion : `see ${program.name()} --help`)
   }
+}
+
+/** commander finds `--path` in `--watch`; who mistypes a word hits its first letter. */
+function isAlike(message: string, suggestion: string): boolean {
+  const [typed, meant] = [message, suggestion].map((text) => /(?:'-*|--|one of |mean )(\w)/.exec(text)?.[1])
+  return typed !== undefined && typed === meant
 }
