@@ -63,6 +63,11 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
   if (topic === undefined) throw usageError("no topic given", 'for example: mqtt-pub test "Hello"')
   if (!values.template) checkTopic(topic)
   const [message, ...tooMany] = rest
+  if (tooMany.length > 0 && named !== undefined)
+    throw usageError(
+      `the topic is given twice: ${JSON.stringify(named)} and ${JSON.stringify(message)}`,
+      "give it as the first argument, with --topic or in the URL",
+    )
   if (tooMany.length > 0) throw usageError(`unexpected argument ${JSON.stringify(tooMany[0])}`, "put a message with spaces in quotes")
   const source = payloadSource(values, message)
   checkPace(values, source)

@@ -1,6 +1,7 @@
 import {
   CliError,
   connectionSettings,
+  counted,
   mergeProperties,
   pause,
   propertiesFor,
@@ -111,7 +112,7 @@ function handlers(publisher: Publisher, halt: AbortController, { diagnostics }: 
     },
     lost: (why) => {
       publisher.lost()
-      diagnostics.warn(`connection lost (${why}), ${publisher.inFlight} messages unacknowledged; connecting again`)
+      diagnostics.warn(`connection lost (${why}), ${counted(publisher.inFlight, "message")} unacknowledged; connecting again`)
     },
     failed: (error) => {
       publisher.failed(error)
@@ -204,7 +205,7 @@ function messageProperties(values: PubPlan["values"], stamp: Properties | undefi
 
 function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean): number {
   const left = publisher.inFlight
-  const unacknowledged = left === 0 ? "" : `${left} ${left === 1 ? "message is" : "messages are"} unacknowledged`
+  const unacknowledged = left === 0 ? "" : `${counted(left, "message")} ${left === 1 ? "is" : "are"} unacknowledged`
   if (publisher.failure !== undefined) {
     const { code, message, exitCode, hint, cause } = publisher.failure
     if (code !== "connection-lost") throw publisher.failure
