@@ -1,5 +1,6 @@
 import {
   applyOptions,
+  counted,
   escapeControls,
   flag,
   helpText,
@@ -64,7 +65,9 @@ function text(reply: AdminReply): string {
   if (reply.type === "record") return recordLine(reply.record)
   if (reply.type !== "session") return ""
   const state = reply.connected ? "connected" : `away since ${reply.disconnectedAt ?? "the broker started"}`
-  return escapeControls(`${reply.clientId}: ${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`)
+  return escapeControls(
+    `${reply.clientId}: ${counted(reply.messages, "message")} (${counted(reply.bytes, "byte")}) ${reply.messages === 1 ? "waits" : "wait"}, ${state}`,
+  )
 }
 
 function recordLine(record: QueueRecord): string {
