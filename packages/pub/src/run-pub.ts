@@ -83,7 +83,9 @@ export async function runPub(plan: PubPlan, io: PubIo): Promise<number> {
 /** True when people may have to wait long enough to want to see progress. */
 function isLong({ source, numbered }: PubPlan, messages: MessageMaker): boolean {
   if (numbered) return false
-  return source.kind === "lines" || (source.kind !== "text" && messages.payload(1).length > LARGE_FILE_BYTES)
+  // The progress would overwrite lines that somebody types.
+  if (source.kind === "lines") return !process.stdin.isTTY
+  return source.kind !== "text" && messages.payload(1).length > LARGE_FILE_BYTES
 }
 
 async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<ConnectionSettings> {

@@ -1,4 +1,5 @@
 import type { ConnectionSettings } from "../connection/settings.js"
+import { describeTarget } from "../connection/target.js"
 import type { Diagnostics } from "../diagnostics.js"
 import { CliError } from "../errors.js"
 import { Connection, type ConnectionHandlers } from "./connection.js"
@@ -8,6 +9,7 @@ import { createOutgoingStore } from "./outgoing-store.js"
 import { refusalIn, refusedConnection } from "./refusals.js"
 import { streamBuilder, type StreamBuilder } from "./streams.js"
 import { cannotConnect } from "./teach.js"
+import { WaitingNotice } from "./waiting-notice.js"
 
 export interface OpenOptions {
   readonly settings: ConnectionSettings
@@ -66,6 +68,7 @@ function mayBeOldBroker(error: unknown): boolean {
 function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<Connection> {
   const client = new MqttClient(build, clientOptions(settings))
   const inlet = new MessageInlet(client, handlers.message)
+  new WaitingNotice(client, describeTarget(settings.target), { diagnostics, reading: () => !inlet.paused })
   if (diagnostics.debugging) tracePackets(client, diagnostics)
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void): void => {
