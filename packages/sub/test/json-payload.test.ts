@@ -1,4 +1,4 @@
-import fc from "fast-check"
+import { constantFrom, jsonValue, sample, tuple } from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
 import { randomId, runCli, startBroker } from "@mqtt-trio/common/testing"
 
@@ -61,7 +61,7 @@ describe("%J has the payload's own text", () => {
   })
 
   it("any JSON, with any white space", async () => {
-    const cases = fc.sample(fc.tuple(fc.jsonValue(), fc.constantFrom("", " ", "\t", "\n  ")), { numRuns: 5, seed: 1 })
+    const cases = sample(tuple(jsonValue(), constantFrom("", " ", "\t", "\n  ")), { numRuns: 5, seed: 1 })
     for (const [value, space] of cases) {
       // oxlint-disable-next-line no-await-in-loop -- one process after the other
       expect(await payloadIn(JSON.stringify(value, undefined, space))).toBe(JSON.stringify(value))

@@ -17,8 +17,13 @@ beforeAll(async () => {
   url = (await startBroker({ store: "memory:" })).url
 })
 
+interface Terminal {
+  readonly type: (keys: string) => Promise<void>
+  readonly screen: () => Promise<string>
+}
+
 /** A terminal of so many columns in which a shell command runs. */
-async function terminal(columns: number, command: string): Promise<{ type(keys: string): Promise<void>; screen(): Promise<string> }> {
+async function terminal(columns: number, command: string): Promise<Terminal> {
   const socket = join(temporaryFolder(), "tmux")
   const tmux = async (...args: string[]): Promise<string> => {
     const { code, stdout, stderr } = await runProcess("tmux", ["-S", socket, "-f", "/dev/null", ...args])

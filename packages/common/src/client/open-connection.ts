@@ -68,7 +68,7 @@ function mayBeOldBroker(error: unknown): boolean {
 function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<Connection> {
   const client = new MqttClient(build, clientOptions(settings))
   const inlet = new MessageInlet(client, handlers.message)
-  new WaitingNotice(client, describeTarget(settings.target), { diagnostics, reading: () => !inlet.paused })
+  new WaitingNotice(describeTarget(settings.target), diagnostics, () => !inlet.paused).watch(client)
   if (diagnostics.debugging) tracePackets(client, diagnostics)
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void): void => {

@@ -24,24 +24,32 @@ export class WaitingNotice {
   readonly #messages = new Set<number>()
   #since = performance.now()
   #nextMs = FIRST_MS
-  readonly #timer: NodeJS.Timeout
 
   /** `reading` says whether answers are read at all: not while our own output takes nothing. */
-  constructor(client: MqttClient, target: string, more: { diagnostics: Diagnostics; reading: () => boolean }) {
+  constructor(
+    private readonly target: string,
+    private readonly diagnostics: Diagnostics,
+    private readonly reading: () => boolean,
+  ) {}
+
+  /** Begins before the first attempt to connect. */
+  watch(client: MqttClient): void {
     client.on("packetsend", (packet) => this.#sent(packet))
     client.on("packetreceive", (packet) => this.#received(packet))
     client.on("reconnect", () => this.#begin(true))
     client.on("close", () => this.#begin(false))
-    client.on("end", () => clearInterval(this.#timer))
-    this.#timer = setInterval(() => {
-      if (!more.reading()) this.#progress()
-      const waited = performance.now() - this.#since
-      const what = this.#what()
-      if (what === undefined || waited < this.#nextMs) return
-      this.#nextMs *= 2
-      more.diagnostics.warn(`${target} has not answered for ${Math.floor(waited / 1000)} s: ${what}`)
-    }, LOOK_MS)
-    this.#timer.unref()
+    const timer = setInterval(() => this.#look(), LOOK_MS)
+    timer.unref()
+    client.on("end", () => clearInterval(timer))
+  }
+
+  #look(): void {
+    if (!this.reading()) this.#progress()
+    const waited = performance.now() - this.#since
+    const what = this.#what()
+    if (what === undefined || waited < this.#nextMs) return
+    this.#nextMs *= 2
+    this.diagnostics.warn(`${this.target} has not answered for ${Math.floor(waited / 1000)} s: ${what}`)
   }
 
   #what(): string | undefined {
