@@ -62,7 +62,7 @@ const doors = Object.entries(DOORS).map(([name, door]) => ({
 }))
 
 export default {
-  forbidden: [{ name: "no circle", severity: "warn", from: {}, to: { circular: true } }, ...folders, ...packages, ...doors],
+  forbidden: [{ name: "no circle", severity: "error", from: {}, to: { circular: true } }, ...folders, ...packages, ...doors],
   options: {
     parser: "swc",
     tsPreCompilationDeps: true,

@@ -16,14 +16,14 @@ async function twentyWait(expirySeconds = 1000): Promise<TestBroker> {
 }
 
 /** Resolves when the log has a line of this level that ends a JSON message so. */
-async function logged(broker: TestBroker, level: number, text: string): Promise<void> {
-  const lines = (): string[] => broker.stderr.split("\n").filter((line) => line.includes(text))
+async function logged(broker: TestBroker, level: string, text: string): Promise<void> {
+  const lines = (): string[] => broker.stderr.split("\n").filter((line) => line.includes(JSON.stringify(text).slice(1, -1)))
   const [line] = await waitFor(() => lines().length > 0 && lines(), { what: `the log line "${text}"` })
   expect(JSON.parse(line ?? "")).toMatchObject({ level })
   expect(lines()).toHaveLength(1)
 }
 
-const [WARN, INFO] = [40, 30]
+const [WARN, INFO] = ["warn", "info"]
 
 async function dropped(broker: TestBroker): Promise<Record<string, number>> {
   const { stdout } = await runCli("mqtt-broker", ["queue", "s", "--store", `file:${broker.dir}/store`, "--json", "--peek", "0"])
@@ -37,7 +37,7 @@ describe("what waited for a session is not lost without a word", () => {
   ] as const)("Clean Start to %s: a warning with the count, and a counter", async (_name, version, fields) => {
     const broker = await twentyWait()
     const second = await Peer.connected(broker.port, version, fields)
-    await logged(broker, WARN, "s: 20 messages are gone with its session: a client with this identifier connected with Clean Start")
+    await logged(broker, WARN, '"s": 20 messages are gone with its session: a client with this identifier connected with Clean Start')
     expect(await dropped(broker)).toMatchObject({ discarded: 20, queueFull: 0 })
     second.cut()
   })
@@ -60,12 +60,12 @@ describe("what waited for a session is not lost without a word", () => {
     first.send(puback(one?.packetId ?? 0))
     await take(first, 1)
     await Peer.connected(broker.port, 5, { clientId: "s" })
-    await logged(broker, WARN, "s: 4 messages are gone with its session")
+    await logged(broker, WARN, '"s": 4 messages are gone with its session')
   })
 
   test("Session Expiry Interval is over", async () => {
     const broker = await twentyWait(1)
-    await logged(broker, WARN, "s: 20 messages are gone with its session: its Session Expiry Interval is over")
+    await logged(broker, WARN, '"s": 20 messages are gone with its session: its Session Expiry Interval is over')
   })
 
   test("Session Expiry Interval 0 in DISCONNECT", async () => {
@@ -73,7 +73,7 @@ describe("what waited for a session is not lost without a word", () => {
     const second = await Peer.connected(broker.port, 5, { ...lasting("s", 1) })
     second.send(packet(0xe0, [0], properties(sessionExpiry(0))))
     await second.ended()
-    await logged(broker, WARN, "s: 20 messages are gone with its session: it ended with its connection")
+    await logged(broker, WARN, '"s": 20 messages are gone with its session: it ended with its connection')
   })
 
   test("a session that ends with its connection, and its broker was killed", async () => {
@@ -81,7 +81,7 @@ describe("what waited for a session is not lost without a word", () => {
     await Peer.connected(broker.port, 5, { clientId: "s", clean: false, properties: properties([0x21, 0, 1]) })
     await broker.kill9()
     await broker.restart()
-    await logged(broker, WARN, "s: 20 messages are gone with its session: it ended with its connection")
+    await logged(broker, WARN, '"s": 20 messages are gone with its session: it ended with its connection')
   })
 
   test("a session that is not persistent and does not acknowledge: no warning, a word", async () => {
@@ -93,7 +93,7 @@ describe("what waited for a session is not lost without a word", () => {
     peer.send(puback(one?.packetId ?? 0))
     await take(peer, 1)
     peer.cut()
-    await logged(broker, INFO, "s: 4 messages are gone with its session: it ended with its connection")
+    await logged(broker, INFO, '"s": 4 messages are gone with its session: it ended with its connection')
   })
 
   test("UNSUBSCRIBE: counted and logged, what another filter matches is not lost", async () => {

@@ -1,9 +1,10 @@
-import { CliError, type ConnectionSettings, describeTarget, messageOf, type Properties, type Qos, quoted } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, counted, describeTarget, messageOf, type Properties, type Qos, quoted } from "@mqtt-trio/common"
 import { DeadlyPacket } from "./deadly-packet.js"
+import type { Connack, PublishOptions, Subscription } from "./packets.js"
 import { forbiddenSubscribe, LARGEST_PACKET, tooLarge } from "./limits.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
 import type { IConnackPacket, MqttClient, Packet } from "./mqtt-library.js"
-import { connackReason, isRefusalForGood, reasonText, refusedConnection } from "./refusals.js"
+import { isRefusalForGood, reasonText, refusalIn, refusedConnection } from "./refusals.js"
 import { ordered, packetSize, wireProperties, type Ordered, type WireProperties } from "./wire.js"
 
 /** What a connection tells its owner. */
@@ -17,24 +18,6 @@ export interface ConnectionHandlers {
   /** The connection is gone for good. */
   readonly failed?: (error: CliError) => void
 }
-
-/** One filter of a SUBSCRIBE (MQTT 5.0, 3.8.3.1). */
-export interface Subscription {
-  readonly filter: string
-  readonly qos: Qos
-  readonly noLocal: boolean
-  readonly retainAsPublished: boolean
-  readonly retainHandling: 0 | 1 | 2
-}
-
-export interface PublishOptions {
-  readonly qos: Qos
-  readonly retain: boolean
-  readonly properties?: Properties | undefined
-}
-
-/** A CONNACK; its User Properties are pairs. */
-export type Connack = Ordered<IConnackPacket>
 
 /** How long a graceful end may take until the connection is dropped. */
 const END_TIMEOUT_MS = 3000
@@ -237,7 +220,7 @@ export class Connection {
       this.#attempts += 1
       if (this.#attempts <= this.settings.maxReconnects) return
       // MQTT.js connects right after this event; only then can that be ended.
-      setImmediate(() => this.#fail(`no connection after ${this.settings.maxReconnects} attempts`))
+      setImmediate(() => this.#fail(`no connection after ${counted(this.settings.maxReconnects, "attempt")}`))
     })
     client.on("error", (error) => this.#failedOnce(error))
   }
@@ -274,13 +257,15 @@ export class Connection {
   }
 
   #failedOnce(error: Error): void {
-    const code: unknown = "code" in error ? error.code : undefined
-    if (typeof code === "number") {
-      const reason = connackReason(code)
+    const reason = refusalIn(error)
+    if (reason !== undefined) {
       this.#lostReason = reasonText(reason)
       if (isRefusalForGood(reason)) this.#fail(refusedConnection(reason, this.settings))
       return
     }
+    const code: unknown = "code" in error ? error.code : undefined
+    // MQTT.js gives these a number, as the broker's refusals, when the broker breaks the protocol.
+    if (typeof code === "number") return this.#fail(`this client closed it: ${error.message}`)
     if (typeof code === "string") {
       this.#lostReason ??= messageOf(error)
       return

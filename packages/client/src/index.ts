@@ -1,4 +1,5 @@
-export { Connection, type Connack, type ConnectionHandlers, type PublishOptions, type Subscription } from "./connection.js"
+export { Connection, type ConnectionHandlers } from "./connection.js"
+export type { Connack, PublishOptions, Subscription } from "./packets.js"
 export { forbiddenPublish } from "./limits.js"
 export type { ReceivedMessage } from "./message-inlet.js"
 export { openConnection, type OpenOptions } from "./open-connection.js"

@@ -1,8 +1,5 @@
-import { CliError } from "@mqtt-trio/common"
-import { quoted } from "@mqtt-trio/common"
-import type { Properties } from "@mqtt-trio/common"
-import { splitShare } from "@mqtt-trio/common"
-import type { Connack, PublishOptions, Subscription } from "./connection.js"
+import { CliError, type Properties, quoted, splitShare } from "@mqtt-trio/common"
+import type { Connack, PublishOptions, Subscription } from "./packets.js"
 
 /*
  * What a CONNACK forbids (MQTT 5.0, 3.2.2.3), said before anything is sent that the broker would have to answer by closing.

@@ -63,6 +63,11 @@ export class MessageInlet {
     this.#release()
   }
 
+  /** Nothing is read from the broker. */
+  get paused(): boolean {
+    return this.#paused
+  }
+
   pause(): void {
     if (this.#paused) return
     this.#paused = true

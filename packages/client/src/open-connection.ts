@@ -1,11 +1,12 @@
-import { CliError, type ConnectionSettings, type Diagnostics, passwordAlone } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, describeTarget, type Diagnostics, passwordAlone } from "@mqtt-trio/common"
 import { Connection, type ConnectionHandlers } from "./connection.js"
 import { MessageInlet } from "./message-inlet.js"
 import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from "./mqtt-library.js"
 import { createOutgoingStore } from "./outgoing-store.js"
-import { connackReason, refusedConnection } from "./refusals.js"
+import { refusalIn, refusedConnection } from "./refusals.js"
 import { streamBuilder, type StreamBuilder } from "./streams.js"
 import { cannotConnect } from "./teach.js"
+import { WaitingNotice } from "./waiting-notice.js"
 import { connectWithoutUserName, ordered, wireProperties } from "./wire.js"
 
 export interface OpenOptions {
@@ -67,6 +68,7 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
   const client = new MqttClient(build, clientOptions(settings))
   if (passwordAlone(settings)) writeConnectWithoutUserName(client)
   const inlet = new MessageInlet(client, handlers.message)
+  new WaitingNotice(describeTarget(settings.target), diagnostics, () => !inlet.paused).watch(client)
   if (diagnostics.debugging) tracePackets(client, diagnostics)
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void): void => {
@@ -86,8 +88,8 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
       settle(() => resolve(new Connection(client, inlet, { connack: ordered(connack), settings, handlers })))
     const closed = (): void => refuse(new ClosedEarly("closed before the broker answered"))
     const failed = (error: Error): void => {
-      const code: unknown = "code" in error ? error.code : undefined
-      refuse(typeof code === "number" ? new Refusal(connackReason(code)) : error)
+      const reason = refusalIn(error)
+      refuse(reason === undefined ? error : new Refusal(reason))
     }
     const aborted = (): void => refuse(new CliError("interrupted", "stopped before the connection was made"))
     client.on("connect", connected)

@@ -1,6 +1,6 @@
 import { Duplex } from "node:stream"
 import { SocksClient } from "socks"
-import { CliError, usageError } from "@mqtt-trio/common"
+import { CliError, messageOf, usageError } from "@mqtt-trio/common"
 
 /** Opens a TCP connection to `target` through a SOCKS 5 proxy, `socks5h://[user[:password]@]host[:port]`; the proxy resolves the name. */
 export function openThroughProxy(proxy: string, target: { readonly host: string; readonly port: number }): Duplex {
@@ -17,7 +17,7 @@ export function openThroughProxy(proxy: string, target: { readonly host: string;
     connecting.then(
       ({ socket }) => socket.setNoDelay(true),
       (error: unknown) => {
-        throw new CliError("cannot-connect", `the proxy ${url.host} gave no connection: ${String(error)}`, { cause: error })
+        throw new CliError("cannot-connect", `the proxy ${url.host} gave no connection: ${messageOf(error)}`, { cause: error })
       },
     ),
   )

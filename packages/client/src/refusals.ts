@@ -43,9 +43,10 @@ const OLD_CODES: Readonly<Record<number, number>> = { 1: 0x84, 2: 0x85, 3: 0x88,
 /** Refusals that trying again cannot change. */
 const FOR_GOOD = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x90, 0x95, 0x9a, 0x9b, 0x9d])
 
-/** A CONNACK's code as a reason code of MQTT 5.0, whatever the version. */
-export function connackReason(code: number): number {
-  return OLD_CODES[code] ?? code
+/** The reason code of MQTT 5.0, whatever the version, when this error of MQTT.js is a CONNACK that says no. */
+export function refusalIn(error: Error): number | undefined {
+  const code: unknown = "code" in error ? error.code : undefined
+  return typeof code === "number" && error.message.startsWith("Connection refused") ? (OLD_CODES[code] ?? code) : undefined
 }
 
 /** A reason code in words. */

@@ -15,6 +15,7 @@ import {
 import { NEEDS_USER_NAME } from "./refusals.js"
 
 const PROBE_TIMEOUT_MS = 1500
+const CLOSED = /closed before|hang up|ECONNRESET|EPIPE/
 
 /**
  * The error for a connection that could not be made: what failed, the likely cause, what to try. Looks around first: for another
@@ -33,12 +34,16 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   if (/TIMEDOUT|HOSTUNREACH|NETUNREACH/.test(code) || /connack timeout/.test(text)) {
     return make("no answer", "check the address and the port; a firewall may be in between")
   }
-  if (target.kind === "tcp" && target.tls) return make(...((await speaksPlain(target)) ? NO_TLS : tlsReason(code, text)))
-  if (target.kind === "tcp" && target.websocketPath !== undefined)
-    return make(text, "check --path, and that the broker offers WebSocket on this port")
-  if (await speaksTls(target))
-    return make("the broker speaks TLS on this port", "add --tls (or --cafile FILE for a private certificate), or use an mqtts:// URL")
-  if (/closed before|ECONNRESET|EPIPE/.test(text + code))
+  if (cause instanceof Error && "code" in cause && typeof cause.code === "number") return make(`the answer breaks the protocol: ${text}`)
+  const answer = target.kind === "tcp" ? await plainAnswer(target) : "other"
+  if (target.kind === "tcp" && target.tls && answer === "MQTT") return make(...NO_TLS)
+  if (target.kind === "tcp" && target.websocketPath !== undefined) return make(...websocketReason(target, answer, code, text))
+  if (answer === "HTTP")
+    return make("a web server answers on this port", "check the port; for MQTT over WebSocket add --ws or use a ws:// URL")
+  if (target.kind === "tcp" && target.tls) return make(...tlsReason(code, text))
+  if (answer === "other" && (await speaksTls(target)))
+    return make("the other side speaks TLS on this port", "add --tls (or --cafile FILE for a private certificate), or use an mqtts:// URL")
+  if (CLOSED.test(text + code))
     return make(
       "the other side closed the connection without an answer",
       passwordAlone(settings) ? NEEDS_USER_NAME : "is it an MQTT broker? Try -V 3.1.1",
@@ -52,13 +57,25 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
 
 const NO_TLS: [string, string] = ["the broker speaks no TLS on this port", "leave out the TLS options (or use mqtt:// instead of mqtts://)"]
 
+/** What answers to plain MQTT. */
+type Answer = "MQTT" | "HTTP" | "other"
+
+function websocketReason(target: { readonly tls: boolean }, answer: Answer, code: string, text: string): [why: string, hint: string] {
+  if (answer === "MQTT") return ["the broker speaks no WebSocket on this port", "leave out --ws (or use mqtt:// instead of ws://)"]
+  if (target.tls && answer === "HTTP") return ["the web server speaks no TLS on this port", "use ws:// instead of wss://"]
+  if (target.tls && !CLOSED.test(text + code)) return tlsReason(code, text)
+  const why = CLOSED.test(text + code) ? "the other side closed the connection instead of opening a WebSocket" : text
+  return [why, "check --path, and that the broker offers WebSocket on this port"]
+}
+
 function tlsReason(code: string, text: string): [why: string, hint: string] {
   if (/SELF_SIGNED|UNABLE_TO|DEPTH_ZERO/.test(code)) {
     return [`the broker's certificate is not trusted (${text})`, "give the certificate of its authority with --cafile FILE"]
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return [text, "connect by the name in the certificate, or give it with --servername NAME"]
+  if (code === "EPROTO") return ["what answers is not TLS that this client knows", "check the port and --tls-version"]
   if (code === "CERT_HAS_EXPIRED") return ["the broker's certificate has expired", "renew it"]
-  if (/closed before|ECONNRESET/.test(text + code))
+  if (CLOSED.test(text + code))
     return ["the other side closed the connection", "does it speak TLS on this port, or want a client certificate (--cert, --key)?"]
   return [text, "check the certificate, --cafile and --tls-version"]
 }
@@ -85,14 +102,20 @@ async function speaksTls(target: Target): Promise<boolean> {
   return probe((done) => connect(options, () => done(true)))
 }
 
-/** Asks as plain MQTT 3.1.1 would, with an empty client id: a CONNACK of whatever code says that the port is not TLS. */
-async function speaksPlain(target: { readonly host: string; readonly port: number }): Promise<boolean> {
+/** Asks as plain MQTT 3.1.1 would, with an empty client id: a CONNACK of whatever code says that the port is for MQTT. */
+async function plainAnswer(target: { readonly host: string; readonly port: number }): Promise<Answer> {
   const { connect } = await import("node:net")
-  return probe((done) => {
+  let first = Buffer.alloc(0)
+  await probe((done) => {
     const socket = connect({ ...target, timeout: PROBE_TIMEOUT_MS }, () => socket.write(Buffer.from("100c00044d515454040200050000", "hex")))
-    socket.once("data", (answer) => done(answer[0] === 0x20))
+    socket.once("data", (answer) => {
+      first = answer
+      done(true)
+    })
     return socket
   })
+  if (first[0] === 0x20) return "MQTT"
+  return first.toString("latin1", 0, 5) === "HTTP/" ? "HTTP" : "other"
 }
 
 function probe(open: (done: (result: boolean) => void) => Socket): Promise<boolean> {

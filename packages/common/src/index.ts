@@ -90,5 +90,6 @@ export {
   type WillSettings,
 } from "./settings/settings.js"
 export { pause, startTimer } from "./timers.js"
+export { counted } from "./words.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"
 export { packageVersion } from "./version.js"

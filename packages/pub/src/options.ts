@@ -130,7 +130,6 @@ export const pubHelp = {
     ["seq 1000 | mqtt-pub test -l", "a message for each line"],
   ],
   footer: [
-    "Exit codes: 0 done, 2 usage, 3 cannot connect, 4 connection refused, 5 publish refused, 6 connection lost,",
-    "130 and 143 stopped by a signal before everything was acknowledged.",
+    "Exit codes: 0 done, 2 usage, 3 cannot connect, 4 connection refused, 5 publish refused, 6 connection lost, 7 output failed, 130 and 143 stopped by a signal before everything was acknowledged.",
   ],
 } as const

@@ -66,6 +66,11 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
   if (named === undefined) refuseOption(topic, line)
   if (!values.template) checkTopic(topic)
   const [message, ...tooMany] = rest
+  if (tooMany.length > 0 && named !== undefined)
+    throw usageError(
+      `the topic is given twice: ${quoted(named)} and ${quoted(message ?? "")}`,
+      "give it as the first argument, with --topic or in the URL",
+    )
   if (tooMany.length > 0) throw usageError(`unexpected argument ${quoted(tooMany[0] ?? "")}`, "put a message with spaces in quotes")
   const source = payloadSource(values, message)
   checkPace(values, source)

@@ -2,6 +2,7 @@ import {
   BaseError,
   CliError,
   connectionSettings,
+  counted,
   mergeProperties,
   pause,
   propertiesFor,
@@ -79,7 +80,9 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
 /** True when people may have to wait long enough to want to see progress. */
 function isLong({ source, numbered }: PubPlan, messages: MessageMaker): boolean {
   if (numbered) return false
-  return source.kind === "lines" || (source.kind !== "text" && messages.payload(1).length > LARGE_FILE_BYTES)
+  // The progress would overwrite lines that somebody types.
+  if (source.kind === "lines") return !process.stdin.isTTY
+  return source.kind !== "text" && messages.payload(1).length > LARGE_FILE_BYTES
 }
 
 async function pubSettings(plan: PubPlan, diagnostics: Diagnostics): Promise<ConnectionSettings> {
@@ -119,7 +122,7 @@ function handlers(
     },
     lost: (why) => {
       publisher.lost()
-      diagnostics.warn(`connection lost (${why}), ${publisher.inFlight} messages unacknowledged; connecting again`)
+      diagnostics.warn(`connection lost (${why}), ${counted(publisher.inFlight, "message")} unacknowledged; connecting again`)
     },
     failed: (error) => {
       publisher.failed(error)
@@ -217,7 +220,7 @@ function messageProperties(values: PubPlan["values"], stamp: Properties | undefi
 
 function result({ publisher, plan, stop, diagnostics }: Run, complete: boolean): number {
   const left = publisher.inFlight
-  const unacknowledged = left === 0 ? "" : `${left} ${left === 1 ? "message is" : "messages are"} unacknowledged`
+  const unacknowledged = left === 0 ? "" : `${counted(left, "message")} ${left === 1 ? "is" : "are"} unacknowledged`
   if (publisher.failure !== undefined) {
     const { code, message, exitCode, hint, cause } = publisher.failure
     if (code !== "connection-lost") throw publisher.failure

@@ -31,7 +31,7 @@ describe("colours", () => {
 })
 
 describe("progress", () => {
-  const long = `(seq 3; sleep 0.6; seq 3) | ${pub} -L URL t -l`
+  const long = `(seq 3; sleep 2; seq 3) | ${pub} -L URL t -l`
 
   it("is a line on a terminal while -l runs, and is gone at the end", async () => {
     const seen = await onTerminal(long.replace("URL", broker.url))

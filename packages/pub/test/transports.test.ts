@@ -152,7 +152,7 @@ describe.skipIf(!hasMosquitto())("ways to a broker (mosquitto)", () => {
     const plain = await runCli("mqtt-pub", ["t", "x", "-p", String(broker.port), "--tls"])
     expect(plain).toMatchObject({ code: 3, stderr: expect.stringContaining("leave out the TLS options") })
     const secure = await runCli("mqtt-pub", ["t", "x", "-p", String(ports.tls)])
-    expect(secure).toMatchObject({ code: 3, stderr: expect.stringMatching(/the broker speaks TLS on this port\nhint: add --tls/) })
+    expect(secure).toMatchObject({ code: 3, stderr: expect.stringMatching(/the other side speaks TLS on this port\nhint: add --tls/) })
   })
 })
 

@@ -125,8 +125,7 @@ export const subHelp = {
   ],
   footer: [
     "A message is acknowledged when it has been written out: what was not printed comes again.",
-    "Exit codes: 0 done, 2 usage, 3 cannot connect, 4 connection refused, 5 subscription refused, 6 connection lost,",
-    "7 output failed, 8 order check failed, 27 timed out, 130 and 143 stopped by a signal before --count.",
+    "Exit codes: 0 done, 2 usage, 3 cannot connect, 4 connection refused, 5 subscription refused, 6 connection lost, 7 output failed, 8 order check failed, 27 timed out, 130 and 143 stopped by a signal before --count.",
   ],
 } as const
 

@@ -1,4 +1,4 @@
-import { CliError, SEQUENCE_PROPERTY, unstampPayload } from "@mqtt-trio/common"
+import { CliError, counted, SEQUENCE_PROPERTY, unstampPayload } from "@mqtt-trio/common"
 import type { ReceivedMessage } from "@mqtt-trio/client"
 
 /** More streams, or more holes in one, than this are not followed; what is left out is said in the report. */
@@ -37,7 +37,7 @@ export class OrderCheck {
   /** One line that sums up. */
   get summary(): string {
     const { checked, gaps, disorder, duplicates, repeats, unstamped } = this
-    return `order: ${checked} checked, ${gaps} missing, ${disorder} out of order, ${duplicates} duplicates, ${repeats} repeats at QoS 1, ${unstamped} without a counter`
+    return `order: ${checked} checked, ${gaps} missing, ${disorder} out of order, ${counted(duplicates, "duplicate")}, ${counted(repeats, "repeat")} at QoS 1, ${unstamped} without a counter`
   }
 
   /** Throws when the promise was broken. */

@@ -1,6 +1,7 @@
 import {
   checkConnection,
   checkVersion5Options,
+  counted,
   CONNECTION_VERSION_5,
   DEFAULT_QOS,
   mergeProperties,
@@ -74,7 +75,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
 
 function qosOf({ qos }: SubValues, filters: number): readonly Qos[] {
   if (qos.length <= 1 || qos.length === filters) return qos
-  throw usageError(`${filters} topic filters but ${qos.length} times --qos`, "give one for all, or one for each filter")
+  throw usageError(`${counted(filters, "topic filter")} but ${qos.length} times --qos`, "give one for all, or one for each filter")
 }
 
 function subscription(values: SubValues, filter: string, qos: Qos): Subscription {

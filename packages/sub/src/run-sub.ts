@@ -1,5 +1,5 @@
 import { isatty } from "node:tty"
-import { CliError, connectionSettings, startTimer, type ClientIo, type ConnectionSettings } from "@mqtt-trio/common"
+import { CliError, connectionSettings, counted, startTimer, type ClientIo, type ConnectionSettings } from "@mqtt-trio/common"
 import { openConnection, type Connection, type ConnectionHandlers, type ReceivedMessage } from "@mqtt-trio/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
@@ -212,7 +212,7 @@ class SubRun {
     this.#order?.verify()
     const enough = this.#printed >= (values.count ?? 1)
     if (end.kind === "timeout" && !enough && this.#refused === undefined) {
-      const wanted = values.count === undefined ? "no message came" : `${this.#printed} of ${values.count} messages came`
+      const wanted = values.count === undefined ? "no message came" : `${this.#printed} of ${counted(values.count, "message")} came`
       throw new CliError("timed-out", `timed out: ${wanted}`)
     }
     if (end.kind === "signal" && values.count !== undefined) return this.#io.stop.exitCode

@@ -1,4 +1,4 @@
-import type { Diagnostics } from "@mqtt-trio/common"
+import { counted, type Diagnostics } from "@mqtt-trio/common"
 import type { Connection } from "@mqtt-trio/client"
 
 /** How long nothing must come until the messages that were waiting count as delivered. */
@@ -59,7 +59,7 @@ export class SessionReport {
     const { clientId, diagnostics, json, quiet } = this.#options
     this.#printed = true
     if (quiet) return
-    const messages = `${this.#waiting} ${this.#waiting === 1 ? "message" : "messages"}`
+    const messages = counted(this.#waiting, "message")
     if (json) process.stderr.write(`${JSON.stringify({ event: "session", client: clientId, resumed, waiting: this.#waiting, complete })}\n`)
     else if (!resumed) diagnostics.note("new session")
     else if (complete) diagnostics.note(`session ${clientId} resumed: ${messages} ${this.#waiting === 1 ? "was" : "were"} waiting`)

@@ -1,8 +1,9 @@
-import { CliError, type Diagnostics } from "@mqtt-trio/common"
+import { CliError, splitShare, type Diagnostics } from "@mqtt-trio/common"
 import { reasonText, refusedRequest, type Connection } from "@mqtt-trio/client"
 import type { SubPlan } from "./rules.js"
 
 const REFUSED = 0x80
+const NO_REASON = " (before MQTT 5 it cannot say why)"
 
 /**
  * Sends SUBSCRIBE and then the UNSUBSCRIBE of `-U`. Warns when a granted QoS is lower than asked. Returns the refusal when the broker
@@ -15,7 +16,7 @@ export async function subscribeAll(connection: Connection, plan: SubPlan, diagno
   const refusals: CliError[] = []
   for (const [index, { filter, qos }] of subscriptions.entries()) {
     const code = codes[index] ?? REFUSED
-    if (code >= REFUSED) refusals.push(refusedRequest(`the subscription to ${JSON.stringify(filter)}`, code))
+    if (code >= REFUSED) refusals.push(refusal(filter, code, version5))
     else if (code < qos) diagnostics.warn(`the broker granted QoS ${code} for ${JSON.stringify(filter)} instead of ${qos}`)
   }
   if (values.unsubscribe.length > 0) await connection.unsubscribe(values.unsubscribe, version5 ? plan.unsubscribeProperties : undefined)
@@ -26,5 +27,19 @@ export async function subscribeAll(connection: Connection, plan: SubPlan, diagno
   }
   throw refusals.length === 1
     ? first
-    : new CliError("request-refused", `the broker refused all subscriptions: ${codes.map(reasonText).join(", ")}`, { hint: first.hint })
+    : new CliError(
+        "request-refused",
+        `the broker refused all subscriptions${version5 ? `: ${codes.map(reasonText).join(", ")}` : NO_REASON}`,
+        { hint: first.hint },
+      )
+}
+
+function refusal(filter: string, code: number, version5: boolean): CliError {
+  const what = `the subscription to ${JSON.stringify(filter)}`
+  if (version5) return refusedRequest(what, code)
+  const hint =
+    splitShare(filter) === undefined
+      ? "the broker's access rules may forbid it; with MQTT 5 it could say why: leave out -V"
+      : "shared subscriptions are a part of MQTT 5, this broker may have none: leave out $share/GROUP/"
+  return new CliError("request-refused", `the broker refused ${what}${NO_REASON}`, { hint })
 }

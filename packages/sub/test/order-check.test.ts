@@ -41,7 +41,7 @@ describe("OrderCheck", () => {
     const allowed = check([1, 2, 1, 2, 3].map((n) => message("a", n)))
     allowed.verify()
     expect(allowed.repeats).toBe(2)
-    expect(() => check([1, 2, 2].map((n) => message("a", n, { qos: 2 }))).verify()).toThrow("1 duplicates")
+    expect(() => check([1, 2, 2].map((n) => message("a", n, { qos: 2 }))).verify()).toThrow("1 duplicate,")
   })
 
   it("takes the stamp out of a payload, and lets what has none pass", () => {

@@ -1,5 +1,6 @@
 import {
   applyOptions,
+  counted,
   escapeLine,
   flag,
   helpText,
@@ -72,7 +73,9 @@ function text(reply: AdminReply): string {
   if (reply.type === "record") return recordLine(reply.record)
   if (reply.type !== "session") return ""
   const state = reply.connected ? "connected" : `away since ${reply.disconnectedAt ?? "the broker started"}`
-  return escapeLine(`${reply.clientId}: ${reply.exact ? "" : "at least "}${reply.messages} messages (${reply.bytes} bytes) wait, ${state}`)
+  return escapeLine(
+    `${reply.clientId}: ${reply.exact ? "" : "at least "}${counted(reply.messages, "message")} (${counted(reply.bytes, "byte")}) ${reply.messages === 1 ? "waits" : "wait"}, ${state}`,
+  )
 }
 
 function recordLine(record: QueueRecord): string {

@@ -34,7 +34,7 @@ const HELP: CommandHelp = {
   usage: "[options]",
   examples: [
     ["mqtt-broker torture", "this broker, in a temporary folder"],
-    ["mqtt-broker torture --qos 1 --target mqtt://127.0.0.1:1883 --start 'mosquitto -c my.conf'", "another one"],
+    ["mqtt-broker torture --target mqtt://127.0.0.1:1883 --start 'mosquitto -p 1883'", "another one"],
   ],
   footer: [
     "Exit code 0: clean. 1: at least one anomaly; the first of each kind is shown with its history.",

@@ -13,19 +13,43 @@ export interface CommandHelp {
 }
 
 const FLAG_WIDTH = 30
-const LINE_WIDTH = 110
 
-/** The text of `--help`: examples first, then the options by group, each on one line where it fits. */
-export function helpText(help: CommandHelp, table: OptionTable): string {
-  const width = Math.max(...help.examples.map(([command]) => command.length))
-  const lines = [help.summary, "", "Examples:", ...help.examples.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`), ""]
+/** Columns of help that goes to no terminal, and the most of one that does. */
+const LINE_WIDTH = 80
+const WIDEST = 110
+const NARROWEST = 60
+
+/** The text of `--help`: examples first, then the options by group; no line is longer than the terminal, or 80 columns. */
+export function helpText(help: CommandHelp, table: OptionTable, columns = process.stdout.columns ?? LINE_WIDTH): string {
+  const width = Math.min(Math.max(columns, NARROWEST), WIDEST)
+  const lines = [...wrapped("", help.summary, width), "", "Examples:", ...exampleLines(help, width), ""]
   lines.push(`Usage: ${help.name} ${help.usage}`)
   for (const [group, specs] of optionGroups(table)) {
     const visible = specs.filter((spec) => spec.hidden !== true)
-    if (visible.length > 0) lines.push("", `${group}:`, ...visible.flatMap(optionLines))
+    if (visible.length > 0) lines.push("", `${group}:`, ...visible.flatMap((spec) => optionLines(spec, width)))
   }
-  if (help.footer !== undefined) lines.push("", ...help.footer)
+  if (help.footer !== undefined) lines.push("", ...help.footer.flatMap((line) => wrapped("", line, width)))
   return `${lines.join("\n")}\n`
+}
+
+/** Commands that can be pasted stay on one line; what they do stands beside them, or below where that is too long. */
+function exampleLines({ examples }: CommandHelp, width: number): string[] {
+  const column = Math.max(...examples.map(([command]) => command.length))
+  const beside = examples.every(([, what]) => column + what.length + 4 <= width)
+  return examples.flatMap(([command, what]) =>
+    beside ? [`  ${command.padEnd(column)}  ${what}`] : [`  ${command}`, ...wrapped("      ", what, width)],
+  )
+}
+
+/** `text` in lines of at most `width` columns, each with the indent. */
+function wrapped(indent: string, text: string, width: number): string[] {
+  const rows = [indent]
+  for (const word of text.split(" ")) {
+    const row = rows.at(-1) ?? ""
+    if (row.length > indent.length && row.length + 1 + word.length > width) rows.push(indent + word)
+    else rows[rows.length - 1] = row.length > indent.length ? `${row} ${word}` : row + word
+  }
+  return rows
 }
 
 /** The options of a table by group, in the order in which the groups first appear. */
@@ -57,21 +81,13 @@ function referenceRow(spec: OptionSpec<unknown>): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
 }
 
-function optionLines(spec: OptionSpec<unknown>): string[] {
+function optionLines(spec: OptionSpec<unknown>, width: number): string[] {
   const flags = /^-\w,/.test(spec.flags) ? spec.flags : `    ${spec.flags}`
   const shown = defaultOf(spec)
-  const words = `${spec.help}${shown === undefined ? "" : ` (default ${shown})`}`.split(" ")
-  const rows = [""]
-  for (const word of words) {
-    const row = rows.at(-1) ?? ""
-    if (row !== "" && row.length + word.length + FLAG_WIDTH + 4 > LINE_WIDTH) rows.push(word)
-    else rows[rows.length - 1] = row === "" ? word : `${row} ${word}`
-  }
   const indent = " ".repeat(FLAG_WIDTH + 4)
-  const [first = "", ...rest] = rows
-  const fits = flags.length <= FLAG_WIDTH
-  const head = fits ? [`  ${flags.padEnd(FLAG_WIDTH)}  ${first}`] : [`  ${flags}`, indent + first]
-  return [...head, ...rest.map((row) => indent + row)]
+  const [first = "", ...rest] = wrapped(indent, `${spec.help}${shown === undefined ? "" : ` (default ${shown})`}`, width)
+  if (flags.length > FLAG_WIDTH) return [`  ${flags}`, first, ...rest]
+  return [`  ${flags.padEnd(FLAG_WIDTH)}  ${first.slice(indent.length)}`, ...rest]
 }
 
 function code(text: string | undefined): string {

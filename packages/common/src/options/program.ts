@@ -40,11 +40,17 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
     }
     const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
     const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
-    throw usageError(first, suggestion === "" ? `see ${program.name()} --help` : suggestion)
+    throw usageError(first, isAlike(first, suggestion) ? suggestion : `see ${program.name()} --help`)
   }
 }
 
 /** Throws a usage error for a topic such as `-0` in the command line `args`: commander takes that for a number. After `--` it is a topic. */
 export function refuseOption(topic: string, args: readonly string[]): void {
   if (topic.startsWith("-") && !args.includes("--")) throw usageError(`unknown option '${topic}'`, `if it is a topic: -t ${topic}`)
+}
+
+/** commander finds `--path` in `--watch`; who mistypes a word hits its first letter. */
+function isAlike(message: string, suggestion: string): boolean {
+  const [typed, meant] = [message, suggestion].map((text) => /(?:'-*|--|one of |mean )(\w)/.exec(text)?.[1])
+  return typed !== undefined && typed === meant
 }

@@ -57,7 +57,7 @@ export const connectionOptions = {
   url: value({
     flags: "-L, --url <url>",
     parse: parseExact,
-    help: "mqtt, mqtts, ws, wss, mqtt+unix://[user[:password]@]host[:port][/topic]",
+    help: "mqtt, mqtts, ws, wss or mqtt+unix: scheme://[user[:password]@]host[:port][/topic]",
     group: CONNECTION,
     env: "MQTT_URL",
   }),

@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer"
 import type { UserProperties } from "@mqtt-trio/common"
 import type { ReceivedMessage } from "@mqtt-trio/client"
 import type { Arrival } from "./clock.js"
+import { compactJson, prettyJson } from "./json-text.js"
 import { strftime, zoneOffset } from "./strftime.js"
 
 /** How the payload stands in the JSON of a message: as text, as bytes, or as the JSON that it is itself. */
@@ -42,17 +43,20 @@ export function jsonMessage(message: ReceivedMessage, { date, nanoseconds }: Arr
       ? {}
       : { properties: namedProperties(message.properties) }),
     ...(style.nameEncoding || encoding === "base64" || encoding === "hex" ? { payloadEncoding: encoding } : {}),
-    payload,
   }
-  return style.pretty ? prettyJson(object) : compactJson(object)
+  const text = `${inOrder(object).slice(0, -1)},"payload":${payload}}`
+  return style.pretty ? prettyJson(text) : text
 }
 
-function encodePayload(payload: Buffer, wanted: PayloadEncoding | undefined): [unknown, PayloadEncoding] {
+/** The payload as JSON text; what is JSON itself keeps its numbers and the order of its members. */
+function encodePayload(payload: Buffer, wanted: PayloadEncoding | undefined): [json: string, PayloadEncoding] {
   const encoding = wanted ?? (isUtf8(payload) ? "utf8" : "base64")
-  if (encoding !== "json") return [payload.length === 0 ? null : payload.toString(encoding), encoding]
-  if (payload.length === 0) return [null, encoding]
+  if (payload.length === 0) return ["null", encoding]
+  if (encoding !== "json") return [JSON.stringify(payload.toString(encoding)), encoding]
   if (!isUtf8(payload)) throw new SyntaxError("not UTF-8")
-  return [JSON.parse(payload.toString()), encoding]
+  const text = payload.toString()
+  JSON.parse(text)
+  return [compactJson(text), encoding]
 }
 
 function namedProperties(properties: NonNullable<ReceivedMessage["properties"]>): Record<string, unknown> {
@@ -76,24 +80,10 @@ function propertyValue(value: unknown): unknown {
   return typeof value === "boolean" ? Number(value) : value
 }
 
-function compactJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(compactJson).join(",")}]`
+/** JSON text in which Maps are objects whose members keep their order. */
+function inOrder(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(inOrder).join(",")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  return `{${membersOf(value)
-    .map(([key, item]) => `${JSON.stringify(key)}:${compactJson(item)}`)
-    .join(",")}}`
-}
-
-function membersOf(value: object): [unknown, unknown][] {
-  return value instanceof Map ? [...value] : Object.entries(value)
-}
-
-/** JSON over several lines in the layout of mosquitto's `--pretty`: tabs, a tab after the colon, arrays of scalars on one line. */
-function prettyJson(value: unknown, depth = 0): string {
-  if (Array.isArray(value)) return `[${value.map((item) => prettyJson(item, depth + 1)).join(", ")}]`
-  if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  const indent = "\t".repeat(depth + 1)
-  const members = membersOf(value).map(([key, item]) => `${indent}${JSON.stringify(key)}:\t${prettyJson(item, depth + 1)}`)
-  const body = members.length === 0 ? "" : `${members.join(",\n")}\n`
-  return `{\n${body}${"\t".repeat(depth)}}`
+  const members = value instanceof Map ? [...value] : Object.entries(value)
+  return `{${members.map(([key, item]) => `${JSON.stringify(key)}:${inOrder(item)}`).join(",")}}`
 }
