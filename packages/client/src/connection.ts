@@ -1,9 +1,9 @@
-import { CliError, type ConnectionSettings, counted, describeTarget, messageOf, type Properties, type Qos, quoted } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, counted, describeTarget, messageOf, type Properties, quoted } from "@mqtt-trio/common"
 import { DeadlyPacket } from "./deadly-packet.js"
 import type { Connack, PublishOptions, Subscription } from "./packets.js"
 import { forbiddenSubscribe, LARGEST_PACKET, tooLarge } from "./limits.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
-import type { IConnackPacket, MqttClient, Packet } from "./mqtt-library.js"
+import type { MqttClient, Packet } from "./mqtt-library.js"
 import { isRefusalForGood, reasonText, refusalIn, refusedConnection } from "./refusals.js"
 import { ordered, packetSize, wireProperties, type Ordered, type WireProperties } from "./wire.js"
 

@@ -1,12 +1,11 @@
 import { Duplex } from "node:stream"
 import { SocksClient } from "socks"
-import { CliError, messageOf, usageError } from "@mqtt-trio/common"
+import { CliError, messageOf, quoted, usageError } from "@mqtt-trio/common"
 
 /** Opens a TCP connection to `target` through a SOCKS 5 proxy, `socks5h://[user[:password]@]host[:port]`; the proxy resolves the name. */
 export function openThroughProxy(proxy: string, target: { readonly host: string; readonly port: number }): Duplex {
   const url = URL.canParse(proxy) ? new URL(proxy) : undefined
-  if (url === undefined || !/^socks5h?:$/.test(url.protocol))
-    throw usageError(`--proxy ${JSON.stringify(proxy)} is not socks5h://host:port`)
+  if (url === undefined || !/^socks5h?:$/.test(url.protocol)) throw usageError(`--proxy ${quoted(proxy)} is not socks5h://host:port`)
   const credentials = url.username === "" ? {} : { userId: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }
   const connecting = SocksClient.createConnection({
     command: "connect",
