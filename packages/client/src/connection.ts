@@ -5,7 +5,7 @@ import { forbiddenSubscribe, LARGEST_PACKET, tooLarge } from "./limits.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
 import type { MqttClient, Packet } from "./mqtt-library.js"
 import { isRefusalForGood, reasonText, refusalIn, refusedConnection } from "./refusals.js"
-import { ordered, packetSize, wireProperties, type Ordered, type WireProperties } from "./wire.js"
+import { ordered, packetSize, wireProperties, type WireProperties } from "./wire.js"
 
 /** What a connection tells its owner. */
 export interface ConnectionHandlers {
