@@ -35,7 +35,7 @@ const DOORS = {
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
-  pino: "packages/broker/src/server/(log|line-sink)[.]ts",
+  pino: "packages/broker/src/server/(event-log|line-sink)[.]ts",
 }
 
 const folders = Object.entries(BROKER).map(([name, below]) => ({

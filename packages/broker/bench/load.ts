@@ -18,7 +18,7 @@ export interface PublisherOptions {
 }
 
 /** Writes slices of a ring of prepared PUBLISH packets as fast as the window, the socket and the receivers allow. */
-export class Publisher {
+export class LoadPublisher {
   /** Messages handed to the socket. */
   sent = 0
   private running = false

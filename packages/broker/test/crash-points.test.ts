@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Checker, type Verdict, AcknowledgementFile, Publisher, Random, Subscriber } from "@mqtt-trio/torture"
+import { Checker, type Verdict, AcknowledgementFile, TorturePublisher, Random, TortureSubscriber } from "@mqtt-trio/torture"
 import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
@@ -43,7 +43,7 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
   const filters = [["c/#"], ["c/a", "c/+"], ["c/b"]].map((names) => names.map((filter) => ({ filter, qos })))
   const subscribers = filters.map(
     (some, index) =>
-      new Subscriber({
+      new TortureSubscriber({
         address,
         checker,
         clientId: `sub${index}`,
@@ -53,7 +53,7 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
       }),
   )
   const budget = { remaining: 0 }
-  const publisher = new Publisher({
+  const publisher = new TorturePublisher({
     address,
     clientId: "pub",
     streams,

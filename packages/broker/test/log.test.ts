@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { connect } from "node:net"
 import { cliPath, freePort, onCleanUp, runCli, spawnCli, startBroker as start, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { Log } from "../src/server/log.js"
+import { EventLog } from "../src/server/event-log.js"
 import { Peer } from "./support/peer.js"
 import { properties, publish, sessionExpiry } from "./support/wire.js"
 
@@ -88,7 +88,7 @@ test.each([
 
 test.each([true, false])("lines that find no place are counted, and named when there is (JSON: %s)", async (json) => {
   const pipe = new FullPipe()
-  const log = new Log("info", json, pipe.open())
+  const log = new EventLog("info", json, pipe.open())
   const text = "x".repeat(1000)
   for (let n = 0; n < 2000; n++) log.error(text)
   let read = ""

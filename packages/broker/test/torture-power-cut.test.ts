@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { cliPath, freePort, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
-import { Target, torture, type TortureReport } from "@mqtt-trio/torture"
+import { TorturedBroker, torture, type TortureReport } from "@mqtt-trio/torture"
 import { compileDisk, diskEnvironment, hasCompiler, type DiskOptions } from "./support/misbehaving-disk.js"
 
 const LIMIT_MS = 240_000
@@ -17,7 +17,7 @@ async function cutPower(rounds: number, disk: DiskOptions): Promise<TortureRepor
     `if [ -f ${image} ]; then rm -rf ${store} && mkdir -m 700 ${store} && cp ${image} ${store}/mqtt-broker.mdb; fi`,
     `exec env ${environment.join(" ")} ${broker}`,
   ]
-  const target = new Target({ host: "127.0.0.1", port }, ["/bin/sh", "-c", script.join("\n")])
+  const target = new TorturedBroker({ host: "127.0.0.1", port }, ["/bin/sh", "-c", script.join("\n")])
   const seed = Math.floor(Math.random() * 2 ** 32)
   return torture(target, { shape: "all", rounds, publishers: 6, subscribers: 10, sessions: 200, qos: 1, signal: "KILL", seed })
 }

@@ -10,31 +10,31 @@ const DEATHS = 2
  * reason codes, that is all it can do. It counts when a connection is closed soon while nothing but this packet is unanswered.
  */
 export class DeadlyPacket {
-  readonly #unanswered = new Set<number>()
-  #last: Packet | undefined
-  #since = 0
-  #suspect: string | undefined
-  #deaths = 0
+  private readonly unanswered = new Set<number>()
+  private last: Packet | undefined
+  private since = 0
+  private suspect: string | undefined
+  private deaths = 0
 
   sent(packet: Packet): void {
     if (packet.messageId === undefined || !isRequest(packet)) return
-    if (this.#unanswered.size === 0) this.#since = performance.now()
-    this.#unanswered.add(packet.messageId)
-    this.#last = packet
+    if (this.unanswered.size === 0) this.since = performance.now()
+    this.unanswered.add(packet.messageId)
+    this.last = packet
   }
 
   received({ cmd, messageId }: Packet): void {
-    if (cmd !== "publish" && cmd !== "pubrec" && messageId !== undefined) this.#unanswered.delete(messageId)
+    if (cmd !== "publish" && cmd !== "pubrec" && messageId !== undefined) this.unanswered.delete(messageId)
   }
 
   /** The connection is closed. Returns the description of the packet when it has died of it once too often. */
   closed(): string | undefined {
-    const alone = this.#unanswered.size === 1 && performance.now() - this.#since < SHORT_LIFE_MS
-    const suspect = alone && this.#last !== undefined ? describe(this.#last) : undefined
-    this.#unanswered.clear()
-    this.#deaths = suspect !== undefined && suspect === this.#suspect ? this.#deaths + 1 : 1
-    this.#suspect = suspect
-    return this.#deaths < DEATHS ? undefined : suspect
+    const alone = this.unanswered.size === 1 && performance.now() - this.since < SHORT_LIFE_MS
+    const suspect = alone && this.last !== undefined ? describe(this.last) : undefined
+    this.unanswered.clear()
+    this.deaths = suspect !== undefined && suspect === this.suspect ? this.deaths + 1 : 1
+    this.suspect = suspect
+    return this.deaths < DEATHS ? undefined : suspect
   }
 }
 

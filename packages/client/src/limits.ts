@@ -2,7 +2,7 @@ import { CliError, type Properties, quoted, splitShare } from "@mqtt-trio/common
 import type { Connack, PublishOptions, Subscription } from "./packets.js"
 
 /*
- * What a CONNACK forbids (MQTT 5.0, 3.2.2.3), said before anything is sent that the broker would have to answer by closing.
+ * What a CONNACK forbids (MQTT 5.0 section 3.2.2.3), said before anything is sent that the broker would have to answer by closing.
  */
 
 /** The error for messages that the broker does not take, or undefined. */
@@ -40,7 +40,7 @@ export function tooLarge(what: string, size: number, limit: number): CliError {
   return forbidden(`${what} is a packet of ${size} bytes: ${whose} packets up to ${limit} bytes`)
 }
 
-/** The largest packet of MQTT: a type, four bytes of length and what they can count (MQTT 5.0, 2.1.4). */
+/** The largest packet of MQTT: a type, four bytes of length and what they can count (MQTT 5.0 section 2.1.4). */
 export const LARGEST_PACKET = 268_435_460
 
 function forbidden(message: string, hint?: string): CliError {

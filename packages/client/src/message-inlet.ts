@@ -1,5 +1,5 @@
 import type { Qos } from "@mqtt-trio/common"
-import { AcknowledgementHold } from "./acknowledgement-hold.js"
+import { DeferredAcknowledgements } from "./deferred-acknowledgements.js"
 import type { IPublishPacket, MqttClient } from "./mqtt-library.js"
 import { ordered, type Ordered } from "./wire.js"
 
@@ -20,110 +20,110 @@ export interface ReceivedMessage {
  * PUBREC can wait until it is written out; its identifier is remembered until PUBREL). Acknowledgements wait for {@link written}.
  */
 export class MessageInlet {
-  readonly #client: MqttClient
-  readonly #hold: AcknowledgementHold
-  readonly #take: ((message: ReceivedMessage) => void) | undefined
-  readonly #awaitingRelease = new Set<number>()
-  #topic = ""
-  #open = false
-  #paused = false
-  #closed = false
-  #waiting: (() => void) | undefined
-  #keepAlive: NodeJS.Timeout | undefined
+  private readonly client: MqttClient
+  private readonly acknowledgements: DeferredAcknowledgements
+  private readonly take: ((message: ReceivedMessage) => void) | undefined
+  private readonly awaitingRelease = new Set<number>()
+  private topic = ""
+  private isOpen = false
+  private isPaused = false
+  private closed = false
+  private waiting: (() => void) | undefined
+  private keepAlive: NodeJS.Timeout | undefined
 
   constructor(client: MqttClient, take: ((message: ReceivedMessage) => void) | undefined) {
-    this.#client = client
-    this.#hold = new AcknowledgementHold(client)
-    this.#take = take
+    this.client = client
+    this.acknowledgements = new DeferredAcknowledgements(client)
+    this.take = take
     client.on("message", (topic) => {
-      this.#topic = topic
+      this.topic = topic
     })
     client.handleMessage = (packet, done) => {
       if (packet.qos === 2) {
-        this.#awaitingRelease.delete(packet.messageId ?? 0)
+        this.awaitingRelease.delete(packet.messageId ?? 0)
         done()
-      } else this.#deliver(this.#topic, packet, done)
+      } else this.deliver(this.topic, packet, done)
     }
     // Set after construction, because MQTT.js drops it there for versions before 5.
     client.options.customHandleAcks = (topic, _payload, packet: IPublishPacket, done) => {
       const id = packet.messageId ?? 0
-      if (packet.qos !== 2 || this.#awaitingRelease.has(id)) return done(0, 0)
-      this.#awaitingRelease.add(id)
-      return this.#deliver(topic, packet, () => done(0, 0))
+      if (packet.qos !== 2 || this.awaitingRelease.has(id)) return done(0, 0)
+      this.awaitingRelease.add(id)
+      return this.deliver(topic, packet, () => done(0, 0))
     }
   }
 
   written(count: number): void {
-    this.#hold.written(count)
+    this.acknowledgements.written(count)
   }
 
   /** Hands over what came and what comes; until then the first message waits, and with it all others. */
   open(): void {
-    this.#open = true
-    this.#release()
+    this.isOpen = true
+    this.release()
   }
 
   /** Nothing is read from the broker. */
   get paused(): boolean {
-    return this.#paused
+    return this.isPaused
   }
 
   pause(): void {
-    if (this.#paused) return
-    this.#paused = true
-    const seconds = this.#client.keepalive ?? 0
-    if (seconds > 0) this.#keepAlive = setInterval(() => this.#ping(), seconds * 500)
+    if (this.isPaused) return
+    this.isPaused = true
+    const seconds = this.client.keepalive ?? 0
+    if (seconds > 0) this.keepAlive = setInterval(() => this.ping(), seconds * 500)
   }
 
   resume(): void {
-    this.#paused = false
-    clearInterval(this.#keepAlive)
-    this.#release()
+    this.isPaused = false
+    clearInterval(this.keepAlive)
+    this.release()
   }
 
   /** A session that was not resumed knows no identifiers any more. */
   connected(resumed: boolean): void {
-    if (!resumed) this.#awaitingRelease.clear()
+    if (!resumed) this.awaitingRelease.clear()
   }
 
   disconnected(): void {
-    this.#hold.forget()
-    this.#waiting = undefined
+    this.acknowledgements.forget()
+    this.waiting = undefined
   }
 
   /** Nothing is handed over, and so nothing acknowledged, from now on. */
   close(): void {
-    this.#closed = true
-    clearInterval(this.#keepAlive)
+    this.closed = true
+    clearInterval(this.keepAlive)
   }
 
-  #deliver(topic: string, packet: IPublishPacket, done: (error?: Error) => void): void {
-    if (this.#closed) {
+  private deliver(topic: string, packet: IPublishPacket, done: (error?: Error) => void): void {
+    if (this.closed) {
       // The broker keeps what comes from here on: with an error MQTT.js goes on without acknowledging; at QoS 2 it has to stop there.
       if (packet.qos < 2) done(new Error("not taken"))
       return
     }
-    if (!this.#open) {
-      this.#waiting = () => this.#deliver(topic, packet, done)
+    if (!this.isOpen) {
+      this.waiting = () => this.deliver(topic, packet, done)
       return
     }
-    this.#hold.delivered()
-    this.#take?.(received(topic, packet))
-    if (this.#paused) this.#waiting = done
+    this.acknowledgements.delivered()
+    this.take?.(received(topic, packet))
+    if (this.isPaused) this.waiting = done
     else done()
   }
 
-  #release(): void {
-    const next = this.#waiting
-    this.#waiting = undefined
+  private release(): void {
+    const next = this.waiting
+    this.waiting = undefined
     next?.()
   }
 
   /** While nothing is read no PINGRESP comes: tell the broker that we live, and MQTT.js not to wait for it. */
-  #ping(): void {
-    if (!this.#client.connected) return
-    this.#client.sendPing()
-    this.#client.reschedulePing(true)
+  private ping(): void {
+    if (!this.client.connected) return
+    this.client.sendPing()
+    this.client.reschedulePing(true)
   }
 }
 

@@ -1,5 +1,5 @@
 import { CliError, type ConnectionSettings, describeTarget, type Diagnostics, passwordAlone } from "@mqtt-trio/common"
-import { Connection, type ConnectionHandlers } from "./connection.js"
+import { ClientConnection, type ConnectionHandlers } from "./connection.js"
 import { MessageInlet } from "./message-inlet.js"
 import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from "./mqtt-library.js"
 import { createOutgoingStore } from "./outgoing-store.js"
@@ -21,7 +21,7 @@ export interface OpenOptions {
  * Connects once, with version 5 and then, where the broker knows no 5 and the command line did not insist, with 3.1.1.
  * Throws `cannot-connect` or `connection-refused` with a hint that says what to try; `interrupted` when the signal is aborted.
  */
-export async function openConnection(options: OpenOptions): Promise<Connection> {
+export async function openConnection(options: OpenOptions): Promise<ClientConnection> {
   const { settings, diagnostics } = options
   const build = await streamBuilder(settings)
   try {
@@ -64,7 +64,7 @@ function mayBeOldBroker(error: unknown): boolean {
   return error instanceof Refusal ? error.reason === 0x84 : error instanceof ClosedEarly
 }
 
-function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<Connection> {
+function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<ClientConnection> {
   const client = new MqttClient(build, clientOptions(settings))
   if (passwordAlone(settings)) writeConnectWithoutUserName(client)
   const inlet = new MessageInlet(client, handlers.message)
@@ -85,7 +85,7 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
       reject(error instanceof Error ? error : new Error(String(error)))
     }
     const connected = (connack: IConnackPacket): void =>
-      settle(() => resolve(new Connection(client, inlet, { connack: ordered(connack), settings, handlers })))
+      settle(() => resolve(new ClientConnection(client, inlet, { connack: ordered(connack), settings, handlers })))
     const closed = (): void => refuse(new ClosedEarly("closed before the broker answered"))
     const failed = (error: Error): void => {
       const reason = refusalIn(error)

@@ -2,7 +2,7 @@ import type { Properties, Qos } from "@mqtt-trio/common"
 import type { IConnackPacket } from "./mqtt-library.js"
 import type { Ordered } from "./wire.js"
 
-/** One filter of a SUBSCRIBE (MQTT 5.0, 3.8.3.1). */
+/** One filter of a SUBSCRIBE (MQTT 5.0 section 3.8.3.1). */
 export interface Subscription {
   readonly filter: string
   readonly qos: Qos

@@ -24,21 +24,21 @@ export function openThroughProxy(proxy: string, target: { readonly host: string;
 
 /** A stream that can be written to before the socket behind it exists. */
 class LateSocket extends Duplex {
-  #socket: Duplex | undefined
-  readonly #early: (() => void)[] = []
+  private socket: Duplex | undefined
+  private readonly early: (() => void)[] = []
 
   constructor(opening: Promise<Duplex>) {
     super()
     opening.then(
-      (socket) => this.#attach(socket),
+      (socket) => this.attach(socket),
       (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))),
     )
   }
 
-  #attach(socket: Duplex): void {
-    this.#socket = socket
+  private attach(socket: Duplex): void {
+    this.socket = socket
     if (this.destroyed) socket.destroy()
-    for (const write of this.#early.splice(0)) write()
+    for (const write of this.early.splice(0)) write()
     socket.on("data", (chunk: Buffer) => {
       if (!this.push(chunk)) socket.pause()
     })
@@ -48,21 +48,21 @@ class LateSocket extends Duplex {
   }
 
   override _read(): void {
-    this.#socket?.resume()
+    this.socket?.resume()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    if (this.#socket !== undefined) this.#socket.write(chunk, done)
-    else this.#early.push(() => this.#socket?.write(chunk, done))
+    if (this.socket !== undefined) this.socket.write(chunk, done)
+    else this.early.push(() => this.socket?.write(chunk, done))
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#socket?.end()
+    this.socket?.end()
     done()
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#socket?.destroy()
+    this.socket?.destroy()
     done(error)
   }
 }

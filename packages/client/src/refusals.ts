@@ -1,6 +1,6 @@
 import { CliError, type ConnectionSettings, describeTarget, passwordAlone } from "@mqtt-trio/common"
 
-/** Reason codes of MQTT 5.0 (2.4) that mean failure, in words. */
+/** Reason codes of MQTT 5.0 (section 2.4) that mean failure, in words. */
 const REASONS: Readonly<Record<number, string>> = {
   0x80: "unspecified error",
   0x81: "malformed packet",
@@ -46,7 +46,7 @@ const FOR_GOOD = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x90, 
 /** The reason code of MQTT 5.0, whatever the version, when this error of MQTT.js is a CONNACK that says no. */
 export function refusalIn(error: Error): number | undefined {
   const code: unknown = "code" in error ? error.code : undefined
-  return typeof code === "number" && error.message.startsWith("Connection refused") ? (OLD_CODES[code] ?? code) : undefined
+  return typeof code === "number" && error.message.startsWith("ClientConnection refused") ? (OLD_CODES[code] ?? code) : undefined
 }
 
 /** A reason code in words. */

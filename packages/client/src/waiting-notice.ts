@@ -17,12 +17,12 @@ interface Packet {
  * since the last answer; it goes on only while something is waited for.
  */
 export class WaitingNotice {
-  #connecting = true
+  private connecting = true
   /** Packet Identifiers. */
-  readonly #requests = new Set<number>()
-  readonly #messages = new Set<number>()
-  #since = performance.now()
-  #nextMs = FIRST_MS
+  private readonly requests = new Set<number>()
+  private readonly messages = new Set<number>()
+  private since = performance.now()
+  private nextMs = FIRST_MS
 
   /** `reading` says whether answers are read at all: not while our own output takes nothing. */
   constructor(
@@ -33,54 +33,54 @@ export class WaitingNotice {
 
   /** Begins before the first attempt to connect. */
   watch(client: MqttClient): void {
-    client.on("packetsend", (packet) => this.#sent(packet))
-    client.on("packetreceive", (packet) => this.#received(packet))
-    client.on("reconnect", () => this.#begin(true))
-    client.on("close", () => this.#begin(false))
-    const timer = setInterval(() => this.#look(), LOOK_MS)
+    client.on("packetsend", (packet) => this.sent(packet))
+    client.on("packetreceive", (packet) => this.received(packet))
+    client.on("reconnect", () => this.begin(true))
+    client.on("close", () => this.begin(false))
+    const timer = setInterval(() => this.look(), LOOK_MS)
     timer.unref()
     client.on("end", () => clearInterval(timer))
   }
 
-  #look(): void {
-    if (!this.reading()) this.#progress()
-    const waited = performance.now() - this.#since
-    const what = this.#what()
-    if (what === undefined || waited < this.#nextMs) return
-    this.#nextMs *= 2
+  private look(): void {
+    if (!this.reading()) this.progress()
+    const waited = performance.now() - this.since
+    const what = this.what()
+    if (what === undefined || waited < this.nextMs) return
+    this.nextMs *= 2
     this.diagnostics.warn(`${this.target} has not answered for ${Math.floor(waited / 1000)} s: ${what}`)
   }
 
-  #what(): string | undefined {
-    if (this.#connecting) return "the connection is not accepted yet"
-    if (this.#requests.size > 0) return "the subscription is not acknowledged yet"
-    const { size } = this.#messages
+  private what(): string | undefined {
+    if (this.connecting) return "the connection is not accepted yet"
+    if (this.requests.size > 0) return "the subscription is not acknowledged yet"
+    const { size } = this.messages
     return size === 0 ? undefined : `${counted(size, "message")} ${size === 1 ? "is" : "are"} not acknowledged yet`
   }
 
-  #begin(connecting: boolean): void {
-    this.#connecting = connecting
-    this.#requests.clear()
-    this.#messages.clear()
-    this.#progress()
+  private begin(connecting: boolean): void {
+    this.connecting = connecting
+    this.requests.clear()
+    this.messages.clear()
+    this.progress()
   }
 
-  #progress(): void {
-    this.#since = performance.now()
-    this.#nextMs = FIRST_MS
+  private progress(): void {
+    this.since = performance.now()
+    this.nextMs = FIRST_MS
   }
 
-  #sent({ cmd, qos = 0, messageId = 0 }: Packet): void {
-    if (this.#requests.size + this.#messages.size === 0) this.#progress()
-    if (cmd === "subscribe" || cmd === "unsubscribe") this.#requests.add(messageId)
-    else if (cmd === "pubrel" || (cmd === "publish" && qos > 0)) this.#messages.add(messageId)
+  private sent({ cmd, qos = 0, messageId = 0 }: Packet): void {
+    if (this.requests.size + this.messages.size === 0) this.progress()
+    if (cmd === "subscribe" || cmd === "unsubscribe") this.requests.add(messageId)
+    else if (cmd === "pubrel" || (cmd === "publish" && qos > 0)) this.messages.add(messageId)
   }
 
-  #received({ cmd, reasonCode = 0, messageId = 0 }: Packet): void {
-    if (cmd === "connack") this.#connecting = false
-    else if (cmd === "suback" || cmd === "unsuback") this.#requests.delete(messageId)
-    else if (cmd === "puback" || cmd === "pubcomp" || (cmd === "pubrec" && reasonCode >= 0x80)) this.#messages.delete(messageId)
+  private received({ cmd, reasonCode = 0, messageId = 0 }: Packet): void {
+    if (cmd === "connack") this.connecting = false
+    else if (cmd === "suback" || cmd === "unsuback") this.requests.delete(messageId)
+    else if (cmd === "puback" || cmd === "pubcomp" || (cmd === "pubrec" && reasonCode >= 0x80)) this.messages.delete(messageId)
     else if (cmd !== "pubrec") return
-    this.#progress()
+    this.progress()
   }
 }

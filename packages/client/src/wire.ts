@@ -68,11 +68,11 @@ export function connectWithoutUserName(packet: IConnectPacket): Buffer {
 }
 
 const NOTHING = Buffer.alloc(0)
-/** Behind the protocol name and version (MQTT 5.0, 3.1.2). */
+/** Behind the protocol name and version (MQTT 5.0 section 3.1.2). */
 const CONNECT_FLAGS = 7
 const USER_NAME_FLAG = 0x80
 
-/** MQTT 5.0, 1.5.5. */
+/** MQTT 5.0 section 1.5.5. */
 function variableByteInteger(value: number): Buffer {
   const bytes: number[] = []
   for (let rest = value; rest > 0 || bytes.length === 0; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + (rest >= 128 ? 128 : 0))

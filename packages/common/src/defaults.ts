@@ -16,5 +16,5 @@ export const DEFAULT_KEEPALIVE_SECONDS = 60
 /** Path of MQTT over WebSocket when the URL has none. */
 export const DEFAULT_WEBSOCKET_PATH = "/mqtt"
 
-/** Largest Session Expiry Interval: the session never expires (MQTT 5.0, 3.1.2.11.2). */
+/** Largest Session Expiry Interval: the session never expires (MQTT 5.0 section 3.1.2.11.2). */
 export const NEVER_EXPIRES = 0xffff_ffff

@@ -1,76 +1,27 @@
 /*
  * For users of the library: defaults, errors and exit codes, topics, where a broker is.
  */
-export {
-  DEFAULT_HOST,
-  DEFAULT_KEEPALIVE_SECONDS,
-  DEFAULT_PORT,
-  DEFAULT_QOS,
-  DEFAULT_WEBSOCKET_PATH,
-  NEVER_EXPIRES,
-  REGISTERED_PORT,
-  REGISTERED_TLS_PORT,
-} from "./defaults.js"
-export {
-  BaseError,
-  CliError,
-  errorReference,
-  ERRORS,
-  messageOf,
-  systemCode,
-  usageError,
-  type ErrorCode,
-  type ErrorDetails,
-  type ErrorKind,
-} from "./errors.js"
+export { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_QOS, REGISTERED_PORT } from "./defaults.js"
+export { BaseError, CliError, errorReference, ERRORS, messageOf, systemCode, usageError } from "./errors.js"
 export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
-export { bytesOf, exactArguments, exactEnvironment, quoted, textOf } from "./exact-text.js"
+export { bytesOf, exactEnvironment, quoted, textOf } from "./exact-text.js"
 export { parseBinary, parseExact, parseText } from "./text.js"
-export {
-  MAX_TOPIC_BYTES,
-  parseTopicFilter,
-  parseTopicName,
-  splitShare,
-  topicFilterProblem,
-  topicMatches,
-  topicNameProblem,
-} from "./topic.js"
+export { parseTopicFilter, parseTopicName, splitShare, topicFilterProblem, topicMatches, topicNameProblem } from "./topic.js"
 
 /*
  * For sister packages: how a command reads its options, speaks and ends.
  */
-export { colorsFor, type ColorTarget } from "./colors.js"
-export {
-  createDiagnostics,
-  escapeControls,
-  escapeJson,
-  escapeLine,
-  jsonLine,
-  type Diagnostics,
-  type DiagnosticsOptions,
-  type TextSink,
-} from "./diagnostics.js"
-export { runClient, type ClientCommand, type ClientIo } from "./run-client.js"
+export { createDiagnostics, escapeControls, escapeJson, escapeLine, jsonLine, type Diagnostics, type TextSink } from "./diagnostics.js"
+export { runClient, type ClientIo } from "./run-client.js"
 export { runMain } from "./run-main.js"
-export { listenForStop, type Stop, type StopSignal } from "./signals.js"
+export { listenForStop } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"
-export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos, type Qos } from "./parsers.js"
-export {
-  flag,
-  list,
-  longFlag,
-  optional,
-  shortFlag,
-  value,
-  type OptionKind,
-  type OptionSpec,
-  type OptionTable,
-  type OptionValues,
-} from "./options/option-spec.js"
-export { applyOptions, resolveOptions, type OptionSource, type ResolvedOptions } from "./options/apply-options.js"
+export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, type Qos } from "./parsers.js"
+export { flag, list, longFlag, optional, shortFlag, value, type OptionSpec, type OptionValues } from "./options/option-spec.js"
+export { applyOptions, resolveOptions, type ResolvedOptions } from "./options/apply-options.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"
-export { helpText, optionGroups, optionReference, type CommandHelp } from "./options/help.js"
-export { createProgram, prepareCommand, refuseOption, runProgram } from "./options/program.js"
+export { helpText, optionReference, type CommandHelp } from "./options/help.js"
+export { createProgram, refuseOption, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {
   mergeProperties,
@@ -81,14 +32,7 @@ export {
   type UserProperties,
 } from "./settings/properties.js"
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
-export {
-  connectionSettings,
-  passwordAlone,
-  urlOf,
-  type ConnectionSettings,
-  type ConnectionValues,
-  type WillSettings,
-} from "./settings/settings.js"
+export { connectionSettings, passwordAlone, urlOf, type ConnectionSettings } from "./settings/settings.js"
 export { pause, startTimer } from "./timers.js"
 export { counted } from "./words.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"

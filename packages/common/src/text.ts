@@ -1,10 +1,10 @@
 import { usageError } from "./errors.js"
 import { bytesOf, hasForeignBytes, quoted } from "./exact-text.js"
 
-/** Longest UTF-8 string and Binary Data of MQTT in bytes (MQTT 5.0, 1.5.4 and 1.5.6). */
+/** Longest UTF-8 string and Binary Data of MQTT in bytes (MQTT 5.0 section 1.5.4 and 1.5.6). */
 export const MAX_FIELD_BYTES = 65_535
 
-/** What keeps a text from being a UTF-8 Encoded String (MQTT 5.0, 1.5.4), or undefined. */
+/** What keeps a text from being a UTF-8 Encoded String (MQTT 5.0 section 1.5.4), or undefined. */
 export function textProblem(text: string): string | undefined {
   if (text.includes("\0")) return "it contains a NUL character"
   if (hasForeignBytes(text)) return "it is not UTF-8 text"

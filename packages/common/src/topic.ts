@@ -2,10 +2,10 @@ import { usageError } from "./errors.js"
 import { quoted } from "./exact-text.js"
 import { MAX_FIELD_BYTES, textProblem } from "./text.js"
 
-/** Longest topic name or filter in bytes of UTF-8 (MQTT 5.0, 4.7.3). */
-export const MAX_TOPIC_BYTES = MAX_FIELD_BYTES
+/** Longest topic name or filter in bytes of UTF-8 (MQTT 5.0 section 4.7.3). */
+const MAX_TOPIC_BYTES = MAX_FIELD_BYTES
 
-/** What is wrong with a topic name to publish to, or undefined (MQTT 5.0, 4.7.1 and 4.7.3). */
+/** What is wrong with a topic name to publish to, or undefined (MQTT 5.0 section 4.7.1 and 4.7.3). */
 export function topicNameProblem(topic: string): string | undefined {
   const problem = stringProblem(topic)
   if (problem !== undefined) return problem
@@ -13,7 +13,7 @@ export function topicNameProblem(topic: string): string | undefined {
   return undefined
 }
 
-/** What is wrong with a topic filter, `$share/GROUP/FILTER` included, or undefined (MQTT 5.0, 4.7.1 and 4.8.2). */
+/** What is wrong with a topic filter, `$share/GROUP/FILTER` included, or undefined (MQTT 5.0 section 4.7.1 and 4.8.2). */
 export function topicFilterProblem(filter: string): string | undefined {
   const problem = stringProblem(filter)
   if (problem !== undefined) return problem
@@ -32,7 +32,7 @@ export function splitShare(filter: string): { group: string; filter: string } | 
   return { group: filter.slice(7, slash), filter: filter.slice(slash + 1) }
 }
 
-/** True when `topic` matches `filter` (MQTT 5.0, 4.7.1 to 4.7.2). Both must be valid; a shared filter counts by its inner one. */
+/** True when `topic` matches `filter` (MQTT 5.0 section 4.7.1 to 4.7.2). Both must be valid; a shared filter counts by its inner one. */
 export function topicMatches(filter: string, topic: string): boolean {
   const inner = splitShare(filter)?.filter ?? filter
   if (topic.startsWith("$") && (inner.startsWith("+") || inner.startsWith("#"))) return false

@@ -12,7 +12,7 @@ const topicFilter = fc
   .map(([levels, all]) => [...levels, ...(all ? ["#"] : [])].join("/"))
   .filter((filter) => filter !== "")
 
-/** A Topic Filter as a regular expression, as the standard puts it in words (MQTT 5.0, 4.7.1 and 4.7.2). */
+/** A Topic Filter as a regular expression, as the standard puts it in words (MQTT 5.0 section 4.7.1 and 4.7.2). */
 function expression(filter: string): RegExp {
   const parts = filter.split("/").map((part, index) => {
     const slash = index === 0 ? "" : "/"

@@ -5,7 +5,7 @@ import { bytesOf, CliError, messageOf, propertiesFor, quoted, textOf, usageError
 import type { PubPlan } from "./rules.js"
 import { compileTemplate, type Template } from "./template.js"
 
-/** Largest payload that fits a packet (MQTT 5.0, 1.5.5: 268,435,455 bytes of remaining length). */
+/** Largest payload that fits a packet (MQTT 5.0 section 1.5.5: 268,435,455 bytes of remaining length). */
 const MAX_PAYLOAD_BYTES = 268_435_455
 
 /** Makes the topic and payload of the message number `n`; `line` is the line of stdin for `-l`. */

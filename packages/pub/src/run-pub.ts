@@ -12,7 +12,7 @@ import {
   type Diagnostics,
   type Properties,
 } from "@mqtt-trio/common"
-import { forbiddenPublish, openConnection, type Connection } from "@mqtt-trio/client"
+import { forbiddenPublish, openConnection, type ClientConnection } from "@mqtt-trio/client"
 import { splitLines } from "./lines.js"
 import { prepareMessages, type MessageMaker } from "./payloads.js"
 import { showProgress } from "./progress.js"
@@ -32,7 +32,7 @@ interface Run extends ClientIo {
   readonly plan: PubPlan
   readonly messages: MessageMaker
   readonly publisher: Publisher
-  readonly connection: Connection
+  readonly connection: ClientConnection
   readonly sequence: Sequence | undefined
   /** Aborted when nothing more shall be sent: a signal, a lost connection, a closed output. */
   readonly halt: AbortController
@@ -47,7 +47,7 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
   const halt = new AbortController()
   io.stop.signal.addEventListener("abort", () => halt.abort())
   const settings = await pubSettings(plan, io.diagnostics)
-  let connection: Connection
+  let connection: ClientConnection
   try {
     connection = await openConnection({
       settings,
@@ -132,7 +132,7 @@ function handlers(
 }
 
 /** The error for messages that the broker does not take, as its CONNACK says; before MQTT 5 it says nothing. */
-function forbidden({ values }: PubPlan, { connack, settings }: Connection): CliError | undefined {
+function forbidden({ values }: PubPlan, { connack, settings }: ClientConnection): CliError | undefined {
   if (settings.version < 5) return undefined
   return forbiddenPublish(connack, { qos: values.qos, retain: values.retain, properties: messageProperties(values, undefined) })
 }

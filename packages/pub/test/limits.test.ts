@@ -16,7 +16,7 @@ const CONNECT = 1
 const PUBLISH = 3
 const DISCONNECT = 14
 
-/** CONNACK with these properties in hexadecimal (MQTT 5.0, 3.2.2.3). */
+/** CONNACK with these properties in hexadecimal (MQTT 5.0 section 3.2.2.3). */
 function connack(properties: string): Buffer {
   const bytes = Buffer.from(properties, "hex")
   return Buffer.from([0x20, 3 + bytes.length, 0, 0, bytes.length, ...bytes])

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { hasMosquitto, runCli, startMosquitto, startRecordingProxy, startScriptedBroker, temporaryFolder } from "@mqtt-trio/testing"
 
-/** CONNECT of a client `c` of MQTT 5 with Keep Alive 60, Clean Start and a password, the field of a user name absent (MQTT 5.0, 3.1.2.9). */
+/** CONNECT of a client `c` of MQTT 5 with Keep Alive 60, Clean Start and a password, the field of a user name absent (MQTT 5.0 section 3.1.2.9). */
 function connectPacket(password: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from("00044d51545405", "hex"), Buffer.from([0x42, 0, 60, 0, 0, 1, 0x63]), field(password)])
   return Buffer.concat([Buffer.from(body.length < 128 ? [0x10, body.length] : [0x10, (body.length & 0x7f) | 0x80, body.length >> 7]), body])

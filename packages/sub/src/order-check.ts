@@ -21,7 +21,7 @@ export class OrderCheck {
   /** Repeats at QoS 0 or 2, which allow none. */
   duplicates = 0
   unstamped = 0
-  readonly #streams = new Map<string, Stream>()
+  private readonly streams = new Map<string, Stream>()
 
   /** Takes a message; returns it without the stamp in its payload, if it had one there. */
   take(message: ReceivedMessage): ReceivedMessage {
@@ -30,7 +30,7 @@ export class OrderCheck {
     const stamp = inPayload?.stamp ?? property
     const [publisher, number] = stamp?.split(" ") ?? []
     if (publisher === undefined || number === undefined) this.unstamped += 1
-    else this.#follow(`${publisher} ${message.topic}`, Number(number), message.qos)
+    else this.follow(`${publisher} ${message.topic}`, Number(number), message.qos)
     return inPayload === undefined ? message : { ...message, payload: inPayload.payload }
   }
 
@@ -45,11 +45,11 @@ export class OrderCheck {
     if (this.gaps + this.disorder + this.duplicates > 0) throw new CliError("check-failed", this.summary)
   }
 
-  #follow(key: string, number: number, qos: number): void {
+  private follow(key: string, number: number, qos: number): void {
     this.checked += 1
-    const stream = this.#streams.get(key)
+    const stream = this.streams.get(key)
     if (stream === undefined) {
-      if (this.#streams.size < MAX_STREAMS) this.#streams.set(key, { last: number, missing: new Set() })
+      if (this.streams.size < MAX_STREAMS) this.streams.set(key, { last: number, missing: new Set() })
       return
     }
     if (number > stream.last) {

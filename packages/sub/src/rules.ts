@@ -56,7 +56,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
   const repeated = filters.find((filter, index) => filters.indexOf(filter) !== index)
   if (repeated !== undefined) throw usageError(`the topic filter ${JSON.stringify(repeated)} is given twice`)
   if (values.noLocal && filters.some((filter) => splitShare(filter) !== undefined))
-    throw usageError("--no-local does not go with a shared subscription (MQTT 5.0, 3.8.3.1)")
+    throw usageError("--no-local does not go with a shared subscription (MQTT 5.0 section 3.8.3.1)")
   checkOutput(values)
   return {
     values,

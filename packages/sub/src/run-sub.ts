@@ -1,6 +1,6 @@
 import { isatty } from "node:tty"
 import { CliError, connectionSettings, counted, startTimer, type ClientIo, type ConnectionSettings } from "@mqtt-trio/common"
-import { openConnection, type Connection, type ConnectionHandlers, type ReceivedMessage } from "@mqtt-trio/client"
+import { openConnection, type ClientConnection, type ConnectionHandlers, type ReceivedMessage } from "@mqtt-trio/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
 import { OrderCheck } from "./order-check.js"
@@ -45,178 +45,178 @@ export async function runSub(plan: SubPlan, io: ClientIo): Promise<number> {
 }
 
 class SubRun {
-  readonly #plan: SubPlan
-  readonly #io: ClientIo
-  readonly #filter: (message: ReceivedMessage) => boolean
-  readonly #format: MessageFormat
-  readonly #writer: OutputWriter
-  readonly #report: SessionReport | undefined
-  readonly #order: OrderCheck | undefined
-  readonly #opening = new AbortController()
-  readonly #ended: Promise<End>
-  #end: (end: End) => void = () => undefined
-  #over: End | undefined
-  #connection: Connection | undefined
-  #printed = 0
+  private readonly plan: SubPlan
+  private readonly io: ClientIo
+  private readonly filter: (message: ReceivedMessage) => boolean
+  private readonly format: MessageFormat
+  private readonly writer: OutputWriter
+  private readonly report: SessionReport | undefined
+  private readonly order: OrderCheck | undefined
+  private readonly opening = new AbortController()
+  private readonly ended: Promise<End>
+  private end: (end: End) => void = () => undefined
+  private over: End | undefined
+  private connection: ClientConnection | undefined
+  private printed = 0
   /** Messages that remove a retained one and are not acknowledged. */
-  #removing = 0
-  #paused = false
-  #subscribed = false
-  #refused: CliError | undefined
-  #limit: NodeJS.Timeout | undefined
+  private removing = 0
+  private paused = false
+  private subscribed = false
+  private refused: CliError | undefined
+  private limit: NodeJS.Timeout | undefined
 
   constructor(plan: SubPlan, io: ClientIo) {
     const { values } = plan
-    this.#plan = plan
-    this.#io = io
-    this.#filter = createFilter(values)
+    this.plan = plan
+    this.io = io
+    this.filter = createFilter(values)
     const complain = (text: string): void => io.diagnostics.warn(text)
-    this.#format = messageFormat(values, { terminal: isatty(STDOUT), complain })
+    this.format = messageFormat(values, { terminal: isatty(STDOUT), complain })
     const events = {
-      written: (count: number): void => this.#written(count),
+      written: (count: number): void => this.written(count),
       closed: (): void => this.finish({ kind: "closed" }),
       failed: (error: CliError): void => this.finish({ kind: "failed", error }),
     }
-    this.#writer = new OutputWriter(STDOUT, events, values.persistent)
+    this.writer = new OutputWriter(STDOUT, events, values.persistent)
     if (values.persistent) {
       const { json, quiet } = values
-      this.#report = new SessionReport({ clientId: values.client ?? "", diagnostics: io.diagnostics, json, quiet })
+      this.report = new SessionReport({ clientId: values.client ?? "", diagnostics: io.diagnostics, json, quiet })
     }
-    if (values.checkOrder) this.#order = new OrderCheck()
-    this.#ended = new Promise((resolve) => {
-      this.#end = resolve
+    if (values.checkOrder) this.order = new OrderCheck()
+    this.ended = new Promise((resolve) => {
+      this.end = resolve
     })
   }
 
-  #handlers(): ConnectionHandlers {
+  private handlers(): ConnectionHandlers {
     return {
-      message: (message) => this.#take(message),
+      message: (message) => this.take(message),
       connected: (resumed) => {
-        this.#io.diagnostics.note("connected again")
-        if (!resumed || !this.#subscribed) void this.#subscribe()
+        this.io.diagnostics.note("connected again")
+        if (!resumed || !this.subscribed) void this.subscribe()
       },
-      lost: (why) => this.#io.diagnostics.warn(`connection lost (${why}); connecting again`),
+      lost: (why) => this.io.diagnostics.warn(`connection lost (${why}); connecting again`),
       failed: (error) => this.finish({ kind: "failed", error }),
     }
   }
 
   /** Connects and subscribes. Returns the exit code when the run ended before there was a connection. */
   async start(settings: ConnectionSettings): Promise<number | undefined> {
-    const { diagnostics, stop } = this.#io
+    const { diagnostics, stop } = this.io
     try {
-      this.#connection = await openConnection({ settings, diagnostics, signal: this.#opening.signal, handlers: this.#handlers() })
+      this.connection = await openConnection({ settings, diagnostics, signal: this.opening.signal, handlers: this.handlers() })
     } catch (error) {
-      if (this.#over?.kind === "signal") return stop.exitCode
-      if (this.#over?.kind === "closed") return 0
-      throw this.#over?.kind === "timeout" ? new CliError("timed-out", "timed out before the connection was made", { cause: error }) : error
+      if (this.over?.kind === "signal") return stop.exitCode
+      if (this.over?.kind === "closed") return 0
+      throw this.over?.kind === "timeout" ? new CliError("timed-out", "timed out before the connection was made", { cause: error }) : error
     }
-    this.#report?.start(this.#connection.connack)
-    this.#connection.receive()
-    await this.#subscribe()
+    this.report?.start(this.connection.connack)
+    this.connection.receive()
+    await this.subscribe()
     return undefined
   }
 
   finish(end: End): void {
-    if (this.#over !== undefined) {
-      if (end.kind === "signal") this.#limitOutput()
+    if (this.over !== undefined) {
+      if (end.kind === "signal") this.limitOutput()
       return
     }
-    this.#over = end
-    this.#connection?.stopTaking()
-    this.#opening.abort()
-    this.#end(end)
+    this.over = end
+    this.connection?.stopTaking()
+    this.opening.abort()
+    this.end(end)
   }
 
   /** Waits for the end, writes out and acknowledges what was taken, disconnects. What could not be written is what the user has to know first. */
   async untilEnd(): Promise<number> {
-    const end = await this.#ended
-    if (end.kind !== "done") this.#limitOutput()
-    await this.#writer.drained()
-    clearTimeout(this.#limit)
-    this.#report?.finish()
-    await this.#connection?.end()
-    if (this.#writer.failure !== undefined) throw this.#writer.failure
-    return this.#result(end)
+    const end = await this.ended
+    if (end.kind !== "done") this.limitOutput()
+    await this.writer.drained()
+    clearTimeout(this.limit)
+    this.report?.finish()
+    await this.connection?.end()
+    if (this.writer.failure !== undefined) throw this.writer.failure
+    return this.result(end)
   }
 
-  #limitOutput(): void {
-    this.#limit ??= setTimeout(() => this.#giveUp(), GRACE_MS)
+  private limitOutput(): void {
+    this.limit ??= setTimeout(() => this.giveUp(), GRACE_MS)
   }
 
-  async #subscribe(): Promise<void> {
-    const connection = this.#connection
+  private async subscribe(): Promise<void> {
+    const connection = this.connection
     if (connection === undefined) return
     try {
-      const refused = await subscribeAll(connection, this.#plan, this.#io.diagnostics)
-      this.#refused ??= refused
-      this.#subscribed = true
-      if (this.#plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
+      const refused = await subscribeAll(connection, this.plan, this.io.diagnostics)
+      this.refused ??= refused
+      this.subscribed = true
+      if (this.plan.values.exitAfterSubscribe) this.finish({ kind: "done" })
     } catch (error) {
       // A connection that is lost meanwhile subscribes again when it is back.
       if (error instanceof CliError) this.finish({ kind: "failed", error })
     }
   }
 
-  #take(received: ReceivedMessage): void {
-    const { values } = this.#plan
-    this.#report?.message()
+  private take(received: ReceivedMessage): void {
+    const { values } = this.plan
+    this.report?.message()
     if (values.retainedOnly && !received.retain) {
       this.finish({ kind: "done" })
       return
     }
-    const message = this.#order?.take(received) ?? received
-    if (!this.#filter(message)) {
-      this.#writer.push([])
+    const message = this.order?.take(received) ?? received
+    if (!this.filter(message)) {
+      this.writer.push([])
       return
     }
-    if (values.removeRetained && message.retain) this.#removeRetained(message)
-    this.#printed += 1
-    this.#writer.push(this.#format(message) ?? [])
-    if (this.#printed === values.count) this.finish({ kind: "done" })
-    else if (!this.#paused && this.#writer.pendingBytes > MAX_PENDING_BYTES) {
-      this.#paused = true
-      this.#connection?.pause()
+    if (values.removeRetained && message.retain) this.removeRetained(message)
+    this.printed += 1
+    this.writer.push(this.format(message) ?? [])
+    if (this.printed === values.count) this.finish({ kind: "done" })
+    else if (!this.paused && this.writer.pendingBytes > MAX_PENDING_BYTES) {
+      this.paused = true
+      this.connection?.pause()
     }
   }
 
-  #removeRetained({ topic, payload }: ReceivedMessage): void {
+  private removeRetained({ topic, payload }: ReceivedMessage): void {
     if (payload.length === 0) return
-    const { receiveMaximum = Infinity, maximumQoS = 2 } = this.#connection?.connack.properties ?? {}
-    const qos = this.#removing < receiveMaximum && maximumQoS > 0 ? 1 : 0
-    this.#removing += qos
-    this.#connection?.publish(topic, Buffer.alloc(0), { qos, retain: true }, (error) => {
-      this.#removing -= qos
+    const { receiveMaximum = Infinity, maximumQoS = 2 } = this.connection?.connack.properties ?? {}
+    const qos = this.removing < receiveMaximum && maximumQoS > 0 ? 1 : 0
+    this.removing += qos
+    this.connection?.publish(topic, Buffer.alloc(0), { qos, retain: true }, (error) => {
+      this.removing -= qos
       if (error !== undefined && error !== null)
-        this.#io.diagnostics.warn(`the retained message on ${JSON.stringify(topic)} was not removed: ${error.message}`)
+        this.io.diagnostics.warn(`the retained message on ${JSON.stringify(topic)} was not removed: ${error.message}`)
     })
   }
 
-  #written(count: number): void {
-    this.#connection?.written(count)
-    if (!this.#paused || this.#writer.pendingBytes > MAX_PENDING_BYTES / 2) return
-    this.#paused = false
-    this.#connection?.resume()
+  private written(count: number): void {
+    this.connection?.written(count)
+    if (!this.paused || this.writer.pendingBytes > MAX_PENDING_BYTES / 2) return
+    this.paused = false
+    this.connection?.resume()
   }
 
   /** The output takes nothing and nothing else is left to do: end as a second signal would. */
-  #giveUp(): void {
-    this.#io.diagnostics.warn("the output takes nothing; ending without it")
-    this.#io.stop.dispose()
-    process.kill(process.pid, this.#io.stop.received ?? "SIGTERM")
+  private giveUp(): void {
+    this.io.diagnostics.warn("the output takes nothing; ending without it")
+    this.io.stop.dispose()
+    process.kill(process.pid, this.io.stop.received ?? "SIGTERM")
   }
 
-  #result(end: End): number {
-    const { values } = this.#plan
-    if (this.#order !== undefined) this.#io.diagnostics.note(this.#order.summary)
+  private result(end: End): number {
+    const { values } = this.plan
+    if (this.order !== undefined) this.io.diagnostics.note(this.order.summary)
     if (end.kind === "failed") throw end.error
-    this.#order?.verify()
-    const enough = this.#printed >= (values.count ?? 1)
-    if (end.kind === "timeout" && !enough && this.#refused === undefined) {
-      const wanted = values.count === undefined ? "no message came" : `${this.#printed} of ${counted(values.count, "message")} came`
+    this.order?.verify()
+    const enough = this.printed >= (values.count ?? 1)
+    if (end.kind === "timeout" && !enough && this.refused === undefined) {
+      const wanted = values.count === undefined ? "no message came" : `${this.printed} of ${counted(values.count, "message")} came`
       throw new CliError("timed-out", `timed out: ${wanted}`)
     }
-    if (end.kind === "signal" && values.count !== undefined) return this.#io.stop.exitCode
+    if (end.kind === "signal" && values.count !== undefined) return this.io.stop.exitCode
     // It was reported when it came.
-    return this.#refused?.exitCode ?? 0
+    return this.refused?.exitCode ?? 0
   }
 }

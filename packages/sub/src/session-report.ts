@@ -1,5 +1,5 @@
 import { counted, type Diagnostics } from "@mqtt-trio/common"
-import type { Connection } from "@mqtt-trio/client"
+import type { ClientConnection } from "@mqtt-trio/client"
 
 /** How long nothing must come until the messages that were waiting count as delivered. */
 const QUIET_MS = 150
@@ -20,49 +20,49 @@ export interface SessionReportOptions {
  * its CONNACK, or, with other brokers and before MQTT 5.0, those that come before the first pause.
  */
 export class SessionReport {
-  readonly #options: SessionReportOptions
-  #waiting = 0
-  #printed = false
-  #timer: NodeJS.Timeout | undefined
-  #limit: NodeJS.Timeout | undefined
+  private readonly options: SessionReportOptions
+  private waiting = 0
+  private printed = false
+  private timer: NodeJS.Timeout | undefined
+  private limit: NodeJS.Timeout | undefined
 
   constructor(options: SessionReportOptions) {
-    this.#options = options
+    this.options = options
   }
 
   /** Connected for the first time. */
-  start({ sessionPresent, properties }: Connection["connack"]): void {
+  start({ sessionPresent, properties }: ClientConnection["connack"]): void {
     const told = Number(properties?.userProperties?.find(([name]) => name === "messages-waiting")?.[1] ?? NaN)
-    if (Number.isSafeInteger(told)) this.#waiting = told
-    if (!sessionPresent || Number.isSafeInteger(told)) return this.#print(sessionPresent, true)
-    this.#timer = setTimeout(() => this.finish(), QUIET_MS)
-    this.#limit = setTimeout(() => this.finish(false), LONGEST_MS)
+    if (Number.isSafeInteger(told)) this.waiting = told
+    if (!sessionPresent || Number.isSafeInteger(told)) return this.print(sessionPresent, true)
+    this.timer = setTimeout(() => this.finish(), QUIET_MS)
+    this.limit = setTimeout(() => this.finish(false), LONGEST_MS)
   }
 
   /** A message came; the first ones may come before {@link start}. */
   message(): void {
-    if (this.#printed) return
-    this.#waiting += 1
-    this.#timer?.refresh()
+    if (this.printed) return
+    this.waiting += 1
+    this.timer?.refresh()
   }
 
   /** Prints now what is known, if that has not happened yet; `complete` says that all that waited has come. */
   finish(complete = true): void {
-    if (this.#timer === undefined) return
-    clearTimeout(this.#timer)
-    clearTimeout(this.#limit)
-    this.#timer = undefined
-    this.#print(true, complete)
+    if (this.timer === undefined) return
+    clearTimeout(this.timer)
+    clearTimeout(this.limit)
+    this.timer = undefined
+    this.print(true, complete)
   }
 
-  #print(resumed: boolean, complete: boolean): void {
-    const { clientId, diagnostics, json, quiet } = this.#options
-    this.#printed = true
+  private print(resumed: boolean, complete: boolean): void {
+    const { clientId, diagnostics, json, quiet } = this.options
+    this.printed = true
     if (quiet) return
-    const messages = counted(this.#waiting, "message")
-    if (json) process.stderr.write(`${JSON.stringify({ event: "session", client: clientId, resumed, waiting: this.#waiting, complete })}\n`)
+    const messages = counted(this.waiting, "message")
+    if (json) process.stderr.write(`${JSON.stringify({ event: "session", client: clientId, resumed, waiting: this.waiting, complete })}\n`)
     else if (!resumed) diagnostics.note("new session")
-    else if (complete) diagnostics.note(`session ${clientId} resumed: ${messages} ${this.#waiting === 1 ? "was" : "were"} waiting`)
+    else if (complete) diagnostics.note(`session ${clientId} resumed: ${messages} ${this.waiting === 1 ? "was" : "were"} waiting`)
     else diagnostics.note(`session ${clientId} resumed: ${messages} so far, waiting and new ones`)
   }
 }

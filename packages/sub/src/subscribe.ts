@@ -1,5 +1,5 @@
 import { CliError, splitShare, type Diagnostics } from "@mqtt-trio/common"
-import { reasonText, refusedRequest, type Connection } from "@mqtt-trio/client"
+import { reasonText, refusedRequest, type ClientConnection } from "@mqtt-trio/client"
 import type { SubPlan } from "./rules.js"
 
 const REFUSED = 0x80
@@ -9,7 +9,7 @@ const NO_REASON = " (before MQTT 5 it cannot say why)"
  * Sends SUBSCRIBE and then the UNSUBSCRIBE of `-U`. Warns when a granted QoS is lower than asked. Returns the refusal when the broker
  * refused some of the filters; throws it when it refused all of them, and whatever the connection throws.
  */
-export async function subscribeAll(connection: Connection, plan: SubPlan, diagnostics: Diagnostics): Promise<CliError | undefined> {
+export async function subscribeAll(connection: ClientConnection, plan: SubPlan, diagnostics: Diagnostics): Promise<CliError | undefined> {
   const { subscriptions, values } = plan
   const version5 = connection.settings.version === 5
   const codes = subscriptions.length === 0 ? [] : await connection.subscribe(subscriptions, version5 ? plan.subscribeProperties : undefined)

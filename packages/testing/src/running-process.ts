@@ -23,21 +23,21 @@ export class RunningProcess {
   /** Resolves when the process has ended and its pipes are closed. */
   readonly ended: Promise<ProcessEnd>
   readonly command: string
-  #out: Buffer[] = []
-  #err: Buffer[] = []
-  #end: ProcessEnd | undefined
+  private out: Buffer[] = []
+  private err: Buffer[] = []
+  private end: ProcessEnd | undefined
 
   constructor(command: string, args: readonly string[], options: ProcessOptions = {}) {
     this.command = [command, ...args].join(" ")
     this.child = spawn(command, [...args], { env: { ...inheritedEnvironment(), ...options.env }, cwd: options.cwd })
     this.child.stdin.on("error", () => undefined)
-    this.child.stdout.on("data", (chunk: Buffer) => this.#out.push(chunk))
-    this.child.stderr.on("data", (chunk: Buffer) => this.#err.push(chunk))
+    this.child.stdout.on("data", (chunk: Buffer) => this.out.push(chunk))
+    this.child.stderr.on("data", (chunk: Buffer) => this.err.push(chunk))
     this.ended = new Promise((resolve, reject) => {
       this.child.once("error", reject)
       this.child.once("close", (code, signal) => {
-        this.#end = { code, signal }
-        resolve(this.#end)
+        this.end = { code, signal }
+        resolve(this.end)
       })
     })
     this.ended.catch(() => undefined)
@@ -51,7 +51,7 @@ export class RunningProcess {
   }
 
   get running(): boolean {
-    return this.#end === undefined
+    return this.end === undefined
   }
 
   /** Everything written to stdout so far. */
@@ -60,14 +60,14 @@ export class RunningProcess {
   }
 
   get stdoutBytes(): Buffer {
-    this.#out = [Buffer.concat(this.#out)]
-    return this.#out[0] ?? Buffer.alloc(0)
+    this.out = [Buffer.concat(this.out)]
+    return this.out[0] ?? Buffer.alloc(0)
   }
 
   /** Everything written to stderr so far. */
   get stderr(): string {
-    this.#err = [Buffer.concat(this.#err)]
-    return this.#err[0]?.toString() ?? ""
+    this.err = [Buffer.concat(this.err)]
+    return this.err[0]?.toString() ?? ""
   }
 
   /** Resolves with the first whole line of stdout (or stderr) that has the text or matches the expression; fails when the process ends without it. */
@@ -78,13 +78,13 @@ export class RunningProcess {
       const ended = !this.running
       const lines = this[more.stream ?? "stdout"].split("\n")
       const line = (ended ? lines : lines.slice(0, -1)).find(matches)
-      if (line === undefined && ended) throw new Error(`ended without ${what}\n${this.#report()}`)
+      if (line === undefined && ended) throw new Error(`ended without ${what}\n${this.report()}`)
       return line
     }
     try {
       return await waitFor(find, { timeoutMs: more.timeoutMs ?? 15_000, what })
     } catch (error) {
-      throw new Error(`no line ${what}\n${this.#report()}`, { cause: error })
+      throw new Error(`no line ${what}\n${this.report()}`, { cause: error })
     }
   }
 
@@ -109,11 +109,11 @@ export class RunningProcess {
     clearTimeout(timer)
     if (end !== "late") return end
     await this.kill9()
-    throw new Error(`still running after ${timeoutMs} ms: ${this.command}\n${this.#report()}`)
+    throw new Error(`still running after ${timeoutMs} ms: ${this.command}\n${this.report()}`)
   }
 
-  #report(): string {
-    return `end: ${JSON.stringify(this.#end)}\nstdout: ${this.stdout.slice(-2000)}\nstderr: ${this.stderr.slice(-2000)}`
+  private report(): string {
+    return `end: ${JSON.stringify(this.end)}\nstdout: ${this.stdout.slice(-2000)}\nstderr: ${this.stderr.slice(-2000)}`
   }
 }
 

@@ -2,10 +2,10 @@ import type { GrantedFilter } from "./checker/checked-session.js"
 import type { Checker } from "./checker/checker.js"
 import type { StoredQos } from "./checker/stream.js"
 import type { AcknowledgementFile } from "./acknowledgement-file.js"
-import { Publisher, type Budget, type OwnStream } from "./publisher.js"
+import { TorturePublisher, type Budget, type OwnStream } from "./publisher.js"
 import { Random } from "./random.js"
 import type { Address } from "./raw-connection.js"
-import { Subscriber } from "./subscriber.js"
+import { TortureSubscriber } from "./subscriber.js"
 
 /** Windows of the publishers, in turn. */
 const WINDOWS = [50, 1000, 1]
@@ -29,8 +29,8 @@ export interface CastOptions {
 
 /** The clients of one shape. */
 export interface Cast {
-  publishers: Publisher[]
-  subscribers: Subscriber[]
+  publishers: TorturePublisher[]
+  subscribers: TortureSubscriber[]
 }
 
 /**
@@ -42,7 +42,7 @@ export function liveCast(options: CastOptions): Cast {
   const subscribers = Array.from({ length: options.subscribers }, (_, index) => {
     const granted = index % 3 === 2 ? 1 : qos
     const filters = liveFilters(prefix, index, options.publishers).map((filter) => ({ filter, qos: granted }))
-    return new Subscriber({
+    return new TortureSubscriber({
       address,
       checker,
       filters,
@@ -77,7 +77,7 @@ export function sparseCast(options: CastOptions, sessions: number): Cast {
       { filter: `${base}/own/${index}`, qos },
       { filter: `${base}/shared`, qos },
     ]
-    return new Subscriber({ address, checker, filters, clientId: `${prefix}-sparse-sub-${index}`, slow: false, withholds: false })
+    return new TortureSubscriber({ address, checker, filters, clientId: `${prefix}-sparse-sub-${index}`, slow: false, withholds: false })
   })
   const topics = (publisher: number): string[] => {
     const own = Array.from({ length: sessions }, (_, index) => index).filter((index) => index % options.publishers === publisher)
@@ -87,7 +87,7 @@ export function sparseCast(options: CastOptions, sessions: number): Cast {
 }
 
 /** Connects and subscribes all subscribers, 50 at a time. */
-export async function subscribeAll(subscribers: readonly Subscriber[]): Promise<void> {
+export async function subscribeAll(subscribers: readonly TortureSubscriber[]): Promise<void> {
   await inGroups(subscribers, (subscriber) => subscriber.subscribe())
 }
 
@@ -98,14 +98,14 @@ export async function inGroups<T>(items: readonly T[], task: (item: T) => Promis
   }
 }
 
-function makePublishers(options: CastOptions, shape: string, topics: (publisher: number) => string[]): Publisher[] {
+function makePublishers(options: CastOptions, shape: string, topics: (publisher: number) => string[]): TorturePublisher[] {
   const { address, budget, checker, acknowledgements, seed } = options
   return Array.from({ length: options.publishers }, (_, index) => {
     const clientId = `${options.prefix}-${shape}-pub-${index}`
     const streams = topics(index).flatMap((topic) => streamsOf(options, clientId, topic))
     const random = new Random(seed + index + 1)
     const window = WINDOWS[index % WINDOWS.length] ?? 1
-    return new Publisher({ address, clientId, streams: withMoreShared(streams), window, budget, random, checker, acknowledgements })
+    return new TorturePublisher({ address, clientId, streams: withMoreShared(streams), window, budget, random, checker, acknowledgements })
   })
 }
 

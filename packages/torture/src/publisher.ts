@@ -42,7 +42,7 @@ interface InFlight {
 }
 
 /** Publishes numbered messages over its streams, and after a reconnect everything unacknowledged again, in order, with DUP. */
-export class Publisher extends PersistentClient {
+export class TorturePublisher extends PersistentClient {
   /** Messages acknowledged so far. */
   acknowledged = 0
   private readonly options: PublisherOptions

@@ -20,7 +20,7 @@ export interface SubscriberOptions {
 }
 
 /** A persistent session: tells the checker what comes and acknowledges it. */
-export class Subscriber extends PersistentClient {
+export class TortureSubscriber extends PersistentClient {
   /** Packets that came for a message: PUBLISH and PUBREL. */
   heard = 0
   private readonly options: SubscriberOptions

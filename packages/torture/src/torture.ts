@@ -8,8 +8,8 @@ import { AcknowledgementFile } from "./acknowledgement-file.js"
 import { inGroups, liveCast, sparseCast, subscribeAll, type Cast, type CastOptions } from "./cast.js"
 import { planRounds, type Move, type Round } from "./plan.js"
 import { progressUntil } from "./progress.js"
-import type { Budget, Publisher } from "./publisher.js"
-import type { Target, TortureSignal } from "./target.js"
+import type { Budget, TorturePublisher } from "./publisher.js"
+import type { TorturedBroker, TortureSignal } from "./tortured-broker.js"
 
 /** Shapes of a torture: `live` has subscribers that come and go, `sparse` many absent sessions with logs of their own. */
 export type TortureShape = "live" | "sparse" | "all"
@@ -48,7 +48,7 @@ const DELIVERY_STALL_MS = 10_000
 const QUIET_PINGS = 10
 
 /** Tortures the broker and gives the verdict. The target is started and, at the end, stopped. */
-export async function torture(target: Target, options: TortureOptions): Promise<TortureReport> {
+export async function torture(target: TorturedBroker, options: TortureOptions): Promise<TortureReport> {
   const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-"))
   const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
   const startedAt = performance.now()
@@ -70,7 +70,7 @@ export async function torture(target: Target, options: TortureOptions): Promise<
 class Run {
   readonly checker = new Checker()
   signals = 0
-  private readonly target: Target
+  private readonly target: TorturedBroker
   private readonly options: TortureOptions
   private readonly acknowledgements: AcknowledgementFile
   private readonly budget: Budget = { remaining: 0 }
@@ -80,7 +80,7 @@ class Run {
   private readonly moves: Promise<void>[] = []
   private stalled = false
 
-  constructor(target: Target, options: TortureOptions, acknowledgements: AcknowledgementFile) {
+  constructor(target: TorturedBroker, options: TortureOptions, acknowledgements: AcknowledgementFile) {
     this.target = target
     this.options = options
     this.acknowledgements = acknowledgements
@@ -241,7 +241,7 @@ function acknowledged(cast: Cast): number {
   return cast.publishers.reduce((sum, publisher) => sum + publisher.acknowledged, 0)
 }
 
-function deafened(cast: Cast): Publisher[] {
+function deafened(cast: Cast): TorturePublisher[] {
   return cast.publishers.filter((_, index) => index % 2 === 1)
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import type { AnomalyKind } from "../src/checker/anomaly.js"
-import { Checker, type Delivery } from "../src/checker/checker.js"
+import { Checker, type ReceivedCopy } from "../src/checker/checker.js"
 import { checkNumbers } from "../src/checker/numbers.js"
 import type { StoredQos } from "../src/checker/stream.js"
 
@@ -34,7 +34,7 @@ class History {
     return this
   }
 
-  deliver(n: number, more: Partial<Delivery> = {}): this {
+  deliver(n: number, more: Partial<ReceivedCopy> = {}): this {
     const delivery = { stream: this.stream, n, topic: TOPIC, qos: this.qos, dup: false, packetId: n + 1, ...more }
     this.checker.delivered(this.session, delivery)
     return this

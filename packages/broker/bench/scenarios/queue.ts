@@ -1,6 +1,6 @@
 import type { BrokerProcess } from "../broker-process.js"
 import { Link } from "../link.js"
-import { Publisher } from "../load.js"
+import { LoadPublisher } from "../load.js"
 import { publishRing } from "../packets.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
 import { until } from "../wait.js"
@@ -44,7 +44,7 @@ export async function absentSessions(port: number, sessions: number): Promise<st
 /** Publishes `total` messages over the topics in turn, window 1000; resolves with the milliseconds until the last PUBACK. */
 export async function fill(port: number, topics: readonly string[], total: number): Promise<number> {
   const link = await Link.open({ port, clientId: "bench-pub" })
-  const publisher = new Publisher({ link, ring: publishRing(topics, 1, 4000), window: WINDOW, total })
+  const publisher = new LoadPublisher({ link, ring: publishRing(topics, 1, 4000), window: WINDOW, total })
   const from = performance.now()
   publisher.start()
   const done = await until(() => link.acknowledged >= total || link.error !== undefined, LIMIT_MS)

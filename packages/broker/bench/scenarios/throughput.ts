@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { BrokerProcess } from "../broker-process.js"
 import { generatorCpuMs, machineCpuMs, processCpuMs } from "../cpu.js"
 import { Link } from "../link.js"
-import { Publisher } from "../load.js"
+import { LoadPublisher } from "../load.js"
 import { publishRing, type LoadQos } from "../packets.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
 import { until } from "../wait.js"
@@ -136,16 +136,16 @@ async function openPublishers(
   port: number,
   shape: Shape,
   received: () => number,
-): Promise<{ links: Link[]; publishers: Publisher[]; sent: () => number }> {
+): Promise<{ links: Link[]; publishers: LoadPublisher[]; sent: () => number }> {
   const links: Link[] = []
-  const publishers: Publisher[] = []
+  const publishers: LoadPublisher[] = []
   const sent = (): number => publishers.reduce((sum, publisher) => sum + publisher.sent, 0)
   const mayRun = (): boolean => sent() - received() / shape.subscribers < QOS0_LEAD
   for (let n = 0; n < shape.publishers; n++) {
     const link = await Link.open({ port, clientId: `bench-pub-${n}` })
     const topics = shape.alternating ? Array.from({ length: ALTERNATING_TOPICS }, (_, t) => `bench/${n}/${t}`) : [`bench/${n}/0`]
     links.push(link)
-    publishers.push(new Publisher({ link, ring: publishRing(topics, shape.qos, 4000), window: shape.window, mayRun }))
+    publishers.push(new LoadPublisher({ link, ring: publishRing(topics, shape.qos, 4000), window: shape.window, mayRun }))
   }
   return { links, publishers, sent }
 }

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net"
 import { createInterface } from "node:readline"
 import { BrokerError } from "../errors.js"
 import type { AdminReply, AdminRequest } from "./protocol.js"
-import { newestSocket, withAddress } from "./socket-path.js"
+import { newestSocket, withAddress } from "../stores/lock-socket.js"
 
 /** Asks the broker that uses a store's folder. Throws a BrokerError when none runs, or when it answers with an error. */
 export async function* ask(folder: string, request: AdminRequest): AsyncGenerator<AdminReply> {

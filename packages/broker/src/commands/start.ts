@@ -170,9 +170,9 @@ export function registerStart(program: Command): void {
 /** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
 export async function runStart(options: OptionValues<typeof START_OPTIONS>): Promise<void> {
   const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
-  const [{ Broker }, { Log }, { LineSink }, { isLoopback }] = await Promise.all([
+  const [{ Broker }, { EventLog }, { LineSink }, { isLoopback }] = await Promise.all([
     import("../server/broker.js"),
-    import("../server/log.js"),
+    import("../server/event-log.js"),
     import("../server/line-sink.js"),
     import("../server/loopback.js"),
   ])
@@ -181,7 +181,7 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
       `--host ${JSON.stringify(options.host)} opens the broker to other machines`,
       "add --anonymous if everybody who reaches it may connect",
     )
-  const log = new Log(options.logLevel, options.json)
+  const log = new EventLog(options.logLevel, options.json)
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {

@@ -19,7 +19,7 @@ import {
   type OptionValues,
   type TextSink,
 } from "@mqtt-trio/common"
-import type { Address, StoredQos, Target, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
+import type { Address, StoredQos, TorturedBroker, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
 import type { Command } from "commander"
 
 const WHAT = "What happens"
@@ -157,17 +157,17 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
   return report.verdict.clean ? 0 : 1
 }
 
-async function withTarget(options: TortureCommandOptions, run: (target: Target) => Promise<TortureReport>): Promise<TortureReport> {
-  const { Target } = await import("@mqtt-trio/torture")
+async function withTarget(options: TortureCommandOptions, run: (target: TorturedBroker) => Promise<TortureReport>): Promise<TortureReport> {
+  const { TorturedBroker } = await import("@mqtt-trio/torture")
   if (options.target) {
     const { start } = options
-    return run(new Target(options.target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
+    return run(new TorturedBroker(options.target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
   }
   const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-store-"))
   try {
     const port = await freePort()
     const args = ["start", "--port", String(port), "--store", `file:${folder}`]
-    return await run(new Target({ host: "127.0.0.1", port }, [process.execPath, process.argv[1] ?? "", ...args])) // this command itself
+    return await run(new TorturedBroker({ host: "127.0.0.1", port }, [process.execPath, process.argv[1] ?? "", ...args])) // this command itself
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,4 +1,4 @@
-import { Hold, type Outlet } from "../delivery/outlet.js"
+import { Pause, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
 import type { ArmedWill } from "../delivery/wills/wills.js"
@@ -43,8 +43,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private readonly control: ControlFlow
   private readonly inbound: Inbound
   readonly publish: RunTaker
-  /** why reading stands still: bits of Hold */
-  private holds = 0
+  /** why reading stands still: bits of Pause */
+  private pauses = 0
   private keepAliveMs = 0
   /** when something was read last, by the clock; after the end: when it ended */
   private since: number
@@ -121,25 +121,25 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.replies.send(bytes, true)
   }
 
-  hold(reason: number): void {
-    this.holds |= reason
+  pauseReading(reason: number): void {
+    this.pauses |= reason
     this.socket.pause()
   }
 
-  isHeld(reason: number): boolean {
-    return (this.holds & reason) !== 0
+  isPaused(reason: number): boolean {
+    return (this.pauses & reason) !== 0
   }
 
-  release(reason: number): void {
-    if (!(this.holds & reason)) return
-    this.holds &= ~reason
-    if (this.holds) return
+  resumeReading(reason: number): void {
+    if (!(this.pauses & reason)) return
+    this.pauses &= ~reason
+    if (this.pauses) return
     this.since = this.context.clock.now
     this.socket.resume()
   }
 
   private drained(): void {
-    this.release(Hold.UNSENT)
+    this.resumeReading(Pause.UNSENT)
     this.currentSession?.pump()
   }
 
@@ -161,7 +161,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** Packets were treated: what they made possible is sent. */
   private treated(): void {
     this.currentSession?.pump()
-    if (this.unsent > MOST_UNSENT_BYTES) this.hold(Hold.UNSENT)
+    if (this.unsent > MOST_UNSENT_BYTES) this.pauseReading(Pause.UNSENT)
   }
 
   acknowledged(type: number, id: number, failed: boolean): void {
@@ -185,7 +185,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   /** Reading waits for the answer; then the rest of the buffer is treated. */
   private await(answered: Promise<void>): void {
-    this.hold(Hold.CONTROL)
+    this.pauseReading(Pause.CONTROL)
     // one control packet per turn of the event loop: a flood of them takes its turn like everybody
     void answered.then(
       () => setImmediate(() => this.answered()),
@@ -195,14 +195,14 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   private answered(): void {
     if (this.ended) return
-    this.holds &= ~Hold.CONTROL
+    this.pauses &= ~Pause.CONTROL
     try {
       this.reader.resume()
       this.treated()
     } catch (error) {
       this.fail(error)
     }
-    if (!this.holds) this.socket.resume()
+    if (!this.pauses) this.socket.resume()
   }
 
   /** CONNECT was accepted; CONNACK follows. */
@@ -232,7 +232,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       if (idle > LINGER_MS) this.socket.destroy()
     } else if (!this.currentSession) {
       if (idle > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
-    } else if (this.keepAliveMs && !this.holds && idle > this.keepAliveMs * 1.5 + TICK_MS)
+    } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }
 
@@ -296,7 +296,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   /** The broker stops: what arrives from now on is not accepted, what was is still acknowledged. */
   stopReading(): void {
-    this.hold(Hold.STOPPED)
+    this.pauseReading(Pause.STOPPED)
   }
 
   destroy(): void {

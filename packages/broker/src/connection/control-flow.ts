@@ -118,7 +118,7 @@ export class ControlFlow {
     const wanted: Wanted[] = []
     for (const [k, { filter, qos, noLocal, retainAsPublished, retainHandling }] of subscriptions.entries()) {
       // oxlint-disable-next-line no-await-in-loop -- others have their turn
-      if (k % AT_ONCE === AT_ONCE - 1) await turn()
+      if (k % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const code = this.full(filter) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
       if (code === null) return
@@ -163,8 +163,8 @@ export class ControlFlow {
     const { connection, context } = this
     const { version } = connection
     const granted: number[] = []
-    for (let k = 0; k < filters.length; k += AT_ONCE) {
-      const some = filters.slice(k, k + AT_ONCE)
+    for (let k = 0; k < filters.length; k += FILTERS_PER_TURN) {
+      const some = filters.slice(k, k + FILTERS_PER_TURN)
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet, others have their turn between
       const reply = await this.ask(write({ cmd: "unsubscribe", messageId: id, unsubscriptions: some }, version))
       const { session } = connection
@@ -203,7 +203,7 @@ export class ControlFlow {
 }
 
 /** Topic Filters that are treated in one turn of the event loop. */
-const AT_ONCE = 50
+const FILTERS_PER_TURN = 50
 
 /** The next turn of the event loop. */
 function turn(): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Origin } from "../delivery/intake.js"
 import type { Delivery } from "../delivery/delivery.js"
-import { Hold } from "../delivery/outlet.js"
+import { Pause } from "../delivery/outlet.js"
 import type { Match } from "../delivery/routing/router.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { type Frames, Trait } from "../wire/frames.js"
@@ -12,10 +12,10 @@ import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 export interface PublishingConnection extends Origin {
   readonly v5: boolean
   readonly replies: ReplyLine
-  /** Reading stands still for this reason, a bit of Hold, until it is released. */
-  hold(reason: number): void
-  isHeld(reason: number): boolean
-  release(reason: number): void
+  /** Reading stands still for this reason, a bit of Pause, until it is taken away. */
+  pauseReading(reason: number): void
+  isPaused(reason: number): boolean
+  resumeReading(reason: number): void
 }
 
 /** The messages of one publishing connection on their way into delivery, and their acknowledgements (MQTT 5.0 section 4.3). */
@@ -58,9 +58,9 @@ export class Inbound {
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
       if (connection.v5) this.checkQuota()
     }
-    if (!durable || !commits.full || connection.isHeld(Hold.STORE)) return
-    connection.hold(Hold.STORE)
-    commits.whenDrained(() => connection.release(Hold.STORE))
+    if (!durable || !commits.full || connection.isPaused(Pause.STORE)) return
+    connection.pauseReading(Pause.STORE)
+    commits.whenDrained(() => connection.resumeReading(Pause.STORE))
   }
 
   private checkQuota(): void {

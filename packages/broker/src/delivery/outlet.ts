@@ -1,7 +1,7 @@
 import type { ReasonCode } from "../wire/reason-codes.js"
 
 /** Why reading from a connection stands still. Bits: reading goes on when none is left. */
-export const Hold = {
+export const Pause = {
   /** a control packet waits for its answer */
   CONTROL: 1,
   /** the store's backlog is full */
@@ -29,8 +29,8 @@ export interface Outlet {
   push(bytes: Buffer): void
   /** Sends bytes behind everything that was accepted before is durable, the gathering commit included. */
   pushDurable(bytes: Buffer): void
-  hold(reason: number): void
-  release(reason: number): void
+  pauseReading(reason: number): void
+  resumeReading(reason: number): void
   /** Ends the connection; MQTT 5.0 clients get a DISCONNECT with the reason first. */
   refuse(reason: ReasonCode, message: string): void
 }

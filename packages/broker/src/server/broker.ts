@@ -2,7 +2,7 @@ import { setTimeout as after } from "node:timers/promises"
 import { isLoopback } from "./loopback.js"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
-import { claimFolder } from "../admin/claim.js"
+import { lockFolder } from "../stores/folder-lock.js"
 import { Connection } from "../connection/connection.js"
 import { Clients } from "../connection/clients.js"
 import type { Context } from "../connection/context.js"
@@ -23,7 +23,7 @@ import type { StoreLocation } from "../stores/store-url.js"
 import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
 import { Listener } from "./listener.js"
-import type { Log } from "./log.js"
+import type { EventLog } from "./event-log.js"
 import { tracePackets } from "./packet-trace.js"
 
 export interface BrokerOptions {
@@ -59,11 +59,11 @@ export class Broker {
   ) {}
 
   /** Resolves when clients can connect. Throws a BrokerError, and then nothing is left behind. */
-  static async start(options: BrokerOptions, log: Log): Promise<Broker> {
+  static async start(options: BrokerOptions, log: EventLog): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
       const place = placeOf(options.store)
-      const admin = place.kind === "file" ? new AdminServer(await claimFolder(place.folder)) : null
+      const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : null
       undo.push(async () => admin?.close())
       const store = await openStore(place)
       undo.push(() => store.close())
@@ -143,7 +143,7 @@ function stoppedUnstored(): BrokerError {
   })
 }
 
-function storeEvents(log: Log): CommitEvents {
+function storeEvents(log: EventLog): CommitEvents {
   return {
     failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${messageOf(error)}`),
     recovered: () => log.info("the store takes commits again"),

@@ -1,11 +1,11 @@
 import type { ConnectionFacts, ConnectionLog } from "../connection/context.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
-import type { Fields, Log } from "./log.js"
+import type { Fields, EventLog } from "./event-log.js"
 
 const NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
 
 /** What the log says about connections; each kind of line has its own limit. */
-export function connectionLog(log: Log): ConnectionLog {
+export function connectionLog(log: EventLog): ConnectionLog {
   return {
     connected: (connection) => {
       const [version, persistent] = [VERSIONS[connection.version], connection.session?.persistent ?? false]

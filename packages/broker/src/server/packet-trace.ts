@@ -1,12 +1,12 @@
 import type { Socket } from "node:net"
 import { type IConnectPacket, type Packet, parser } from "mqtt-packet"
 import { quoted } from "./connection-log.js"
-import type { Log } from "./log.js"
+import type { EventLog } from "./event-log.js"
 
 type Direction = "from" | "to"
 
 /** Logs each packet of a connection at debug: what it is and about, no payload and no password. Costs nothing where it is not called. */
-export function tracePackets(socket: Socket, log: Log): void {
+export function tracePackets(socket: Socket, log: EventLog): void {
   const remote = `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? "?"}`
   let protocolVersion = 4
   const reader = (direction: Direction): ((bytes: Uint8Array) => void) => {

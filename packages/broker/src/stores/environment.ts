@@ -20,6 +20,7 @@ export function openEnvironment(file: string): Environment {
   const binary = { encoding: "binary", keyEncoding: "binary" } as const
   // without overlappingSync the promise of a write resolves after fdatasync, not before
   const root: RootDatabase<Buffer, Buffer> = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
+  if (!process.listeners("unhandledRejection").includes(passFailedCommit)) process.on("unhandledRejection", passFailedCommit)
   return {
     root,
     logs: root.openDB("logs", binary),
@@ -31,4 +32,20 @@ export function openEnvironment(file: string): Environment {
     wills: root.openDB("wills", binary),
     meta: root.openDB("meta", binary),
   }
+}
+
+/** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */
+function passFailedCommit(reason: unknown): void {
+  if (!(reason instanceof Error && "commitError" in reason)) throw reason
+}
+
+/** Why a commit failed. LMDB's binding says so by a second promise, whose rejection nobody else handles. */
+export async function reasonOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error
+  try {
+    await error.commitError
+  } catch (reason) {
+    return reason
+  }
+  return error
 }

@@ -5,7 +5,7 @@ import { StoreBusy } from "./store.js"
 import type { Commit, Cursor, Reserved, SessionRow, Store, StoredChunk, StoredState, SubscriptionRow } from "./store.js"
 import { checkFile } from "./check-file.js"
 import { DiskGuard } from "./disk-guard.js"
-import { type Environment, openEnvironment, type Table } from "./environment.js"
+import { type Environment, openEnvironment, reasonOf, type Table } from "./environment.js"
 import { DATABASE, prepareFolder } from "./folder.js"
 import { logKey, idKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { messageOf } from "@mqtt-trio/common"
@@ -45,7 +45,6 @@ export class FileStore implements Store {
     } catch (error) {
       throw storeError(folder, error)
     }
-    process.on("unhandledRejection", passFailedCommit)
   }
 
   async load(): Promise<StoredState> {
@@ -200,28 +199,11 @@ export class FileStore implements Store {
   async close(): Promise<void> {
     await this.environment.root.flushed
     await this.environment.root.close()
-    process.off("unhandledRejection", passFailedCommit)
   }
 }
 
 function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
   return value ? table.put(key, value) : table.remove(key)
-}
-
-/** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */
-function passFailedCommit(reason: unknown): void {
-  if (!(reason instanceof Error && "commitError" in reason)) throw reason
-}
-
-/** Why a commit failed. LMDB's binding says so by a second promise, whose rejection nobody else handles. */
-async function reasonOf(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !("commitError" in error)) return error
-  try {
-    await error.commitError
-  } catch (reason) {
-    return reason
-  }
-  return error
 }
 
 function withIds(table: Table): { id: number; value: Buffer }[] {

@@ -99,8 +99,8 @@ export interface Store {
   /** The chunk with the greatest first position at or below `position`, if there is one. May throw StoreBusy, as read() may. */
   chunkAt(log: number, position: number): StoredChunk | null
   /**
-   * The chunks from the smallest first position at or above `position` on, ascending: at most `limit`, and no more than
-   * the first that passes `bytes`.
+   * The chunks from the smallest first position at or above `position` on, ascending: at most `most.chunks`, and
+   * no more than the first with which they pass `most.bytes`.
    */
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[]
   /** First positions, ascending, of the chunks from `from` to below `below`; at most `limit`. */

@@ -4,7 +4,7 @@ import { Property } from "./properties.js"
 import { readVarint, varintLength, writeVarint } from "./varint.js"
 
 /** How one receiver gets a message (MQTT 5.0 section 3.3). */
-export interface Delivery {
+export interface Encoding {
   v5: boolean
   qos: QoS
   /** 0 at QoS 0 */
@@ -63,7 +63,7 @@ export function expirySecondsOf(src: Frames, k: number): number {
 }
 
 /** One PUBLISH packet made anew for a receiver whose version, QoS or properties differ from what was published. */
-export function encodeFor(src: Frames, k: number, to: Delivery): Buffer {
+export function encodeFor(src: Frames, k: number, to: Encoding): Buffer {
   const from = partsOf(src, k)
   const kept = to.v5 ? from.propertiesEnd - from.propertiesAt : 0
   let properties = kept

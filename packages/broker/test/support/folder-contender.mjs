@@ -4,14 +4,14 @@ import { readFileSync, writeFileSync, writeSync } from "node:fs"
 import { once } from "node:events"
 import { join } from "node:path"
 import { setTimeout as after } from "node:timers/promises"
-import { claimFolder } from "../../dist/admin/claim.js"
+import { lockFolder } from "../../dist/stores/folder-lock.js"
 
 const [folder, seconds] = process.argv.slice(2)
 const owner = join(folder, "owner")
 const end = performance.now() + Number(seconds) * 1000
 
 while (performance.now() < end) {
-  const server = await claimFolder(folder).catch((error) => {
+  const server = await lockFolder(folder).catch((error) => {
     if (error.code !== "store-in-use") throw error
   })
   if (server) {

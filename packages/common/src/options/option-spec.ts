@@ -30,7 +30,7 @@ export interface OptionSpec<T> {
   readonly width?: ((following: readonly string[]) => number) | undefined
 }
 
-/** A command's options by key; the key is also the name in a configuration file. */
+/** A command's options by key. */
 export type OptionTable = Readonly<Record<string, OptionSpec<unknown>>>
 
 /** The resolved values of a table. */

@@ -291,7 +291,7 @@ export const connectionOptions = {
   noColor: flag({ flags: "--no-color", help: "no colours on a terminal", group: GENERAL }),
 } as const
 
-/** Maximum Packet Size: 0 is a protocol error (MQTT 5.0, 3.1.2.11.4). */
+/** Maximum Packet Size: 0 is a protocol error (MQTT 5.0 section 3.1.2.11.4). */
 function parsePacketSize(text: string): number {
   return parseInteger(String(parseByteSize(text)), { min: 1, max: NEVER_EXPIRES, what: "maximum packet size" })
 }

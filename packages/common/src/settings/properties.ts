@@ -3,7 +3,7 @@ import { parseInteger } from "../parsers.js"
 import { parseBinary, parseText } from "../text.js"
 import { parseTopicName } from "../topic.js"
 
-/** User Properties in their order; a name may stand there more than once (MQTT 5.0, 3.3.2.3.7). */
+/** User Properties in their order; a name may stand there more than once (MQTT 5.0 section 3.3.2.3.7). */
 export type UserProperties = readonly (readonly [name: string, value: string])[]
 
 /** MQTT 5.0 properties (2.2.2.2) that a command line can set, named as MQTT.js names them. */

@@ -29,7 +29,7 @@ type TlsValues = Pick<
   | "tlsEngine"
 >
 
-/** The Will of a connection (MQTT 5.0, 3.1.2.5). */
+/** The Will of a connection (MQTT 5.0 section 3.1.2.5). */
 export interface WillSettings {
   readonly topic: string
   readonly payload: Buffer
@@ -107,7 +107,7 @@ export async function connectionSettings(
   }
 }
 
-/** True when there is a password and no user name, which MQTT 5 alone allows (5.0, 3.1.2.9; 3.1.1: [MQTT-3.1.2-22]). */
+/** True when there is a password and no user name, which MQTT 5 alone allows (section 3.1.2.9; 3.1.1: [MQTT-3.1.2-22]). */
 export function passwordAlone({ username, password }: ConnectionSettings): boolean {
   return password !== undefined && username === undefined
 }

@@ -5,7 +5,7 @@ import { Receipts } from "./receipts.js"
 import { Stream, type StreamDefinition } from "./stream.js"
 
 /** A PUBLISH as a receiver got it. `stream` and `n` come from its payload; `payloadIntact` is true unless stated. */
-export interface Delivery {
+export interface ReceivedCopy {
   stream: number
   n: number
   topic: string
@@ -123,7 +123,7 @@ export class Checker {
   }
 
   /** A PUBLISH reached a session. */
-  delivered(session: number, delivery: Delivery): void {
+  delivered(session: number, delivery: ReceivedCopy): void {
     const known = this.sessions[session]
     if (!known) throw new RangeError(`no session ${session}`)
     this.deliveries++
@@ -143,7 +143,7 @@ export class Checker {
   }
 
   /** Messages that there are several copies of may come again in any order: those that their publisher sent again, and a copy for each Topic Filter. */
-  private repeated(session: CheckedSession, receipts: Receipts, delivery: Delivery): void {
+  private repeated(session: CheckedSession, receipts: Receipts, delivery: ReceivedCopy): void {
     if (receipts.granted.length > 1 || !receipts.single(delivery.n)) return
     if (!receipts.repeat(delivery.n, session.connections))
       this.anomaly(
@@ -170,12 +170,12 @@ export class Checker {
     return { clean: anomalies.length === 0, published, acknowledged, deliveries, firstCopies, expected, repeats, overlapCopies, anomalies }
   }
 
-  private remember(session: CheckedSession, delivery: Delivery): void {
+  private remember(session: CheckedSession, delivery: ReceivedCopy): void {
     const { stream, n, dup, packetId = 0 } = delivery
     session.recent.add({ ordinal: ++session.deliveries, connection: session.connections, packetId, dup, stream, n })
   }
 
-  private receiptsOf(session: CheckedSession, delivery: Delivery): Receipts | undefined {
+  private receiptsOf(session: CheckedSession, delivery: ReceivedCopy): Receipts | undefined {
     const stream = this.streams[delivery.stream]
     const receipts = session.receipts.get(delivery.stream)
     const published = stream && Number.isInteger(delivery.n) && delivery.n >= 0 && delivery.n < stream.published
@@ -189,7 +189,7 @@ export class Checker {
   }
 
   /** Notes the Packet Identifier as in flight; false for a QoS 2 redelivery that the receiver recognises and does not count. */
-  private hold(session: CheckedSession, delivery: Delivery): boolean {
+  private hold(session: CheckedSession, delivery: ReceivedCopy): boolean {
     const { packetId, stream, n, qos, dup } = delivery
     if (packetId === undefined || qos === 0) return true
     const held = session.held.get(packetId)
@@ -204,7 +204,7 @@ export class Checker {
     return qos !== 2
   }
 
-  private count(session: CheckedSession, receipts: Receipts, delivery: Delivery): void {
+  private count(session: CheckedSession, receipts: Receipts, delivery: ReceivedCopy): void {
     const { n, dup } = delivery
     const { copies, plain } = receipts.copy(n, dup)
     if (receipts.arrival(n) === 0) return this.countFirst(session, receipts, delivery)
@@ -216,7 +216,7 @@ export class Checker {
     else this.repeats++
   }
 
-  private countFirst(session: CheckedSession, receipts: Receipts, delivery: Delivery): void {
+  private countFirst(session: CheckedSession, receipts: Receipts, delivery: ReceivedCopy): void {
     this.firstCopies++
     if (receipts.stream.isAcknowledged(delivery.n)) this.outstandingPairs--
     if (!receipts.first(delivery.n, session.deliveries)) {
@@ -224,7 +224,7 @@ export class Checker {
     }
   }
 
-  private anomaly(kind: AnomalyKind, session: CheckedSession, delivery: Delivery, what: string): void {
+  private anomaly(kind: AnomalyKind, session: CheckedSession, delivery: ReceivedCopy, what: string): void {
     this.log.report(kind, () => [
       `session "${session.name}": ${this.streams[delivery.stream]?.describe(delivery.n) ?? "an unknown message"}; it ${what}`,
       ...session.history(this.streams),

@@ -1,6 +1,6 @@
 import { Frames, Trait } from "../../wire/frames.js"
 import { Reason } from "../../wire/reason-codes.js"
-import { Hold, type Outlet } from "../outlet.js"
+import { Pause, type Outlet } from "../outlet.js"
 import { CHUNK_BYTES } from "../logs/chunk-cache.js"
 import { Session, type Surroundings, UNSENT_BYTES } from "./session.js"
 import type { Count } from "./waiting.js"
@@ -100,7 +100,7 @@ export class CleanSession extends Session {
    */
   private slow(publisher: Outlet): void {
     if (this.stalled) return
-    publisher.hold(Hold.RECEIVER)
+    publisher.pauseReading(Pause.RECEIVER)
     this.publishers.add(publisher)
     this.timer ??= setTimeout(() => {
       this.stalled = true
@@ -116,7 +116,7 @@ export class CleanSession extends Session {
   private releasePublishers(): void {
     if (this.timer) clearTimeout(this.timer)
     this.timer = null
-    for (const publisher of this.publishers) publisher.release(Hold.RECEIVER)
+    for (const publisher of this.publishers) publisher.resumeReading(Pause.RECEIVER)
     this.publishers.clear()
   }
 }

@@ -4,13 +4,13 @@ import { basename, dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 
 /** Longest path that every platform takes for a socket, in bytes. */
-const LONGEST = 100
+const LONGEST_ADDRESS = 100
 
 /** Local tools reach a broker by a pipe there, which goes with its process. */
 export const HAS_PIPES = process.platform === "win32"
 
 /** A socket of a broker that used a store's folder. Each broker takes a generation above all that it finds. */
-export interface AdminSocket {
+export interface LockSocket {
   path: string
   /** null: it has none yet */
   generation: number | null
@@ -26,7 +26,7 @@ export function newestSocket(folder: string): { path: string; generation: number
 }
 
 /** All of a folder, without those that a stranger put there. */
-export function socketsOf(folder: string): AdminSocket[] {
+export function socketsOf(folder: string): LockSocket[] {
   return entriesOf(folder).flatMap((file) => {
     const name = /^admin\.(.+)\.sock$/.exec(file)?.[1]
     if (name === undefined || !isTrusted(folder, join(folder, file))) return []
@@ -63,7 +63,7 @@ export function socketPath(folder: string, name: number | string): string {
  * is called in the folder, and must be done with the address when it returns (as listen() and connect() are).
  */
 export function withAddress<T>(path: string, use: (address: string) => T): T {
-  if (HAS_PIPES || Buffer.byteLength(path) <= LONGEST) return use(path)
+  if (HAS_PIPES || Buffer.byteLength(path) <= LONGEST_ADDRESS) return use(path)
   const before = process.cwd()
   process.chdir(dirname(path))
   try {

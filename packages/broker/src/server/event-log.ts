@@ -16,7 +16,7 @@ const LINES_PER_SECOND = 10
  * The broker's log on stderr: a line for people, with local date, time and offset, or JSON for machines, with fields.
  * Text from clients is escaped: a call is a line. Nobody waits for who reads it.
  */
-export class Log {
+export class EventLog {
   private readonly logger: Logger
   private readonly sink: LineSink
   private readonly kinds = new Map<string, { second: number; printed: number; held: number }>()

@@ -12,7 +12,7 @@ const POLL_MS = 5
 export type TortureSignal = "KILL" | "TERM" | "none"
 
 /** The broker under torture: a command that runs it in the foreground, started again and again on the same address. */
-export class Target {
+export class TorturedBroker {
   readonly address: Address
   private readonly command: readonly [string, ...string[]] | undefined
   private child: ChildProcess | undefined

@@ -3,8 +3,8 @@ import { linkSync, rmSync } from "node:fs"
 import { connect, createServer, type Server } from "node:net"
 import { systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
-import { storeError } from "../stores/errors.js"
-import { HAS_PIPES, isTrusted, newestSocket, socketPath, socketsOf, withAddress } from "./socket-path.js"
+import { storeError } from "./errors.js"
+import { HAS_PIPES, isTrusted, newestSocket, socketPath, socketsOf, withAddress } from "./lock-socket.js"
 
 /**
  * Takes a store's folder: the socket that is returned lies in it, is its lock, and ends with the process. Who has the
@@ -20,7 +20,7 @@ import { HAS_PIPES, isTrusted, newestSocket, socketPath, socketsOf, withAddress 
  * What a stranger put into the folder does not count: neither as a lock, nor as a generation that is taken.
  * Throws a BrokerError when another broker has the folder, or when it cannot be written.
  */
-export async function claimFolder(folder: string): Promise<Server> {
+export async function lockFolder(folder: string): Promise<Server> {
   try {
     for (;;) {
       const newest = newestSocket(folder)
