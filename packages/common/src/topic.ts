@@ -2,9 +2,6 @@ import { usageError } from "./errors.js"
 import { quoted } from "./exact-text.js"
 import { MAX_FIELD_BYTES, textProblem } from "./text.js"
 
-/** Longest topic name or filter in bytes of UTF-8 (MQTT 5.0 section 4.7.3). */
-const MAX_TOPIC_BYTES = MAX_FIELD_BYTES
-
 /** What is wrong with a topic name to publish to, or undefined (MQTT 5.0 section 4.7.1 and 4.7.3). */
 export function topicNameProblem(topic: string): string | undefined {
   const problem = stringProblem(topic)

@@ -83,7 +83,7 @@ export const connectionOptions = {
   passwordFile: value({
     flags: "--password-file <file>",
     parse: parseExact,
-    help: "read the password from a file, or from stdin (-)",
+    help: "read the password from a file, or stdin (-)",
     group: CONNECTION,
   }),
   protocolVersion: value({
