@@ -1,6 +1,6 @@
 import { usageError } from "./errors.js"
 import { quoted } from "./exact-text.js"
-import { MAX_FIELD_BYTES, textProblem } from "./text.js"
+import { textProblem } from "./text.js"
 
 /** What is wrong with a topic name to publish to, or undefined (MQTT 5.0 section 4.7.1 and 4.7.3). */
 export function topicNameProblem(topic: string): string | undefined {
