@@ -70,7 +70,7 @@ describe("who refused, and why", () => {
     expect(await said("-L", broker.url, "$share/g/a", "$share/g/b", "-V", "3.1.1")).toContain(
       "refused all subscriptions (before MQTT 5 it cannot say why)",
     )
-    expect(await said("-L", broker.url, "$share/g/a")).toContain("shared subscriptions not supported")
+    expect(await said("-L", broker.url, "$share/g/a")).toContain("the broker offers no shared subscriptions")
   })
 
   it.each([
