@@ -119,6 +119,6 @@ describe("what waited for a session is not lost without a word", () => {
     second.send(packet(0x40, word(one?.packetId ?? 0), [0x97]))
     await take(second, 1)
     expect(await dropped(broker)).toMatchObject({ refused: 1 })
-    await logged(broker, WARN, "s: messages given up so far: 1 that it refused")
+    await logged(broker, WARN, '"s": messages given up so far: 1 that it refused')
   })
 })

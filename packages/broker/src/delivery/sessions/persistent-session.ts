@@ -9,6 +9,7 @@ import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
 import { type HoldingSession, Holds, type Logs } from "./holds.js"
 import { Lifetime } from "./lifetime.js"
 import { peek, type Peeked } from "./peek.js"
+import { Redelivery } from "./redelivery.js"
 import { capQueue, type CappedQueue } from "./queue-cap.js"
 import { patchIdentifier, pubrel, Session, type SubscriptionOptions, type Surroundings, UNSENT_BYTES } from "./session.js"
 import { type Count, countBetween, countFresh, countOnlyOf, hasExpired } from "./waiting.js"
@@ -50,11 +51,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   private pumping = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
   private needed = 0
-  /** entries of the window that are looked at again after a reconnect, and how many are left */
-  private again = 0
-  private resend = 0
-  /** sent again and not acknowledged since: kept below the client's Receive Maximum, which may be smaller than before */
-  private resent = 0
+  private readonly again = new Redelivery(this.window)
 
   constructor(
     identity: { id: number; row: SessionRow },
@@ -179,7 +176,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   /** Gives up what waits below `position`, and what was sent and never acknowledged. An exchange at QoS 2 is still completed. */
   skipTo(position: number): void {
-    if (this.resend) return
+    if (this.again.goesOn) return
     this.giveUpInFlight(position)
     const from = this.passed + 1
     if (position <= from) return
@@ -246,9 +243,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   override attach(outlet: Outlet, receiveMaximum: number): void {
     super.attach(outlet, receiveMaximum)
-    this.again = 0
-    this.resent = 0
-    this.resend = this.window.length
+    this.again.begin()
     for (const reader of this.readers) {
       reader.rewind()
       reader.log.watch(reader)
@@ -259,7 +254,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   override detach(): void {
     super.detach()
-    this.again = this.resend = this.resent = 0
+    this.again.end()
     for (const reader of this.readers) reader.log.unwatch(reader)
     this.parts.housekeeping.noteCursor(this)
   }
@@ -287,7 +282,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   pump(): void {
     let looks = 0
-    while (this.outlet && this.outlet.unsent < UNSENT_BYTES && (this.resend ? this.resent < this.window.limit : this.window.room > 0)) {
+    while (this.outlet && this.outlet.unsent < UNSENT_BYTES && (this.again.goesOn ? this.again.hasRoom : this.window.room > 0)) {
       if (!this.tryStep()) break
       looks += this.active.count
       if (looks <= MOST_LOOKS) continue
@@ -328,7 +323,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     }
     const { best, position, limit, qos } = active
     if (!best?.chunk) return false
-    if (this.resend) {
+    if (this.again.goesOn) {
       if (this.resendBelow(position)) return true
       this.redeliver(best.chunk, best.i)
       active.skip(position)
@@ -346,16 +341,13 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   /** Sends a message that was in flight again, with its Packet Identifier and DUP 1 [MQTT-4.4.0-1]. */
   private redeliver(chunk: Frames, i: number): void {
-    const entry = this.again
-    if (this.window.positionAt(entry) !== chunk.positionOf(i)) return // given up before it was sent
-    this.again++
-    this.resend--
+    const entry = this.again.send(chunk.positionOf(i))
+    if (entry < 0) return
     // as it was sent, whatever is granted now: the client's half of the exchange is of that QoS
     const qos = this.window.phaseAt(entry) === Phase.PUBLISHED_1 ? 1 : 2
     const bytes = this.encode(chunk, i, { qos, dup: true })
     if (!bytes) return this.finish(entry)
     patchIdentifier(bytes, this.window.identifierAt(entry))
-    this.resent++
     this.outlet?.push(bytes)
   }
 
@@ -364,29 +356,17 @@ export class PersistentSession extends Session implements HoldingSession, Readin
    * where PUBREC had come; a message that no log has any more counts as done. True: nothing is left to send again.
    */
   private resendBelow(position: number): boolean {
-    while (this.resend) {
-      const entry = this.again
-      const released = this.window.phaseAt(entry) === Phase.RELEASED
-      const done = this.window.isDone(entry)
-      if (this.window.needsMessage(entry) && this.window.positionAt(entry) >= position) return false
-      this.again++
-      this.resend--
-      if (released) this.outlet?.push(pubrel(this.window.identifierAt(entry)))
-      else if (!done) this.finish(entry)
+    for (let entry = this.again.take(position); entry >= 0; entry = this.again.take(position)) {
+      if (this.window.phaseAt(entry) === Phase.RELEASED) this.outlet?.push(pubrel(this.window.identifierAt(entry)))
+      else if (!this.window.isDone(entry)) this.finish(entry)
     }
-    return true
+    return !this.again.goesOn
   }
 
   protected finish(entry: number): void {
     const moved = this.window.finish(entry)
     this.needed = Math.max(0, this.needed - moved)
-    if (this.resend) {
-      this.resent = Math.max(0, this.resent - 1)
-      // the place in the window is counted from its head
-      const place = this.again - moved
-      this.again = Math.max(0, place)
-      if (place < 0) this.resend = Math.max(0, this.resend + place)
-    }
+    this.again.finished(moved)
     if (moved || this.window.exactlyOnce) this.parts.housekeeping.noteCursor(this)
     this.advance()
   }
