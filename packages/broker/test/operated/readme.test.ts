@@ -1,0 +1,118 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { errorReference, optionReference } from "@mqtt-trio/common"
+import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
+import { describe, expect, test } from "vitest"
+import { QUEUE_OPTIONS } from "../../src/commands/queue.js"
+import { START_OPTIONS } from "../../src/commands/start.js"
+import { TORTURE_OPTIONS } from "../../src/commands/torture.js"
+import { BROKER_ERRORS } from "../../src/errors.js"
+
+const ROOT = fileURLToPath(new URL("../../../../", import.meta.url))
+const README = readFileSync(join(ROOT, "README.md"), "utf8")
+
+/** The lines of the README's shell snippets. */
+const LINES = [...README.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, text = ""]) => text.trimEnd().split("\n"))
+
+function line(beginning: string): string {
+  const found = LINES.find((one) => one.startsWith(beginning))
+  if (found === undefined) throw new Error(`the README has no snippet with: ${beginning}`)
+  return found
+}
+
+/** Runs lines of the README in a shell as it says, in a home and on a port of its own. */
+class Terminals {
+  private constructor(private readonly env: Record<string, string>) {}
+
+  static async open(): Promise<Terminals> {
+    const home = temporaryFolder()
+    const port = await freePort()
+    const address = { MQTT_BROKER_PORT: String(port), MQTT_URL: `mqtt://127.0.0.1:${port}` }
+    return new Terminals({ HOME: home, XDG_DATA_HOME: home, ...address })
+  }
+
+  run(command: string): RunningProcess {
+    const exec = /[|&;]/.test(command) ? command : `exec ${command}`
+    return new RunningProcess("bash", ["-c", `${line("export PATH")}\n${exec}`], { env: this.env, cwd: ROOT })
+  }
+}
+
+test("the path of a terminal gets the three commands and nothing else; what is installed, is installed once", async () => {
+  const folders = new RunningProcess("bash", ["-c", `${line("export PATH")}\nprintf %s "\${PATH%%:*}"`], { cwd: ROOT })
+  await folders.waitForEnd()
+  expect(readdirSync(folders.stdout).toSorted((a, b) => a.localeCompare(b))).toEqual(["mqtt-broker", "mqtt-pub", "mqtt-sub"])
+  expect(LINES.filter((one) => /npm (ci|i|install)\b/.test(one))).toEqual(["npm ci && npm run build"])
+})
+
+test("the three commands in three terminals, and the subscriber that goes and comes back", async () => {
+  const terminals = await Terminals.open()
+  const broker = terminals.run(line("mqtt-broker start"))
+  await broker.waitForLine("mqtt-broker ready")
+  const first = terminals.run(line("mqtt-sub test --client"))
+  await first.waitForLine("new session", { stream: "stderr" })
+  const publisher = terminals.run(line('mqtt-pub test "Hello mqtt {{n}}"').replace("1000", "20"))
+  await first.waitForLine("Hello mqtt 3")
+  await first.stop("SIGINT")
+  const seen = first.stdout.trimEnd().split("\n").length
+  const waiting = async (): Promise<string> => {
+    const queue = terminals.run(line("mqtt-broker queue"))
+    await queue.waitForEnd()
+    return queue.stdout
+  }
+  await waitFor(async () => (await waiting()).includes(`Hello mqtt ${seen + 2}`), { what: "two messages in the queue" })
+  const second = terminals.run(line("mqtt-sub test --client"))
+  await second.waitForLine(`Hello mqtt ${seen + 10}`)
+  expect(await publisher.stop("SIGINT")).toMatchObject({ code: 0 })
+  const all = [first, second].flatMap(({ stdout }) => stdout.trimEnd().split("\n"))
+  expect(all.slice(0, seen + 10)).toEqual(Array.from({ length: seen + 10 }, (_, n) => `Hello mqtt ${n + 1}`))
+})
+
+test("the snippets of mqtt-pub and mqtt-sub", async () => {
+  const terminals = await Terminals.open()
+  await terminals.run("mqtt-broker start --store memory:").waitForLine("ready")
+  const sub = terminals.run(line("mqtt-sub test -v"))
+  await waitFor(
+    async () => {
+      await terminals.run(line('mqtt-pub test "Hello"')).waitForEnd()
+      return !sub.running
+    },
+    { what: "the subscriber to get two messages" },
+  )
+  expect(sub.stdout).toBe("test Hello\ntest Hello\n")
+  const session = "mqtt-sub test --client numbers --persistent"
+  expect(await terminals.run(`${session} -E`).waitForEnd()).toMatchObject({ code: 0 })
+  expect(await terminals.run(line("seq 1000")).waitForEnd()).toMatchObject({ code: 0 })
+  const numbers = terminals.run(`${session} -C 1000 -W 20`)
+  expect(await numbers.waitForEnd()).toMatchObject({ code: 0 })
+  expect(numbers.stdout.trimEnd().split("\n").map(Number)).toEqual(Array.from({ length: 1000 }, (_, n) => n + 1))
+})
+
+test("each npm script that the README names is there, and so is each file", () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"))
+  const named = [...README.matchAll(/npm run ([a-z:]+)/g)].map(([, name = ""]) => name)
+  expect(named.length).toBeGreaterThan(3)
+  expect(named.filter((name) => !(name in scripts))).toEqual([])
+  const paths = [...README.matchAll(/`((?:packages|\.ci)\/[\w./-]+)`/g)].map(([, path = ""]) => path)
+  expect(paths.length).toBeGreaterThan(3)
+  expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
+  const shown = README.slice(README.indexOf("## The promise"), README.indexOf("The exceptions"))
+  const tests = [...shown.matchAll(/`([a-z][a-z-]+)`/g)].map(([, name = ""]) => name)
+  expect(tests.length).toBeGreaterThan(3)
+  const missing = tests.filter((name) => !existsSync(join(ROOT, "packages/broker/test", `${name}.test.ts`)))
+  expect(missing).toEqual([])
+})
+
+describe("the README's tables are those of the code (UPDATE_README=1 writes them)", () => {
+  test("options of mqtt-broker", () => {
+    const commands = { start: START_OPTIONS, "queue <client>": QUEUE_OPTIONS, torture: TORTURE_OPTIONS }
+    const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)
+    const { actual, expected } = readmeSection("options:mqtt-broker", reference.join("\n\n"))
+    expect(actual).toBe(expected)
+  })
+
+  test("errors of mqtt-broker", () => {
+    const { actual, expected } = readmeSection("errors:mqtt-broker", errorReference(BROKER_ERRORS))
+    expect(actual).toBe(expected)
+  })
+})

@@ -1,0 +1,110 @@
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Checker, type Verdict, AcknowledgementFile, TorturePublisher, Random, TortureSubscriber } from "@mqtt-trio/torture"
+import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
+import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
+import { expect, test } from "vitest"
+import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
+
+const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
+
+/** One history: which commit of its store the broker dies at, on which side of it, and what goes on meanwhile. */
+interface History {
+  commit: number
+  when: "before" | "after"
+  qos: 1 | 2
+  window: number
+  messages: number
+  withholds: boolean
+  leaves: boolean
+}
+
+const histories: Arbitrary<History> = record({
+  commit: integer({ min: 1, max: 60 }),
+  when: constantFrom("before" as const, "after" as const),
+  qos: constantFrom(1 as const, 2 as const),
+  window: constantFrom(1, 5, 50),
+  messages: integer({ min: 1, max: 60 }),
+  withholds: boolean(),
+  leaves: boolean(),
+})
+
+/** Plays a history against a real broker: it dies at its commit and is started again on the same store. */
+async function play(history: History, disk: string): Promise<Verdict & { died: boolean }> {
+  const { commit, when, qos, window, messages } = history
+  const folder = temporaryFolder()
+  const die = join(folder, "die")
+  const broker = await startBroker({ dir: folder, env: diskEnvironment(disk, { die }), args: ["--log-level", "error"] })
+  const address = { host: "127.0.0.1", port: broker.port }
+  const checker = new Checker()
+  const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
+  const topics = ["c/a", "c/b"]
+  const streams = topics.map((topic) => ({ topic, qos, id: checker.addStream({ publisher: "pub", topic, qos }) }))
+  const filters = [["c/#"], ["c/a", "c/+"], ["c/b"]].map((names) => names.map((filter) => ({ filter, qos })))
+  const subscribers = filters.map(
+    (some, index) =>
+      new TortureSubscriber({
+        address,
+        checker,
+        clientId: `sub${index}`,
+        filters: some,
+        slow: false,
+        withholds: history.withholds && index === 1,
+      }),
+  )
+  const budget = { remaining: 0 }
+  const publisher = new TorturePublisher({
+    address,
+    clientId: "pub",
+    streams,
+    window,
+    budget,
+    random: new Random(commit),
+    checker,
+    acknowledgements,
+  })
+  writeFileSync(die, `${when} ${commit}\n`)
+  let [over, died] = [false, false]
+  const revived = broker.ended.then(async () => {
+    if (over) return
+    died = true
+    checker.brokerEnded()
+    await broker.restart()
+  })
+  try {
+    await Promise.all(subscribers.map((subscriber) => subscriber.subscribe()))
+    if (history.leaves) await subscribers[0]?.leave()
+    budget.remaining = messages
+    await publisher.come()
+    publisher.pump()
+    await waitFor(() => budget.remaining === 0 && publisher.unfinished === 0, { what: "all acknowledgements", timeoutMs: 20_000 })
+    await Promise.all(subscribers.map((subscriber) => subscriber.behave()))
+    await waitFor(() => checker.outstanding === 0, { what: `${checker.outstanding} deliveries`, timeoutMs: 20_000 })
+    for (let quiet = 0; quiet < 3; quiet++) for (const subscriber of subscribers) await subscriber.ping()
+    return { ...checker.verdict(), died }
+  } finally {
+    for (const client of [publisher, ...subscribers]) client.cut()
+    over = true
+    await broker.kill9()
+    await revived
+    acknowledgements.close()
+  }
+}
+
+test.runIf(hasCompiler())(
+  "killed right before or right after any commit, the broker has lost, doubled and reordered nothing",
+  { timeout: 200_000 },
+  async () => {
+    const disk = compileDisk()
+    let deaths = 0
+    const property = asyncProperty(histories, async (history) => {
+      const { anomalies, overlapCopies, died } = await play(history, disk)
+      if (died) deaths++
+      // one copy, however many filters match
+      expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
+    })
+    await assert(property, { numRuns: RUNS, ...(process.env["CI"] && { seed: 1 }) })
+    process.stderr.write(`${RUNS} histories, the broker died in ${deaths}\n`)
+    expect(deaths).toBeGreaterThan(RUNS / 6)
+  },
+)

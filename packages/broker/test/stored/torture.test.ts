@@ -1,0 +1,126 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { hasMosquitto, runCli, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
+import { expect, test } from "vitest"
+import { Peer } from "../support/peer.js"
+
+/** About a minute is expected; other tests share the machine. */
+const LIMIT_MS = 240_000
+
+interface Verdict {
+  clean: boolean
+  published: number
+  expected: number
+  firstCopies: number
+  overlapCopies: number
+  repeats: number
+  signals: number
+  seed: number
+  anomalies: Record<string, number>
+  /** the first anomaly of each kind */
+  histories: Record<string, string[]>
+}
+
+async function torture(...args: string[]): Promise<{ code: number | null; verdict: Verdict; stderr: string }> {
+  const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...args], { timeoutMs: LIMIT_MS })
+  expect(stdout, stderr).toContain('"event":"verdict"')
+  const verdict: Verdict = JSON.parse(stdout)
+  return { code, verdict, stderr }
+}
+
+test(
+  "the broker is killed under load again and again and keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "15", "--qos", "2")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
+    expect(verdict.signals).toBeGreaterThan(10)
+    expect(verdict.published).toBeGreaterThan(20_000)
+    expect(verdict.expected).toBeGreaterThan(200_000)
+    expect(verdict.repeats).toBeGreaterThan(0)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test(
+  "clients come, go and take over while the broker lives, and it keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "20", "--signal", "none", "--qos", "2", "--shape", "live")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0, signals: 0 })
+    expect(verdict.published).toBeGreaterThan(10_000)
+    expect(verdict.expected).toBeGreaterThan(100_000)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test(
+  "the broker is stopped with SIGTERM under load and keeps the promise",
+  async () => {
+    const { code, verdict } = await torture("--rounds", "10", "--signal", "TERM", "--qos", "2", "--shape", "live")
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
+    expect(verdict.signals).toBeGreaterThan(0)
+    expect(verdict.published).toBeGreaterThan(5000)
+    expect(verdict.expected).toBeGreaterThan(50_000)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test.runIf(hasMosquitto())(
+  "the instrument finds what another broker does, and ends with 1",
+  async () => {
+    const mosquitto = await startMosquitto()
+    await mosquitto.stop()
+    const args = ["--target", mosquitto.url, "--start", `mosquitto -c ${mosquitto.dir}/mosquitto.conf`]
+    const { code, verdict } = await torture("--rounds", "2", "--seed", "5", "--shape", "live", "--qos", "2", ...args)
+    expect(verdict.clean).toBe(false)
+    expect(verdict.anomalies["sessionLost"]).toBeGreaterThan(0)
+    expect(verdict.anomalies["missing"]).toBeGreaterThan(0)
+    expect(code).toBe(1)
+  },
+  LIMIT_MS,
+)
+
+test.runIf(hasMosquitto())(
+  "a broker that somebody else runs is left alone and keeps no session of the torture",
+  async () => {
+    const log = join(temporaryFolder(), "log")
+    const unbounded = ["max_queued_messages 0", "max_inflight_messages 0"]
+    const mosquitto = await startMosquitto(["allow_anonymous true", ...unbounded, `log_dest file ${log}`])
+    const args = ["--target", mosquitto.url, "--rounds", "1", "--sessions", "20"]
+    const { verdict } = await torture(...args)
+    expect(verdict).toMatchObject({ signals: 0 })
+    expect(verdict.expected).toBeGreaterThan(1000)
+    expect(verdict.anomalies["sessionLost"]).toBe(0)
+    const clients = new Set(Array.from(readFileSync(log, "utf8").matchAll(/ connected from \S+ as (torture-\S+) \(/g), ([, id = ""]) => id))
+    expect(clients.size).toBeGreaterThan(20)
+    const kept: string[] = []
+    for (const clientId of clients) {
+      const [peer, connack] = await Peer.greeted(mosquitto.port, 4, { clientId, clean: false })
+      if (connack[2] !== 0) kept.push(clientId)
+      peer.cut()
+    }
+    expect(kept).toEqual([])
+  },
+  LIMIT_MS,
+)
+
+test.each([
+  ["--start without --target", ["--start", "true"], "--start needs --target"],
+  [
+    "a signal for a broker that was not started here",
+    ["--target", "mqtt://127.0.0.1:1", "--signal", "KILL"],
+    "--signal KILL needs --start",
+  ],
+  ["a URL with a user", ["--target", "mqtt://me@127.0.0.1:1"], "torture speaks plain MQTT without a user"],
+  ["an unknown shape", ["--shape", "round"], 'shape "round" is not one of live, sparse, all'],
+  ["QoS 0", ["--qos", "0"], 'QoS "0" is not 1 or 2'],
+])("%s is a usage error", async (_, args, message) => {
+  const { code, stderr } = await runCli("mqtt-broker", ["torture", ...args])
+  expect(stderr).toContain(message)
+  expect(code).toBe(2)
+})
