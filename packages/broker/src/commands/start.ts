@@ -19,7 +19,7 @@ import {
   value,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import type { Broker } from "../server/broker.js"
+import type { Broker, BrokerOptions } from "../server/broker.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 
 export const START_OPTIONS = {
@@ -185,32 +185,33 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
-    const broker = await Broker.start(
-      {
-        host: options.host,
-        port: options.port,
-        store: options.store,
-        limits: {
-          packetBytes: options.maxPacket,
-          firstPacketBytes: Math.min(65_536, options.maxPacket),
-          connectTimeoutMs: options.connectTimeout,
-          inflight: options.maxInflight,
-          connections: options.maxConnections,
-          sessions: options.maxSessions,
-          subscriptions: options.maxSubscriptions,
-          topicLevels: options.maxTopicLevels,
-        },
-        queueBytes: options.maxQueue,
-        retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
-      },
-      log,
-    )
+    const broker = await Broker.start(brokerOptions(options), log)
     ready.write(readyLine(broker, options))
     await aborted(stop.signal)
     await broker.stop()
   } finally {
     await Promise.all([ready.close(), log.close()])
     stop.dispose()
+  }
+}
+
+function brokerOptions(options: OptionValues<typeof START_OPTIONS>): BrokerOptions {
+  return {
+    host: options.host,
+    port: options.port,
+    store: options.store,
+    limits: {
+      packetBytes: options.maxPacket,
+      firstPacketBytes: Math.min(65_536, options.maxPacket),
+      connectTimeoutMs: options.connectTimeout,
+      inflight: options.maxInflight,
+      connections: options.maxConnections,
+      sessions: options.maxSessions,
+      subscriptions: options.maxSubscriptions,
+      topicLevels: options.maxTopicLevels,
+    },
+    queueBytes: options.maxQueue,
+    retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
   }
 }
 

@@ -1,4 +1,6 @@
 import type { ConnectionFacts, ConnectionLog } from "../connection/context.js"
+import type { Dropped } from "../delivery/sessions/drops.js"
+import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { Fields, EventLog } from "./event-log.js"
 
@@ -34,20 +36,11 @@ export function connectionLog(log: EventLog): ConnectionLog {
     dropped: (sessions) => {
       for (const { clientId, dropped } of sessions)
         log.limited("warn", "dropped", {
-          message: `${quoted(clientId)}: messages given up so far: ${REASONS.filter(([why]) => dropped[why])
-            .map(([why, words]) => `${dropped[why]} ${words}`)
-            .join(", ")}`,
+          message: `${quoted(clientId)}: messages given up so far: ${inWords(dropped)}`,
           fields: { event: "dropped", client: clientId, ...dropped },
         })
     },
-    discarded: ({ clientId, why, persistent, count }) => {
-      const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
-      // a Session that is not persistent ends with its connection, as everybody expects
-      log.limited(persistent ? "warn" : "info", persistent ? "discarded" : "ended", {
-        message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
-        fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why },
-      })
-    },
+    discarded: (lost) => tellDiscarded(log, lost),
     notice: (clientId, message) =>
       log.limited("warn", "notice", { message: `${quoted(clientId)}: ${message}`, fields: { event: "notice", client: clientId } }),
   }
@@ -62,6 +55,20 @@ const REASONS = [
   ["refused", "that it refused"],
   ["discarded", "with an earlier session"],
 ] as const
+
+function inWords(dropped: Readonly<Dropped>): string {
+  const given = REASONS.filter(([why]) => dropped[why])
+  return given.map(([why, words]) => `${dropped[why]} ${words}`).join(", ")
+}
+
+function tellDiscarded(log: EventLog, { clientId, why, persistent, count }: Discarded): void {
+  const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
+  // a Session that is not persistent ends with its connection, as everybody expects
+  log.limited(persistent ? "warn" : "info", persistent ? "discarded" : "ended", {
+    message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
+    fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why },
+  })
+}
 
 const ENDS = {
   "clean start": "a client with this identifier connected with Clean Start, as mqtt-sub and mqtt-pub do without --persistent",
