@@ -29,7 +29,7 @@ const SHORT_LIVES = 3
 /** What a PUBLISH without properties has besides topic and payload, and some more. */
 const FRAME_BYTES = 16
 
-const MALFORMED = "the other side sent something that is not MQTT"
+const MALFORMED_WORDS = "the other side sent something that is not MQTT"
 
 /** An open connection: reconnects by itself, resends what is unacknowledged, acknowledges what was written out. */
 export class ClientConnection {
@@ -272,7 +272,7 @@ export class ClientConnection {
     }
     this.lostReason = /Keepalive timeout|connack timeout/.test(error.message)
       ? "no answer from the broker"
-      : `${MALFORMED} (${error.message})`
+      : `${MALFORMED_WORDS} (${error.message})`
     this.client.stream.destroy()
   }
 

@@ -3,7 +3,7 @@ import type { Packet } from "./mqtt-library.js"
 
 /** A connection that lasts longer did not die of one packet. */
 const SHORT_LIFE_MS = 5000
-const DEATHS = 2
+const DEADLY_CLOSES = 2
 
 /**
  * Finds the packet that the broker answers by closing the connection, each time that it comes again: with MQTT 3.1.1, which has no
@@ -34,7 +34,7 @@ export class DeadlyPacket {
     this.unanswered.clear()
     this.deaths = suspect !== undefined && suspect === this.suspect ? this.deaths + 1 : 1
     this.suspect = suspect
-    return this.deaths < DEATHS ? undefined : suspect
+    return this.deaths < DEADLY_CLOSES ? undefined : suspect
   }
 }
 

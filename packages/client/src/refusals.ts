@@ -41,7 +41,7 @@ const REASONS: Readonly<Record<number, string>> = {
 const OLD_CODES: Readonly<Record<number, number>> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 }
 
 /** Refusals that trying again cannot change. */
-const FOR_GOOD = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x90, 0x95, 0x9a, 0x9b, 0x9d])
+const FINAL_REASONS = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x90, 0x95, 0x9a, 0x9b, 0x9d])
 
 /** The reason code of MQTT 5.0, whatever the version, when this error of MQTT.js is a CONNACK that says no. */
 export function refusalIn(error: Error): number | undefined {
@@ -55,7 +55,7 @@ export function reasonText(code: number): string {
 }
 
 export function isRefusalForGood(reason: number): boolean {
-  return FOR_GOOD.has(reason)
+  return FINAL_REASONS.has(reason)
 }
 
 /** What helps when a broker may not speak the only version that has passwords without user names. */

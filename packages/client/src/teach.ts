@@ -15,7 +15,7 @@ import {
 import { NEEDS_USER_NAME } from "./refusals.js"
 
 const PROBE_TIMEOUT_MS = 1500
-const CLOSED = /closed before|hang up|ECONNRESET|EPIPE/
+const CLOSED_WORDS = /closed before|hang up|ECONNRESET|EPIPE/
 
 /**
  * The error for a connection that could not be made: what failed, the likely cause, what to try. Looks around first: for another
@@ -43,7 +43,7 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   if (target.kind === "tcp" && target.tls) return make(...tlsReason(code, text))
   if (answer === "other" && (await speaksTls(target)))
     return make("the other side speaks TLS on this port", "add --tls (or --cafile FILE for a private certificate), or use an mqtts:// URL")
-  if (CLOSED.test(text + code))
+  if (CLOSED_WORDS.test(text + code))
     return make(
       "the other side closed the connection without an answer",
       passwordAlone(settings) ? NEEDS_USER_NAME : "is it an MQTT broker? Try -V 3.1.1",
@@ -63,8 +63,8 @@ type Answer = "MQTT" | "HTTP" | "other"
 function websocketReason(target: { readonly tls: boolean }, answer: Answer, code: string, text: string): [why: string, hint: string] {
   if (answer === "MQTT") return ["the broker speaks no WebSocket on this port", "leave out --ws (or use mqtt:// instead of ws://)"]
   if (target.tls && answer === "HTTP") return ["the web server speaks no TLS on this port", "use ws:// instead of wss://"]
-  if (target.tls && !CLOSED.test(text + code)) return tlsReason(code, text)
-  const why = CLOSED.test(text + code) ? "the other side closed the connection instead of opening a WebSocket" : text
+  if (target.tls && !CLOSED_WORDS.test(text + code)) return tlsReason(code, text)
+  const why = CLOSED_WORDS.test(text + code) ? "the other side closed the connection instead of opening a WebSocket" : text
   return [why, "check --path, and that the broker offers WebSocket on this port"]
 }
 
@@ -75,7 +75,7 @@ function tlsReason(code: string, text: string): [why: string, hint: string] {
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return [text, "connect by the name in the certificate, or give it with --servername NAME"]
   if (code === "EPROTO") return ["what answers is not TLS that this client knows", "check the port and --tls-version"]
   if (code === "CERT_HAS_EXPIRED") return ["the broker's certificate has expired", "renew it"]
-  if (CLOSED.test(text + code))
+  if (CLOSED_WORDS.test(text + code))
     return ["the other side closed the connection", "does it speak TLS on this port, or want a client certificate (--cert, --key)?"]
   return [text, "check the certificate, --cafile and --tls-version"]
 }

@@ -50,7 +50,7 @@ export function keepUserPropertiesInOrder(): void {
 /** The size of a packet on the wire, all of it. */
 export function packetSize(packet: Packet, protocolVersion: number): number {
   const payload = packet.cmd === "publish" ? Buffer.byteLength(packet.payload) : 0
-  const head = generate({ ...packet, ...(packet.cmd === "publish" ? { payload: NOTHING } : {}) }, { protocolVersion })
+  const head = generate({ ...packet, ...(packet.cmd === "publish" ? { payload: NO_BYTES } : {}) }, { protocolVersion })
   const remaining = head.length - fixedHeaderLength(head) + payload
   return 1 + variableByteInteger(remaining).length + remaining
 }
@@ -67,7 +67,7 @@ export function connectWithoutUserName(packet: IConnectPacket): Buffer {
   return Buffer.concat([bytes.subarray(0, 1), variableByteInteger(body.length), body])
 }
 
-const NOTHING = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 /** Behind the protocol name and version (MQTT 5.0 section 3.1.2). */
 const CONNECT_FLAGS = 7
 const USER_NAME_FLAG = 0x80

@@ -26,20 +26,20 @@ export interface Diagnostics {
 }
 
 // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu
-const UNSAFE_IN_A_LINE = /[\n\t\u200c\u200d]/g
+const UNSAFE_CHARACTERS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu
+const LINE_CHARACTERS = /[\n\t\u200c\u200d]/g
 
 /**
  * Text from elsewhere for a terminal: line feed, tab and the joiners of scripts and emoji stay; other control characters,
  * those that turn the writing around, those that nobody sees, line separators and lone surrogates become \xNN or \uNNNN.
  */
 export function escapeControls(text: string): string {
-  return text.replaceAll(UNSAFE, escaped)
+  return text.replaceAll(UNSAFE_CHARACTERS, escaped)
 }
 
 /** The same for a value in a line, which stays one line: everything that does not show itself is escaped. */
 export function escapeLine(text: string): string {
-  return escapeControls(text).replaceAll(UNSAFE_IN_A_LINE, (char) => (char === "\n" ? "\\n" : char === "\t" ? "\\t" : escaped(char)))
+  return escapeControls(text).replaceAll(LINE_CHARACTERS, (char) => (char === "\n" ? "\\n" : char === "\t" ? "\\t" : escaped(char)))
 }
 
 /** A value as JSON on one line that shows what is in it: programs read the same value, people no other one. */
@@ -49,7 +49,7 @@ export function jsonLine(value: unknown): string {
 
 /** The same for what is JSON already. */
 export function escapeJson(json: string): string {
-  return json.replaceAll(UNSAFE, (char) =>
+  return json.replaceAll(UNSAFE_CHARACTERS, (char) =>
     char
       .split("")
       .map((unit) => `\\u${hex(unit.charCodeAt(0), 4)}`)

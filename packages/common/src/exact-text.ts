@@ -7,8 +7,8 @@ import { usageError } from "./errors.js"
  * one (U+DC80 to U+DCFF, as Python's "surrogateescape" does it): no text that MQTT allows has those, and what takes bytes gets them back.
  */
 
-const REPLACEMENT = "\uFFFD"
-const ESCAPED = /[\uDC80-\uDCFF]/
+const REPLACEMENT_CHARACTER = "\uFFFD"
+const ESCAPED_BYTE = /[\uDC80-\uDCFF]/
 /** With the flag u only those count that do not belong to a pair. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
@@ -29,7 +29,7 @@ export function textOf(bytes: Buffer): string {
 export function bytesOf(text: string): Buffer {
   if (!LONE_SURROGATE.test(text)) return Buffer.from(text)
   const parts = Array.from(text, (char) =>
-    ESCAPED.test(char) && char.length === 1 ? Buffer.from([char.charCodeAt(0) & 0xff]) : Buffer.from(known(char)),
+    ESCAPED_BYTE.test(char) && char.length === 1 ? Buffer.from([char.charCodeAt(0) & 0xff]) : Buffer.from(known(char)),
   )
   return Buffer.concat(parts)
 }
@@ -50,7 +50,7 @@ export function quoted(text: string): string {
  */
 export function exactArguments(): string[] {
   const args = process.argv.slice(2)
-  const lossy = args.find((text) => text.includes(REPLACEMENT))
+  const lossy = args.find((text) => text.includes(REPLACEMENT_CHARACTER))
   if (lossy === undefined) return args
   const raw = entriesOf("/proc/self/cmdline").slice(-args.length)
   if (raw.length === args.length && raw.every((bytes, index) => bytes.toString() === args[index])) return raw.map(textOf)
@@ -59,7 +59,7 @@ export function exactArguments(): string[] {
 
 /** The environment of this process, each byte as it was given; values whose bytes the system does not show are valid nowhere. */
 export function exactEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const lossy = Object.entries(env).filter(([, text]) => text?.includes(REPLACEMENT) === true)
+  const lossy = Object.entries(env).filter(([, text]) => text?.includes(REPLACEMENT_CHARACTER) === true)
   if (lossy.length === 0) return env
   const raw = entriesOf("/proc/self/environ").map((bytes): [string, string] => {
     const equals = bytes.indexOf("=")
@@ -68,7 +68,7 @@ export function exactEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.P
   const exact = new Map(raw)
   return {
     ...env,
-    ...Object.fromEntries(lossy.map(([name, text = ""]) => [name, exact.get(name) ?? text.replaceAll(REPLACEMENT, "\uD800")])),
+    ...Object.fromEntries(lossy.map(([name, text = ""]) => [name, exact.get(name) ?? text.replaceAll(REPLACEMENT_CHARACTER, "\uD800")])),
   }
 }
 

@@ -37,7 +37,7 @@ export interface ClientArguments {
 }
 
 const { host, quiet, debug, noColor } = connectionOptions
-const GENERAL = { host, quiet, debug, noColor }
+const GENERAL_OPTIONS = { host, quiet, debug, noColor }
 
 /** The entry of mqtt-pub and mqtt-sub: reads the command line, prints the help, or calls `run`, whose result is the exit code. */
 export function runClient<Table extends OptionTable>(
@@ -51,7 +51,7 @@ export function runClient<Table extends OptionTable>(
     let exitCode = 0
     program.action(async () => {
       const resolved = resolveOptions(program, command.options, exactEnvironment())
-      const { values } = resolveOptions(program, GENERAL, exactEnvironment())
+      const { values } = resolveOptions(program, GENERAL_OPTIONS, exactEnvironment())
       if (values.host === true) {
         await writeOut(helpText(command.help, command.options))
         return

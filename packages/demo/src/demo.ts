@@ -5,9 +5,9 @@ import { cleanUp, runCli, spawnCli, startBroker, waitFor, type RunningProcess, t
 
 /** `npm run demo`: messages for a subscriber that is away, over a broker that is killed. All processes are the real ones. */
 
-const LIVE = 5
-const AWAY = 20
-const SUBSCRIBER = ["test", "--client", "cli_sub", "--persistent"]
+const LIVE_MESSAGES = 5
+const AWAY_MESSAGES = 20
+const SUBSCRIBER_ARGUMENTS = ["test", "--client", "cli_sub", "--persistent"]
 
 function say(who: string, what: string): void {
   process.stdout.write(`${who.padEnd(12)}${what}\n`)
@@ -35,7 +35,7 @@ async function waiting(broker: TestBroker): Promise<number> {
 }
 
 async function subscribe(broker: TestBroker): Promise<RunningProcess> {
-  const subscriber = spawnCli("mqtt-sub", [...SUBSCRIBER, "-p", String(broker.port)])
+  const subscriber = spawnCli("mqtt-sub", [...SUBSCRIBER_ARGUMENTS, "-p", String(broker.port)])
   await subscriber.waitForLine("session", { stream: "stderr" })
   return subscriber
 }
@@ -51,24 +51,24 @@ async function story(): Promise<number> {
   const start = performance.now()
   const broker = await startBroker()
   say("broker", `mqtt-broker start: port ${broker.port}, data in ${broker.dir}`)
-  await runCli("mqtt-sub", [...SUBSCRIBER, "-E", "--quiet", "-p", String(broker.port)])
+  await runCli("mqtt-sub", [...SUBSCRIBER_ARGUMENTS, "-E", "--quiet", "-p", String(broker.port)])
   const first = await subscribe(broker)
-  say("subscriber", `mqtt-sub ${SUBSCRIBER.join(" ")}`)
-  await publish(broker, numbered(1, LIVE))
-  const live = await take(first, LIVE)
+  say("subscriber", `mqtt-sub ${SUBSCRIBER_ARGUMENTS.join(" ")}`)
+  await publish(broker, numbered(1, LIVE_MESSAGES))
+  const live = await take(first, LIVE_MESSAGES)
   for (const line of live) say("", line)
   say("subscriber", "stopped")
-  await publish(broker, numbered(LIVE + 1, LIVE + AWAY))
-  say("publisher", `mqtt-pub: ${AWAY} more messages, all acknowledged; ${await waiting(broker)} wait in the queue`)
+  await publish(broker, numbered(LIVE_MESSAGES + 1, LIVE_MESSAGES + AWAY_MESSAGES))
+  say("publisher", `mqtt-pub: ${AWAY_MESSAGES} more messages, all acknowledged; ${await waiting(broker)} wait in the queue`)
   await broker.kill9()
   say("broker", "killed with SIGKILL")
   await broker.restart()
   say("broker", `started again: ${await waiting(broker)} messages wait in the queue`)
   say("subscriber", "comes back")
-  const stored = await take(await subscribe(broker), AWAY)
+  const stored = await take(await subscribe(broker), AWAY_MESSAGES)
   for (const line of stored) say("", line)
   const received = [...live, ...stored].map((line) => Number(/^Hello mqtt (\d+)$/.exec(line)?.[1]))
-  const { clean, repeats, anomalies } = checkNumbers({ qos: 1, published: LIVE + AWAY, received })
+  const { clean, repeats, anomalies } = checkNumbers({ qos: 1, published: LIVE_MESSAGES + AWAY_MESSAGES, received })
   const left = await waiting(broker)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   if (!clean || repeats > 0 || left > 0) {
@@ -78,7 +78,7 @@ async function story(): Promise<number> {
     say("\nFAILED", problems.join("\n"))
     return 1
   }
-  say("\nOK", `${LIVE + AWAY} messages, in order, none missing; the queue is empty (${seconds} s)`)
+  say("\nOK", `${LIVE_MESSAGES + AWAY_MESSAGES} messages, in order, none missing; the queue is empty (${seconds} s)`)
   return 0
 }
 

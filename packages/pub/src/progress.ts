@@ -1,6 +1,6 @@
 import type { Publisher } from "./publisher.js"
 
-const EVERY_MS = 250
+const INTERVAL_MS = 250
 
 /** A line on a terminal's stderr that counts what was sent and acknowledged while people wait. Returns what ends and clears it. */
 export function showProgress(publisher: Publisher, wanted: boolean): () => void {
@@ -10,7 +10,7 @@ export function showProgress(publisher: Publisher, wanted: boolean): () => void 
     const perSecond = Math.round(publisher.acknowledged / ((performance.now() - start) / 1000))
     const text = `${publisher.sent.toLocaleString("en")} sent, ${publisher.acknowledged.toLocaleString("en")} acknowledged, ${perSecond.toLocaleString("en")}/s`
     process.stderr.write(`\r${text}\u001b[K`)
-  }, EVERY_MS)
+  }, INTERVAL_MS)
   return () => {
     clearInterval(timer)
     process.stderr.write("\r\u001b[K")

@@ -2,7 +2,7 @@ import { CliError, splitShare, type Diagnostics } from "@mqtt-trio/common"
 import { reasonText, refusedRequest, type ClientConnection } from "@mqtt-trio/client"
 import type { SubPlan } from "./rules.js"
 
-const REFUSED = 0x80
+const FIRST_REFUSAL = 0x80
 const NO_REASON = " (before MQTT 5 it cannot say why)"
 
 /**
@@ -15,8 +15,8 @@ export async function subscribeAll(connection: ClientConnection, plan: SubPlan, 
   const codes = subscriptions.length === 0 ? [] : await connection.subscribe(subscriptions, version5 ? plan.subscribeProperties : undefined)
   const refusals: CliError[] = []
   for (const [index, { filter, qos }] of subscriptions.entries()) {
-    const code = codes[index] ?? REFUSED
-    if (code >= REFUSED) refusals.push(refusal(filter, code, version5))
+    const code = codes[index] ?? FIRST_REFUSAL
+    if (code >= FIRST_REFUSAL) refusals.push(refusal(filter, code, version5))
     else if (code < qos) diagnostics.warn(`the broker granted QoS ${code} for ${JSON.stringify(filter)} instead of ${qos}`)
   }
   if (values.unsubscribe.length > 0) await connection.unsubscribe(values.unsubscribe, version5 ? plan.unsubscribeProperties : undefined)

@@ -8,10 +8,10 @@ import type { Address } from "./raw-connection.js"
 import { TortureSubscriber } from "./subscriber.js"
 
 /** Windows of the publishers, in turn. */
-const WINDOWS = [50, 1000, 1]
+const PUBLISHER_WINDOWS = [50, 1000, 1]
 const LIVE_TOPICS = ["a", "b", "c/d"]
 const SHARED_SHARE = 50
-const AT_ONCE = 50
+const GROUP_SIZE = 50
 
 export interface CastOptions {
   address: Address
@@ -93,8 +93,8 @@ export async function subscribeAll(subscribers: readonly TortureSubscriber[]): P
 
 /** Runs `task` for all items, 50 at a time. */
 export async function inGroups<T>(items: readonly T[], task: (item: T) => Promise<void>): Promise<void> {
-  for (let from = 0; from < items.length; from += AT_ONCE) {
-    await Promise.all(items.slice(from, from + AT_ONCE).map(task))
+  for (let from = 0; from < items.length; from += GROUP_SIZE) {
+    await Promise.all(items.slice(from, from + GROUP_SIZE).map(task))
   }
 }
 
@@ -104,7 +104,7 @@ function makePublishers(options: CastOptions, shape: string, topics: (publisher:
     const clientId = `${options.prefix}-${shape}-pub-${index}`
     const streams = topics(index).flatMap((topic) => streamsOf(options, clientId, topic))
     const random = new Random(seed + index + 1)
-    const window = WINDOWS[index % WINDOWS.length] ?? 1
+    const window = PUBLISHER_WINDOWS[index % PUBLISHER_WINDOWS.length] ?? 1
     return new TorturePublisher({ address, clientId, streams: withMoreShared(streams), window, budget, random, checker, acknowledgements })
   })
 }

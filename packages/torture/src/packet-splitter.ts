@@ -4,11 +4,11 @@ export interface RawPacket {
   body: Buffer
 }
 
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 
 /** Cuts a byte stream into packets. The bodies are views of the chunk: valid until the caller lets go of them. */
 export class PacketSplitter {
-  private rest: Buffer = EMPTY
+  private rest: Buffer = NO_BYTES
 
   /** Calls `take` for every packet that is complete with `chunk`; throws RangeError for a malformed Remaining Length. */
   push(chunk: Buffer, take: (packet: RawPacket) => void): void {
@@ -21,7 +21,7 @@ export class PacketSplitter {
       take({ head: bytes[offset] ?? 0, body })
       offset = size.end + size.value
     }
-    this.rest = offset === bytes.length ? EMPTY : bytes.subarray(offset)
+    this.rest = offset === bytes.length ? NO_BYTES : bytes.subarray(offset)
   }
 }
 

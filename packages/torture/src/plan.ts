@@ -2,7 +2,7 @@ import { Random } from "./random.js"
 
 const FEWEST_ACKNOWLEDGEMENTS = 50
 const LONGEST_WAIT_MS = 5
-const SIGNALLED = 0.75
+const SIGNALLED_SHARE = 0.75
 const MOVES_PER_ROUND = 10
 
 /** Something that one client does once `afterAcknowledgements` of the round have come. */
@@ -46,7 +46,7 @@ function planRound(random: Random, options: PlanOptions): Round {
   const acknowledgements = random.scaled(FEWEST_ACKNOWLEDGEMENTS, options.mostAcknowledgements)
   const waitMs = random.chance(0.5) ? 0 : random.next() * LONGEST_WAIT_MS
   const deaf = random.chance(0.5)
-  const signal = random.chance(SIGNALLED)
+  const signal = random.chance(SIGNALLED_SHARE)
   const count = options.subscribers > 0 ? random.integer(1, MOVES_PER_ROUND) : 0
   const moves = Array.from({ length: count }, () => planMove(random, options, acknowledgements))
   return { acknowledgements, waitMs, deaf, signal, moves: moves.toSorted((a, b) => a.afterAcknowledgements - b.afterAcknowledgements) }

@@ -39,7 +39,7 @@ export interface TortureReport {
 }
 
 /** Publishers may be ahead of the planned acknowledgements by this many messages while a signal is on its way. */
-const AHEAD = 3000
+const MESSAGES_AHEAD = 3000
 const LONGEST_LIVE_ROUND = 10_000
 const LONGEST_SPARSE_ROUND = 5000
 const ACKNOWLEDGEMENT_STALL_MS = 20_000
@@ -152,7 +152,7 @@ class Run {
   private async round(cast: Cast, round: Round): Promise<void> {
     const from = acknowledged(cast)
     const moves = [...round.moves]
-    this.budget.remaining = round.acknowledgements + AHEAD
+    this.budget.remaining = round.acknowledgements + MESSAGES_AHEAD
     const step = (): void => {
       const done = acknowledged(cast) - from
       while (moves[0] && moves[0].afterAcknowledgements <= done) this.moves.push(makeMove(cast, moves.shift()))

@@ -22,9 +22,9 @@ import {
 import type { Address, StoredQos, TorturedBroker, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
 import type { Command } from "commander"
 
-const WHAT = "What happens"
-const WHERE = "Which broker"
-const OUTPUT = "Output"
+const WHAT_GROUP = "What happens"
+const WHERE_GROUP = "Which broker"
+const OUTPUT_GROUP = "Output"
 const SHAPES = ["live", "sparse", "all"] as const satisfies readonly TortureShape[]
 const SIGNALS = ["KILL", "TERM", "none"] as const satisfies readonly TortureSignal[]
 
@@ -47,67 +47,67 @@ export const TORTURE_OPTIONS = {
   rounds: value({
     flags: "--rounds <n>",
     help: "rounds per shape; three of four end with a signal",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: integer("rounds", 0, 100_000),
     fallback: 10,
   }),
   publishers: value({
     flags: "--publishers <n>",
     help: "windows 50, 1000 and 1 in turn",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: integer("publishers", 1, 1000),
     fallback: 6,
   }),
   subscribers: value({
     flags: "--subscribers <n>",
     help: "persistent sessions that come and go",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: integer("subscribers", 1, 1000),
     fallback: 10,
   }),
   sessions: value({
     flags: "--sessions <n>",
     help: "absent sessions of the sparse shape",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: integer("sessions", 1, 100_000),
     fallback: 1000,
   }),
   shape: value<TortureShape>({
     flags: "--shape <name>",
     help: "live (clients that come and go), sparse (absent sessions) or all",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: oneOf("shape", SHAPES),
     fallback: "all",
   }),
-  qos: value<StoredQos>({ flags: "--qos <1|2>", help: "1, or 2 for a mix of both", group: WHAT, parse: parseStoredQos, fallback: 1 }),
+  qos: value<StoredQos>({ flags: "--qos <1|2>", help: "1, or 2 for a mix of both", group: WHAT_GROUP, parse: parseStoredQos, fallback: 1 }),
   signal: value({
     flags: "--signal <name>",
     help: "KILL, TERM or none",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: oneOf("signal", SIGNALS),
     defaultText: "KILL",
   }),
   seed: value({
     flags: "--seed <n>",
     help: "repeats the moves of an earlier run",
-    group: WHAT,
+    group: WHAT_GROUP,
     parse: integer("seed", 0, 2 ** 32 - 1),
     defaultText: "a random one, printed",
   }),
   target: value({
     flags: "--target <url>",
     help: "where the broker to torture listens: mqtt://HOST:PORT",
-    group: WHERE,
+    group: WHERE_GROUP,
     parse: parseAddress,
   }),
   start: value({
     flags: "--start <command>",
     help: "runs it in the foreground; without it the broker is left alone (--signal none)",
-    group: WHERE,
+    group: WHERE_GROUP,
     parse: String,
   }),
-  json: flag({ flags: "--json", help: "the verdict as one JSON object", group: OUTPUT }),
-  quiet: flag({ flags: "--quiet", help: "no progress on stderr", group: OUTPUT }),
+  json: flag({ flags: "--json", help: "the verdict as one JSON object", group: OUTPUT_GROUP }),
+  quiet: flag({ flags: "--quiet", help: "no progress on stderr", group: OUTPUT_GROUP }),
 }
 
 export type TortureCommandOptions = OptionValues<typeof TORTURE_OPTIONS>

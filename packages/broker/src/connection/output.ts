@@ -1,10 +1,10 @@
 import type { ByteSink } from "./byte-stream.js"
 
-const SMALL = 1024
-const BLOCK = 65_536
+const SMALL_BLOCK_BYTES = 1024
+const BLOCK_BYTES = 65_536
 const SPARE_BLOCKS = 64
 /** From this size on, bytes are sent where they lie instead of copied. */
-const BY_REFERENCE = 8192
+const REFERENCED_BYTES = 8192
 
 const spare: Buffer[] = []
 const dirty: Output[] = []
@@ -16,7 +16,7 @@ let scheduled = false
  */
 export class Output {
   /** where the last claim() lies */
-  block: Buffer = EMPTY
+  block: Buffer = NO_BYTES
   private used = 0
   private pieces: Buffer[] = []
   private piecesBytes = 0
@@ -40,7 +40,7 @@ export class Output {
 
   /** Bytes that must not change any more. */
   push(bytes: Buffer): void {
-    if (bytes.length < BY_REFERENCE) {
+    if (bytes.length < REFERENCED_BYTES) {
       const at = this.claim(bytes.length)
       bytes.copy(this.block, at)
       return
@@ -56,7 +56,7 @@ export class Output {
     this.queued = false
     const { sink, block, used, pieces } = this
     this.used = 0
-    this.block = EMPTY
+    this.block = NO_BYTES
     if (!sink.writable) {
       this.pieces = []
       this.piecesBytes = 0
@@ -71,19 +71,19 @@ export class Output {
       sink.uncork()
     } else if (used) sink.write(block.subarray(0, used))
     // nothing is left in the stream: the block was copied by the operating system and can be used again
-    if (block.length === BLOCK && sink.writableLength === 0 && spare.length < SPARE_BLOCKS) spare.push(block)
+    if (block.length === BLOCK_BYTES && sink.writableLength === 0 && spare.length < SPARE_BLOCKS) spare.push(block)
   }
 
   private grow(size: number): void {
     const need = this.used + size
-    if (need <= BLOCK) {
-      const block = need <= SMALL ? Buffer.allocUnsafe(SMALL) : (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK))
+    if (need <= BLOCK_BYTES) {
+      const block = need <= SMALL_BLOCK_BYTES ? Buffer.allocUnsafe(SMALL_BLOCK_BYTES) : (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES))
       this.block.copy(block, 0, 0, this.used)
       this.block = block
       return
     }
     this.seal()
-    this.block = size <= BLOCK ? (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK)) : Buffer.allocUnsafeSlow(size)
+    this.block = size <= BLOCK_BYTES ? (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)) : Buffer.allocUnsafeSlow(size)
   }
 
   private seal(): void {
@@ -91,7 +91,7 @@ export class Output {
       this.pieces.push(this.block.subarray(0, this.used))
       this.piecesBytes += this.used
     }
-    this.block = EMPTY
+    this.block = NO_BYTES
     this.used = 0
   }
 
@@ -109,4 +109,4 @@ function flushAll(): void {
   for (const output of dirty.splice(0)) output.flush()
 }
 
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)

@@ -118,7 +118,7 @@ export class PacketReader {
 
   /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */
   private rest(buf: Buffer, at: number, need: number): void {
-    this.splitter.keep(at < buf.length ? buf.subarray(at) : EMPTY, need)
+    this.splitter.keep(at < buf.length ? buf.subarray(at) : NO_BYTES, need)
   }
 
   private checkFirst(header: number): void {
@@ -202,4 +202,4 @@ export class PacketReader {
 /** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
 const TLS_HANDSHAKE = 0x16
 const header = new FixedHeader()
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)

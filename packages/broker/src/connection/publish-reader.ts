@@ -5,7 +5,7 @@ import { readProperties } from "../wire/properties.js"
 import { malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
 
 /** Longest run: PUBLISH packets that are accepted together. */
-const LONGEST = 16_384
+const LONGEST_RUN = 16_384
 
 /** Takes a run that ended. */
 export type RunTaker = (run: Frames, qos: QoS, match: Match) => void
@@ -16,7 +16,7 @@ export type RunTaker = (run: Frames, qos: QoS, match: Match) => void
  * run never outlives the read that brought it.
  */
 export class PublishReader {
-  private readonly run = new Frames(Buffer.alloc(0), LONGEST)
+  private readonly run = new Frames(Buffer.alloc(0), LONGEST_RUN)
   private header = 0
   private topicAt = 0
   private topicEnd = 0
@@ -50,7 +50,7 @@ export class PublishReader {
     if (v5 && behind >= end) throw malformed("PUBLISH without a property length")
     const expires = v5 && buf[behind] !== 0 ? this.checkProperties(behind, end) : false
     if (v5 && topicEnd === topicAt) throw protocolError("an empty Topic Name needs a Topic Alias")
-    if (!run.n || header !== this.header || run.n === LONGEST || !this.sameTopic(topicAt, topicEnd)) this.turn(start, topicAt, topicEnd)
+    if (!run.n || header !== this.header || run.n === LONGEST_RUN || !this.sameTopic(topicAt, topicEnd)) this.turn(start, topicAt, topicEnd)
     this.header = header
     this.topicAt = topicAt
     this.topicEnd = topicEnd

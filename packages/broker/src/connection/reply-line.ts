@@ -85,7 +85,7 @@ export class ReplyLine implements Waiter {
     const last = this.entries.at(-1)
     if (!durable || last?.batch === this.commits.gathering) return last ?? null
     this.commits.touch() // a commit may have nothing to write, and takes its turn all the same
-    const entry: Entry = { batch: this.commits.gathering, bytes: EMPTY, used: 0, pubacks: 0, afterwards: [] }
+    const entry: Entry = { batch: this.commits.gathering, bytes: NO_BYTES, used: 0, pubacks: 0, afterwards: [] }
     this.entries.push(entry)
     entry.batch.waiters.push(this)
     return entry
@@ -104,4 +104,4 @@ export class ReplyLine implements Waiter {
   }
 }
 
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)

@@ -25,7 +25,7 @@ export class Splitter {
 
   /** Everything that was kept, complete or not. */
   take(): Buffer {
-    const all = this.pieces.length === 1 ? (this.pieces[0] ?? EMPTY) : Buffer.concat(this.pieces)
+    const all = this.pieces.length === 1 ? (this.pieces[0] ?? NO_BYTES) : Buffer.concat(this.pieces)
     this.pieces = []
     this.bytes = 0
     return all
@@ -36,4 +36,4 @@ export class Splitter {
   }
 }
 
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)

@@ -1,10 +1,10 @@
 /** Takeovers of one Client Identifier within WINDOW_MS that pass without a wait. */
-const FREE = 5
+const FREE_TAKEOVERS = 5
 const WINDOW_MS = 10_000
 /** How long the next one waits for its CONNACK, in ms. */
 const WAIT_MS = 1000
 /** Client Identifiers whose takeovers are remembered. */
-const MOST = 10_000
+const MOST_CLIENT_IDS = 10_000
 
 /**
  * Two clients with one Client Identifier take the Session from each other as fast as they reconnect: after a few
@@ -21,10 +21,10 @@ export class Takeovers {
     let entry = this.seen.get(clientId)
     if (!entry || now - entry.since > WINDOW_MS) {
       entry = { since: now, count: 0 }
-      if (this.seen.size >= MOST) this.seen.clear()
+      if (this.seen.size >= MOST_CLIENT_IDS) this.seen.clear()
       this.seen.set(clientId, entry)
     }
-    if (++entry.count === FREE + 1) this.fight(clientId)
-    return entry.count > FREE ? WAIT_MS : 0
+    if (++entry.count === FREE_TAKEOVERS + 1) this.fight(clientId)
+    return entry.count > FREE_TAKEOVERS ? WAIT_MS : 0
   }
 }

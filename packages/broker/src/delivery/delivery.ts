@@ -42,7 +42,7 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const retained = new Retained(commits, limits.retained)
   const intake = new Intake(commits, retained)
   const wills = new Wills(commits, (message: Frames) => {
-    intake.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NOBODY)
+    intake.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NO_ORIGIN)
   })
   const sessions = new Sessions({
     store,
@@ -59,4 +59,4 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   return { router, commits, sessions, retained, wills, intake }
 }
 
-const NOBODY = { session: null, outlet: null }
+const NO_ORIGIN = { session: null, outlet: null }

@@ -39,7 +39,7 @@ export interface BrokerOptions {
 /** How long clients may take to go when the broker stops, in ms. */
 const STOP_MS = 3000
 /** Connections beyond the limit that may still be there to be refused. */
-const HALF_OPEN = 1000
+const HALF_OPEN_CONNECTIONS = 1000
 const SWEEP_MS = 1000
 
 /**
@@ -72,14 +72,14 @@ export class Broker {
       const events = { ...storeEvents(log), discarded: (one: Discarded) => says.discarded(one) }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
-      const engine = await Engine.start(ANYBODY, (error) => log.limited("debug", "aedes", { message: error.message }))
+      const engine = await Engine.start(OPEN_GATEKEEPER, (error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
       const context = contextOf({ delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
       const listener = await Listener.open(options.host, options.port, (socket) => {
         if (log.debugging) tracePackets(socket, log)
         // some more than may have a Session, so that those can be told
-        if (context.clients.count < options.limits.connections + HALF_OPEN) new Connection(socket, context).start()
+        if (context.clients.count < options.limits.connections + HALF_OPEN_CONNECTIONS) new Connection(socket, context).start()
         else socket.destroy()
       })
       admin?.start((request) => answer(delivery, request))
@@ -171,7 +171,7 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
   }, SWEEP_MS)
 }
 
-const ANYBODY = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
+const OPEN_GATEKEEPER = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
 
 function everyoneLeft({ clients }: Context): Promise<void> {
   return new Promise((resolve) => {

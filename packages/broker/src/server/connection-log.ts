@@ -4,13 +4,13 @@ import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { Fields, EventLog } from "./event-log.js"
 
-const NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
+const REASON_NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
 
 /** What the log says about connections; each kind of line has its own limit. */
 export function connectionLog(log: EventLog): ConnectionLog {
   return {
     connected: (connection) => {
-      const [version, persistent] = [VERSIONS[connection.version], connection.session?.persistent ?? false]
+      const [version, persistent] = [VERSION_NAMES[connection.version], connection.session?.persistent ?? false]
       log.limited("info", "connected", {
         message: `${name(connection)} connected, MQTT ${version}${persistent ? ", persistent" : ""}`,
         fields: { event: "connected", ...who(connection), version, persistent },
@@ -22,7 +22,7 @@ export function connectionLog(log: EventLog): ConnectionLog {
         const fields = { event: "left", ...who(connection), how: message }
         return log.limited("info", "left", { message: `${name(connection)} left: ${message}`, fields })
       }
-      const reasonName = NAMES.get(reason) ?? String(reason)
+      const reasonName = REASON_NAMES.get(reason) ?? String(reason)
       log.limited(level(reason), `closed ${reason}`, {
         message: `${name(connection)} was closed, ${reasonName}: ${message}`,
         fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail: message },
@@ -46,7 +46,7 @@ export function connectionLog(log: EventLog): ConnectionLog {
   }
 }
 
-const REASONS = [
+const DROP_REASONS = [
   ["slow", "at QoS 0 because it reads too slowly"],
   ["expired", "expired"],
   ["tooLarge", "too large for it"],
@@ -57,7 +57,7 @@ const REASONS = [
 ] as const
 
 function inWords(dropped: Readonly<Dropped>): string {
-  const given = REASONS.filter(([why]) => dropped[why])
+  const given = DROP_REASONS.filter(([why]) => dropped[why])
   return given.map(([why, words]) => `${dropped[why]} ${words}`).join(", ")
 }
 
@@ -65,18 +65,18 @@ function tellDiscarded(log: EventLog, { clientId, why, persistent, count }: Disc
   const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
   // a Session that is not persistent ends with its connection, as everybody expects
   log.limited(persistent ? "warn" : "info", persistent ? "discarded" : "ended", {
-    message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${ENDS[why]}`,
+    message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${END_REASONS[why]}`,
     fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why },
   })
 }
 
-const ENDS = {
+const END_REASONS = {
   "clean start": "a client with this identifier connected with Clean Start, as mqtt-sub and mqtt-pub do without --persistent",
   expired: "its Session Expiry Interval is over",
   "ended with its connection": "it ended with its connection",
 } as const
 
-const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
+const VERSION_NAMES = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
 
 /** What a client chose, in quotes; it may be long. */
 export function quoted(text: string): string {

@@ -2,7 +2,7 @@ import { isClosedPipe } from "@mqtt-trio/common"
 import { pino } from "pino"
 
 /** Bytes that wait for somebody who does not read them, such as a full pipe; lines beyond are lost and counted. */
-const BACKLOG = 1 << 20
+const BACKLOG_BYTES = 1 << 20
 /** How long close() waits for that reader, in ms. */
 const CLOSE_MS = 1000
 
@@ -24,7 +24,7 @@ export class LineSink {
 
   constructor(fd: number, events: SinkEvents = {}) {
     process.once("exit", () => this.giveUp()) // before pino, which would wait for ever
-    this.destination = pino.destination({ dest: fd, sync: false, maxLength: BACKLOG, retryEAGAIN: () => !this.over })
+    this.destination = pino.destination({ dest: fd, sync: false, maxLength: BACKLOG_BYTES, retryEAGAIN: () => !this.over })
     this.destination.on("error", (error) => {
       if (isClosedPipe(error)) this.over = true
       else if (!this.failing) events.failed?.(error)

@@ -17,7 +17,7 @@ const FORMAT = 1
 const FORMAT_KEY = Buffer.from("format")
 const NEXT_KEY = Buffer.from("next")
 /** stands for Infinity in a stored cursor */
-const UNBOUNDED = Number.MAX_SAFE_INTEGER
+const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 
 /**
  * `file:DIR` keeps everything in an LMDB environment in that folder. A commit is one transaction; it resolves after
@@ -152,7 +152,7 @@ export class FileStore implements Store {
     for (const { session, slot, row } of commit.subscriptions)
       written.add(write(subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
     for (const { session, identifier, open: half } of commit.incoming)
-      written.add(write(incoming, slotKey(session, identifier), half ? EMPTY : null))
+      written.add(write(incoming, slotKey(session, identifier), half ? NO_BYTES : null))
     for (const { id, value } of commit.retained) written.add(write(retained, idKey(id), value))
     for (const { id, value } of commit.wills) written.add(write(wills, idKey(id), value))
     if (commit.reserved) written.add(meta.put(NEXT_KEY, packReserved(commit.reserved)))
@@ -210,12 +210,12 @@ function withIds(table: Table): { id: number; value: Buffer }[] {
   return Array.from(table.getRange({}), ({ key, value }) => ({ id: readUint64(key, 0), value }))
 }
 
-const EMPTY = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 
 function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
   const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
   writeUint64(value, 0, position)
-  writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED))
+  writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED_POSITION))
   inflight?.copy(value, 16)
   return value
 }
@@ -224,7 +224,7 @@ function unpackCursor(value: Buffer): Cursor {
   const sentBelow = readUint64(value, 8)
   return {
     position: readUint64(value, 0),
-    sentBelow: sentBelow === UNBOUNDED ? Infinity : sentBelow,
+    sentBelow: sentBelow === UNBOUNDED_POSITION ? Infinity : sentBelow,
     inflight: value.length > 16 ? value.subarray(16) : null,
   }
 }

@@ -7,7 +7,7 @@ import { storeError } from "./errors.js"
 /** The file in a store's folder that holds everything. */
 export const DATABASE = "mqtt-broker.mdb"
 /** What may lie in the folder of a store that has no database yet: what a broker makes before it, and the root of a file system. */
-const HARMLESS = /^(admin\..+\.sock|mqtt-broker\.mdb-lock|probe|lost\+found)$/
+const HARMLESS_NAMES = /^(admin\..+\.sock|mqtt-broker\.mdb-lock|probe|lost\+found)$/
 
 /**
  * Makes a store's folder when it is missing, looks whether it is one, and returns where it really is: a link on the way
@@ -33,7 +33,7 @@ function checkOwner(folder: string, owner: number): void {
 }
 
 function checkNew(folder: string): void {
-  const foreign = readdirSync(folder).find((name) => !HARMLESS.test(name))
+  const foreign = readdirSync(folder).find((name) => !HARMLESS_NAMES.test(name))
   if (foreign !== undefined)
     throw new Error(`it holds other things, such as ${JSON.stringify(foreign)}, and no store; a new store needs an empty folder`)
   checkSpace(folder)

@@ -15,12 +15,12 @@ export const Trait = {
   QOS2: 16,
 } as const
 
-const WORDS = 3
+const INDEX_WORDS = 3
 const V5_FLAG = 1
 const KEPT_FLAG = 2
 const FLAGS = V5_FLAG | KEPT_FLAG
 const FLAG_BITS = 2
-const TRAILER = 48
+const TRAILER_BYTES = 48
 const FORMAT = 1
 
 /**
@@ -58,20 +58,20 @@ export class Frames {
 
   constructor(buf: Buffer, messages: number) {
     this.buf = buf
-    this.index = new Int32Array(messages * WORDS)
+    this.index = new Int32Array(messages * INDEX_WORDS)
   }
 
   get bytes(): number {
     return this.end - this.start
   }
   startOf(k: number): number {
-    return k === 0 ? this.start : this.index[k * WORDS - 1]!
+    return k === 0 ? this.start : this.index[k * INDEX_WORDS - 1]!
   }
   endOf(k: number): number {
-    return this.index[k * WORDS + 2]!
+    return this.index[k * INDEX_WORDS + 2]!
   }
   identifierAt(k: number): number {
-    return this.index[k * WORDS + 1]!
+    return this.index[k * INDEX_WORDS + 1]!
   }
   /** The Packet Identifier; only at QoS 1 and 2. */
   identifierOf(k: number): number {
@@ -79,17 +79,17 @@ export class Frames {
     return (this.buf[at]! << 8) | this.buf[at + 1]!
   }
   positionOf(k: number): number {
-    return this.first + (this.index[k * WORDS]! >>> FLAG_BITS)
+    return this.first + (this.index[k * INDEX_WORDS]! >>> FLAG_BITS)
   }
   isV5(k: number): boolean {
-    return (this.index[k * WORDS]! & V5_FLAG) !== 0
+    return (this.index[k * INDEX_WORDS]! & V5_FLAG) !== 0
   }
   /** A retained message that is sent because of a SUBSCRIBE: RETAIN stays 1 (MQTT 5.0 section 3.3.1.3). */
   isKept(k: number): boolean {
-    return (this.index[k * WORDS]! & KEPT_FLAG) !== 0
+    return (this.index[k * INDEX_WORDS]! & KEPT_FLAG) !== 0
   }
   markKept(k: number): void {
-    this.index[k * WORDS]! |= KEPT_FLAG
+    this.index[k * INDEX_WORDS]! |= KEPT_FLAG
   }
   headerOf(k: number): number {
     return this.buf[this.startOf(k)]!
@@ -109,7 +109,7 @@ export class Frames {
 
   /** Adds a frame that already lies in `buf`, directly behind the last one. */
   add(identifierAt: number, end: number, v5: boolean): void {
-    const w = this.n++ * WORDS
+    const w = this.n++ * INDEX_WORDS
     this.index[w] = v5 ? V5_FLAG : 0
     this.index[w + 1] = identifierAt
     this.index[w + 2] = end
@@ -124,14 +124,14 @@ export class Frames {
     this.room(size, j - i)
     copyBytes(src.buf, this.buf, this.end, from, from + size)
     const shift = this.end - from
-    let w = this.n * WORDS
+    let w = this.n * INDEX_WORDS
     let delta = (position - this.first) << FLAG_BITS
-    for (let k = i * WORDS; k < j * WORDS; k += WORDS) {
+    for (let k = i * INDEX_WORDS; k < j * INDEX_WORDS; k += INDEX_WORDS) {
       this.index[w] = delta | (src.index[k]! & FLAGS)
       this.index[w + 1] = src.index[k + 1]! + shift
       this.index[w + 2] = src.index[k + 2]! + shift
       delta += 1 << FLAG_BITS
-      w += WORDS
+      w += INDEX_WORDS
     }
     this.n += j - i
     this.end += size
@@ -161,9 +161,9 @@ export class Frames {
       this.buf.copy(wider, 0, 0, this.end)
       this.buf = wider
     }
-    if ((this.n + messages) * WORDS > this.index.length) {
-      const wider = new Int32Array(Math.max(this.index.length * 2, (this.n + messages) * WORDS))
-      wider.set(this.index.subarray(0, this.n * WORDS))
+    if ((this.n + messages) * INDEX_WORDS > this.index.length) {
+      const wider = new Int32Array(Math.max(this.index.length * 2, (this.n + messages) * INDEX_WORDS))
+      wider.set(this.index.subarray(0, this.n * INDEX_WORDS))
       this.index = wider
     }
   }
@@ -180,11 +180,11 @@ export class Frames {
    * not change any more: a store may read it from another thread.
    */
   seal(): Buffer {
-    const words = this.n * WORDS
-    const value = Buffer.allocUnsafe(this.end + words * 4 + TRAILER)
+    const words = this.n * INDEX_WORDS
+    const value = Buffer.allocUnsafe(this.end + words * 4 + TRAILER_BYTES)
     this.buf.copy(value, 0, 0, this.end)
     Buffer.from(this.index.buffer, this.index.byteOffset, words * 4).copy(value, this.end)
-    let at = value.length - TRAILER
+    let at = value.length - TRAILER_BYTES
     at = value.writeDoubleLE(this.createdAt, at)
     at = value.writeDoubleLE(this.before, at)
     at = value.writeDoubleLE(this.beforeBytes, at)
@@ -200,18 +200,18 @@ export class Frames {
 
   /** How many bytes the frames of a sealed block take. */
   static bytesOf(value: Buffer): number {
-    return value.length - TRAILER - value.readUInt32LE(value.length - 4) * WORDS * 4
+    return value.length - TRAILER_BYTES - value.readUInt32LE(value.length - 4) * INDEX_WORDS * 4
   }
 
   /** The block whose seal() a store gives back. `first` is the position in its key. */
   static unseal(first: number, value: Buffer): Frames {
     const n = value.readUInt32LE(value.length - 4)
     const frames = new Frames(value, n)
-    const trailer = value.length - TRAILER
+    const trailer = value.length - TRAILER_BYTES
     frames.n = n
-    frames.end = trailer - n * WORDS * 4
+    frames.end = trailer - n * INDEX_WORDS * 4
     // making a Buffer takes longer than the few words of one message
-    if (n === 1) for (let w = 0; w < WORDS; w++) frames.index[w] = value.readInt32LE(frames.end + w * 4)
+    if (n === 1) for (let w = 0; w < INDEX_WORDS; w++) frames.index[w] = value.readInt32LE(frames.end + w * 4)
     else value.copy(Buffer.from(frames.index.buffer), 0, frames.end, trailer)
     frames.first = first
     frames.createdAt = value.readDoubleLE(trailer)

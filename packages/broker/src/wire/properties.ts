@@ -12,38 +12,45 @@ export const Property = {
 } as const
 
 /** Packets that carry properties; bits, since one property may stand in several. */
-const OWNERS = { PUBLISH: 1, WILL: 2, CONNECT: 4, DISCONNECT: 8, SUBSCRIBE: 16, UNSUBSCRIBE: 32, ACK: 64, AUTH: 128 } as const
-export type PropertyOwner = keyof typeof OWNERS
+const OWNER_BITS = { PUBLISH: 1, WILL: 2, CONNECT: 4, DISCONNECT: 8, SUBSCRIBE: 16, UNSUBSCRIBE: 32, ACK: 64, AUTH: 128 } as const
+export type PropertyOwner = keyof typeof OWNER_BITS
 
 type Kind = "byte" | "two" | "four" | "varint" | "string" | "binary" | "pair"
 
 // identifier → [kind, packets that may carry it]; WILL is the will in a CONNECT
-const TABLE = new Map<number, readonly [kind: Kind, owners: number]>([
-  [1, ["byte", OWNERS.PUBLISH | OWNERS.WILL]],
-  [2, ["four", OWNERS.PUBLISH | OWNERS.WILL]],
-  [3, ["string", OWNERS.PUBLISH | OWNERS.WILL]],
-  [8, ["string", OWNERS.PUBLISH | OWNERS.WILL]],
-  [9, ["binary", OWNERS.PUBLISH | OWNERS.WILL]],
-  [11, ["varint", OWNERS.PUBLISH | OWNERS.SUBSCRIBE]],
-  [17, ["four", OWNERS.CONNECT | OWNERS.DISCONNECT]],
-  [21, ["string", OWNERS.CONNECT | OWNERS.AUTH]],
-  [22, ["binary", OWNERS.CONNECT | OWNERS.AUTH]],
-  [23, ["byte", OWNERS.CONNECT]],
-  [24, ["four", OWNERS.WILL]],
-  [25, ["byte", OWNERS.CONNECT]],
-  [28, ["string", OWNERS.DISCONNECT]],
-  [31, ["string", OWNERS.ACK | OWNERS.DISCONNECT | OWNERS.AUTH]],
-  [33, ["two", OWNERS.CONNECT]],
-  [34, ["two", OWNERS.CONNECT]],
-  [35, ["two", OWNERS.PUBLISH]],
+const PROPERTY_TABLE = new Map<number, readonly [kind: Kind, owners: number]>([
+  [1, ["byte", OWNER_BITS.PUBLISH | OWNER_BITS.WILL]],
+  [2, ["four", OWNER_BITS.PUBLISH | OWNER_BITS.WILL]],
+  [3, ["string", OWNER_BITS.PUBLISH | OWNER_BITS.WILL]],
+  [8, ["string", OWNER_BITS.PUBLISH | OWNER_BITS.WILL]],
+  [9, ["binary", OWNER_BITS.PUBLISH | OWNER_BITS.WILL]],
+  [11, ["varint", OWNER_BITS.PUBLISH | OWNER_BITS.SUBSCRIBE]],
+  [17, ["four", OWNER_BITS.CONNECT | OWNER_BITS.DISCONNECT]],
+  [21, ["string", OWNER_BITS.CONNECT | OWNER_BITS.AUTH]],
+  [22, ["binary", OWNER_BITS.CONNECT | OWNER_BITS.AUTH]],
+  [23, ["byte", OWNER_BITS.CONNECT]],
+  [24, ["four", OWNER_BITS.WILL]],
+  [25, ["byte", OWNER_BITS.CONNECT]],
+  [28, ["string", OWNER_BITS.DISCONNECT]],
+  [31, ["string", OWNER_BITS.ACK | OWNER_BITS.DISCONNECT | OWNER_BITS.AUTH]],
+  [33, ["two", OWNER_BITS.CONNECT]],
+  [34, ["two", OWNER_BITS.CONNECT]],
+  [35, ["two", OWNER_BITS.PUBLISH]],
   [
     38,
     [
       "pair",
-      OWNERS.CONNECT | OWNERS.WILL | OWNERS.PUBLISH | OWNERS.ACK | OWNERS.SUBSCRIBE | OWNERS.UNSUBSCRIBE | OWNERS.DISCONNECT | OWNERS.AUTH,
+      OWNER_BITS.CONNECT |
+        OWNER_BITS.WILL |
+        OWNER_BITS.PUBLISH |
+        OWNER_BITS.ACK |
+        OWNER_BITS.SUBSCRIBE |
+        OWNER_BITS.UNSUBSCRIBE |
+        OWNER_BITS.DISCONNECT |
+        OWNER_BITS.AUTH,
     ],
   ],
-  [39, ["four", OWNERS.CONNECT]],
+  [39, ["four", OWNER_BITS.CONNECT]],
 ])
 
 const AUTHENTICATION_METHOD = 1 << 21
@@ -76,8 +83,8 @@ export function checkProperties(buf: Buffer, from: number, end: number, owner: P
   let at = from
   while (at < end) {
     const id = buf[at++]!
-    const entry = TABLE.get(id)
-    if (!entry || !(entry[1] & OWNERS[owner])) throw malformed(`property ${id} is not allowed in ${owner}`)
+    const entry = PROPERTY_TABLE.get(id)
+    if (!entry || !(entry[1] & OWNER_BITS[owner])) throw malformed(`property ${id} is not allowed in ${owner}`)
     const bit = 1 << (id & 31)
     if ((id < 32 ? low : high) & bit && id !== 38) throw protocolError(`property ${id} stands twice in ${owner}`)
     if (id < 32) low |= bit

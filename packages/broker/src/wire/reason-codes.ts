@@ -26,18 +26,18 @@ export const Reason = {
   SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: 0x9e,
 } as const
 
-const RECEIVED = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
-const COMPLETED = new Set([0x00, 0x92])
+const RECEIVED_REASONS = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+const COMPLETED_REASONS = new Set([0x00, 0x92])
 
 /**
  * The Reason Codes that are taken from a client, by packet type: those of its section (MQTT 5.0 sections 3.4.2.1, 3.5.2.1,
  * 3.6.2.1 and 3.7.2.1, 0x10 included, which is success whoever sends it), of section 3.14.2.1 those that a client sends.
  */
 export const CLIENT_REASONS = new Map<number, ReadonlySet<number>>([
-  [PacketType.PUBACK, RECEIVED],
-  [PacketType.PUBREC, RECEIVED],
-  [PacketType.PUBREL, COMPLETED],
-  [PacketType.PUBCOMP, COMPLETED],
+  [PacketType.PUBACK, RECEIVED_REASONS],
+  [PacketType.PUBREC, RECEIVED_REASONS],
+  [PacketType.PUBREL, COMPLETED_REASONS],
+  [PacketType.PUBCOMP, COMPLETED_REASONS],
   [PacketType.DISCONNECT, new Set([0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99])],
 ])
 

@@ -16,12 +16,12 @@ const FLAG_WIDTH = 30
 
 /** Columns of help that goes to no terminal, and the most of one that does. */
 const LINE_WIDTH = 80
-const WIDEST = 110
-const NARROWEST = 60
+const WIDEST_COLUMNS = 110
+const NARROWEST_COLUMNS = 60
 
 /** The text of `--help`: examples first, then the options by group; no line is longer than the terminal, or 80 columns. */
 export function helpText(help: CommandHelp, table: OptionTable, columns = process.stdout.columns ?? LINE_WIDTH): string {
-  const width = Math.min(Math.max(columns, NARROWEST), WIDEST)
+  const width = Math.min(Math.max(columns, NARROWEST_COLUMNS), WIDEST_COLUMNS)
   const lines = [...wrapped("", help.summary, width), "", "Examples:", ...exampleLines(help, width), ""]
   lines.push(`Usage: ${help.name} ${help.usage}`)
   for (const [group, specs] of optionGroups(table)) {

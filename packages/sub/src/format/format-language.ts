@@ -19,7 +19,7 @@ type Part = (message: ReceivedMessage, arrival: Arrival) => Buffer
 
 const PARAMETERS = "%ACDEFIjJlmpPqRrStUxX"
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\", "0": "\0", a: "\u0007", e: "\u001b", n: "\n", r: "\r", t: "\t", v: "\v" }
-const NOTHING = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 
 /**
  * Compiles the format language of mosquitto_sub's `-F`: `%` parameters with `-`, `0`, width and precision, `@` conversions of
@@ -92,7 +92,7 @@ function parameter(name: string, field: Field, options: FormatOptions): Part {
     case "C":
       return ({ properties }) => padText(properties?.contentType, field)
     case "D":
-      return ({ properties }) => properties?.correlationData ?? NOTHING
+      return ({ properties }) => properties?.correlationData ?? NO_BYTES
     case "E":
       return ({ properties }) => padNumber(properties?.messageExpiryInterval, field)
     case "F":
@@ -111,7 +111,7 @@ function parameter(name: string, field: Field, options: FormatOptions): Part {
     case "q":
       return ({ qos }) => Buffer.from(String(qos))
     case "R":
-      return ({ properties }) => (properties?.responseTopic === undefined ? NOTHING : padText(properties.responseTopic, field))
+      return ({ properties }) => (properties?.responseTopic === undefined ? NO_BYTES : padText(properties.responseTopic, field))
     case "r":
       return ({ retain }) => Buffer.from(retain ? "1" : "0")
     case "S":
@@ -135,7 +135,7 @@ function jsonPart(parsed: boolean, { pretty, complain }: FormatOptions): Part {
       return Buffer.from(jsonMessage(message, arrival, { encoding: parsed ? "json" : undefined, nameEncoding: false, pretty }))
     } catch (error) {
       complain(`the payload on ${JSON.stringify(message.topic)} is not JSON: ${messageOf(error)}`)
-      return NOTHING
+      return NO_BYTES
     }
   }
 }

@@ -47,7 +47,7 @@ export type { Batch }
 /** Bytes that may wait for an fsync before publishers are paused. */
 const BACKLOG_BYTES = 8 << 20
 /** Positions and ids are reserved in blocks, so that the counter is no page of every commit. */
-const RESERVED_AT_A_TIME = 1_000_000
+const RESERVED_BLOCK = 1_000_000
 /** Cursors and cuts are written at most this often; nothing waits for them. */
 const HOUSEKEEPING_MS = 10
 const RETRY_MS = 250
@@ -226,7 +226,7 @@ export class GroupCommit {
     }
     for (const source of batch.cursors) if (!source.gone) commit.cursors.push({ session: source.id, cursor: source.storedCursor() })
     if (this.next > this.reserved.position || this.nextId > this.reserved.id) {
-      this.reserved = { position: this.next + RESERVED_AT_A_TIME, id: this.nextId + RESERVED_AT_A_TIME }
+      this.reserved = { position: this.next + RESERVED_BLOCK, id: this.nextId + RESERVED_BLOCK }
       commit.reserved = this.reserved
     }
     return commit

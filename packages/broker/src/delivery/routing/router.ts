@@ -7,7 +7,7 @@ import type { Session, SubscriptionOptions } from "../sessions/session.js"
 
 /** Topics whose receivers are remembered, and their receivers, each counted for each topic. */
 const CACHED_TOPICS = 20_000
-const CACHED_TARGETS = 500_000
+const CACHED_RECEIVERS = 500_000
 
 /** Topics that are found by their bytes, and how long they may be: bounds what is kept. */
 const QUICK_TOPICS = 4096
@@ -142,7 +142,7 @@ export class Router {
       kind.push(target)
     }
     this.cached += targets.size
-    if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_TARGETS) this.forgetAll()
+    if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_RECEIVERS) this.forgetAll()
     if (topic.length <= LONGEST_QUICK_TOPIC) this.cache.set(topic, match)
     return match
   }

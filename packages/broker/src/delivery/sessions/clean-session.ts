@@ -36,7 +36,7 @@ export class CleanSession extends Session {
     let k = 0
     if (outlet && !this.queue.length && outlet.unsent < UNSENT_BYTES) {
       k = Math.min(run.n, Math.max(0, this.window.room))
-      if (k) this.sendRun(run, 0, k, PLAIN)
+      if (k) this.sendRun(run, 0, k, PLAIN_SENDING)
     }
     if (k < run.n) this.keep(run, k)
     if (this.queued > SLOW_BYTES && publisher && publisher !== outlet) this.slow(publisher)
@@ -69,7 +69,7 @@ export class CleanSession extends Session {
     for (let chunk = this.queue[0]; chunk && this.outlet && this.outlet.unsent < UNSENT_BYTES; chunk = this.queue[0]) {
       const k = Math.min(this.window.room, chunk.n - this.sent)
       if (k <= 0) return
-      this.sendRun(chunk, this.sent, this.sent + k, PLAIN)
+      this.sendRun(chunk, this.sent, this.sent + k, PLAIN_SENDING)
       this.sent += k
       if (this.sent < chunk.n) continue
       this.queue.shift()
@@ -122,4 +122,4 @@ export class CleanSession extends Session {
 }
 
 /** what is queued has the granted QoS already */
-const PLAIN = { cap: 2, dupBelow: 0 } as const
+const PLAIN_SENDING = { cap: 2, dupBelow: 0 } as const

@@ -196,7 +196,7 @@ export abstract class Session implements Dropper {
     }
     const frames = variants.get(outlet.v5, 0)
     if (this.identifiers || frames.traits & Trait.RETAIN || frames.largest > outlet.maximumPacketSize) {
-      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, QOS_0)
+      for (let k = 0; k < frames.n; k++) this.sendWithCare(frames, k, 0, QOS_0_SENDING)
       return
     }
     const size = frames.bytes
@@ -297,5 +297,5 @@ export function pubrel(identifier: number): Buffer {
   return bytes
 }
 
-const QOS_0: Sending = { cap: 0, dupBelow: 0 }
+const QOS_0_SENDING: Sending = { cap: 0, dupBelow: 0 }
 const NO_OPTIONS: SubscriptionOptions[] = []

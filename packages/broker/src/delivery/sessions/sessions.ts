@@ -108,7 +108,7 @@ export class Sessions implements PersistentSurroundings {
    */
   close(session: Session, expirySeconds?: number | null): void {
     if (session.gone) session.detach()
-    else if (!session.disconnected(expirySeconds)) this.discard(session, ENDED)
+    else if (!session.disconnected(expirySeconds)) this.discard(session, END_OF_CONNECTION)
     else if (session.expiresAt !== Infinity) this.expiring.add(session)
   }
 
@@ -169,7 +169,7 @@ export class Sessions implements PersistentSurroundings {
       this.byId.set(row.clientId, session)
       for (const [slot, stored] of subscriptions) session.restore(slot, stored)
       for (const [filter, options] of session.subscriptions) router.subscribe(session, filter, options)
-      if (row.expirySeconds === 0) this.discard(session, ENDED)
+      if (row.expirySeconds === 0) this.discard(session, END_OF_CONNECTION)
       else if (row.disconnectedAt === null) this.close(session)
       else if (row.expirySeconds !== null) this.expiring.add(session)
     }
@@ -205,4 +205,4 @@ export class Sessions implements PersistentSurroundings {
   }
 }
 
-const ENDED = "ended with its connection"
+const END_OF_CONNECTION = "ended with its connection"

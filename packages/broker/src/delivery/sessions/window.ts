@@ -1,7 +1,7 @@
 import type { QoS } from "../../wire/packet-types.js"
 
 const MAX_IDENTIFIER = 65_535
-const SMALLEST = 16
+const SMALLEST_RING = 16
 const ENTRY_BYTES = 9
 
 /** Where a message in flight stands (MQTT 5.0 section 4.3). */
@@ -162,7 +162,7 @@ export class Window {
   }
 
   private grow(): void {
-    const length = Math.max(SMALLEST, this.phases.length * 2)
+    const length = Math.max(SMALLEST_RING, this.phases.length * 2)
     const phases = new Uint8Array(length)
     const positions = new Float64Array(length)
     for (let entry = 0; entry < this.size; entry++) {
