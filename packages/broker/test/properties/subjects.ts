@@ -1,6 +1,6 @@
 /** What the properties are about, by the names that they use: where it lies is known here alone. */
 import { PublishReader } from "../../src/connection/publish-reader.js"
-import { Splitter } from "../../src/connection/splitter.js"
+import { PacketReader } from "../../src/connection/packet-reader.js"
 import { CleanSession } from "../../src/delivery/sessions/clean-session.js"
 import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
 import { Log } from "../../src/delivery/logs/log.js"
@@ -14,8 +14,7 @@ import { MemoryStore } from "../../src/stores/memory.js"
 import type { Frames } from "../../src/wire/frames.js"
 import type { QoS } from "../../src/wire/packet-types.js"
 import { framesOf, topicOf } from "../../src/wire/publish.js"
-import { readVarint } from "../../src/wire/varint.js"
-import { publish } from "../support/wire.js"
+import { connect, publish } from "../support/wire.js"
 
 export { Phase, Window }
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
@@ -29,6 +28,16 @@ export { validTopicName, validUtf8 } from "../../src/wire/utf8.js"
 export { readVarint, varintLength, writeVarint } from "../../src/wire/varint.js"
 
 const LEVELS = 100
+const LIMITS = {
+  packetBytes: 1 << 28,
+  firstPacketBytes: 65_536,
+  connectTimeoutMs: 1000,
+  inflight: 100,
+  connections: 1,
+  sessions: 1,
+  subscriptions: 1,
+  topicLevels: LEVELS,
+}
 const EVENTS = { failing: (): void => {}, recovered: (): void => {} }
 
 const commitsTo = (store: MemoryStore): GroupCommit => new GroupCommit(store, { position: 1, id: 1 }, EVENTS)
@@ -135,30 +144,24 @@ export class StoredLog {
 
 /** The PUBLISH packets of a stream that arrives in pieces, as the runs in which they are accepted. */
 export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
-  const reader = new PublishReader(new Router(LEVELS))
-  const splitter = new Splitter()
   const runs: Frames[] = []
-  for (const chunk of chunks) {
-    const buf = splitter.add(chunk)
-    if (!buf) continue
-    reader.begin(buf, (run) => runs.push(run.slice(0, run.n)))
-    let at = 0
-    let need = 0
-    while (buf.length - at >= 2) {
-      const length = readVarint(buf, at + 1, buf.length)
-      if (length < 0) break
-      const body = at + 1 + (length & 7)
-      const end = body + (length >>> 3)
-      if (end > buf.length) {
-        need = end - at
-        break
-      }
-      reader.add(at, body, end, v5)
-      at = end
-    }
-    reader.flush()
-    splitter.keep(buf.subarray(at), need)
+  const unexpected = (): never => {
+    throw new Error("a packet that is no PUBLISH")
   }
-  if (splitter.kept) throw new Error(`${splitter.kept} bytes are left`)
+  const taker = {
+    publish: (run: Frames): unknown => runs.push(run.slice(0, run.n)),
+    connect: (): void => {},
+    acknowledged: unexpected,
+    released: unexpected,
+    subscribe: unexpected,
+    unsubscribe: unexpected,
+    ping: unexpected,
+    disconnect: unexpected,
+  }
+  const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS)))
+  reader.read(connect(v5 ? 5 : 4))
+  reader.widen()
+  reader.resume()
+  for (const chunk of chunks) reader.read(chunk)
   return runs
 }
