@@ -1,27 +1,23 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { errorReference, optionReference } from "@mqtt-trio/common"
-import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
-import { describe, expect, test } from "vitest"
-import { QUEUE_OPTIONS } from "../src/commands/queue.js"
-import { START_OPTIONS } from "../src/commands/start.js"
-import { TORTURE_OPTIONS } from "../src/commands/torture.js"
-import { BROKER_ERRORS } from "../src/errors.js"
+import { freePort, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
+import { expect, test } from "vitest"
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url))
-const README = readFileSync(join(ROOT, "README.md"), "utf8")
+const READMES = ["README.md", "packages/pub/README.md", "packages/sub/README.md"].map((path) => readFileSync(join(ROOT, path), "utf8"))
 
-/** The lines of the README's shell snippets. */
-const LINES = [...README.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, text = ""]) => text.trimEnd().split("\n"))
+/** Their shell snippets, each as its lines. */
+const SNIPPETS = READMES.flatMap((text) => [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, lines = ""]) => lines.trimEnd().split("\n")))
+const LINES = SNIPPETS.flat()
 
 function line(beginning: string): string {
   const found = LINES.find((one) => one.startsWith(beginning))
-  if (found === undefined) throw new Error(`the README has no snippet with: ${beginning}`)
+  if (found === undefined) throw new Error(`no README has a snippet with: ${beginning}`)
   return found
 }
 
-/** Runs lines of the README in a shell as it says, in a home and on a port of its own. */
+/** Runs lines of a README in a shell as it says, in a home and on a port of its own. */
 class Terminals {
   private constructor(private readonly env: Record<string, string>) {}
 
@@ -38,11 +34,12 @@ class Terminals {
   }
 }
 
-test("the path of a terminal gets the three commands and nothing else; what is installed, is installed once", async () => {
+test("the path of a terminal gets the three commands and nothing else; what is installed, is installed before the terminals", async () => {
   const folders = new RunningProcess("bash", ["-c", `${line("export PATH")}\nprintf %s "\${PATH%%:*}"`], { cwd: ROOT })
   await folders.waitForEnd()
   expect(readdirSync(folders.stdout).toSorted((a, b) => a.localeCompare(b))).toEqual(["mqtt-broker", "mqtt-pub", "mqtt-sub"])
-  expect(LINES.filter((one) => /npm (ci|i|install)\b/.test(one))).toEqual(["npm ci && npm run build"])
+  expect(SNIPPETS.slice(0, 3)).toEqual([["npm ci && npm run demo"], ["npm ci && npm run build"], [line("export PATH")]])
+  expect(LINES.filter((one) => one.includes("npm ci"))).toEqual(["npm ci && npm run demo", "npm ci && npm run build", "npm ci && npm test"])
 })
 
 test("the three commands in three terminals, and the subscriber that goes and comes back", async () => {
@@ -86,33 +83,4 @@ test("the snippets of mqtt-pub and mqtt-sub", async () => {
   const numbers = terminals.run(`${session} -C 1000 -W 20`)
   expect(await numbers.waitForEnd()).toMatchObject({ code: 0 })
   expect(numbers.stdout.trimEnd().split("\n").map(Number)).toEqual(Array.from({ length: 1000 }, (_, n) => n + 1))
-})
-
-test("each npm script that the README names is there, and so is each file", () => {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"))
-  const named = [...README.matchAll(/npm run ([a-z:]+)/g)].map(([, name = ""]) => name)
-  expect(named.length).toBeGreaterThan(3)
-  expect(named.filter((name) => !(name in scripts))).toEqual([])
-  const paths = [...README.matchAll(/`((?:packages|\.ci)\/[\w./-]+)`/g)].map(([, path = ""]) => path)
-  expect(paths.length).toBeGreaterThan(3)
-  expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
-  const shown = README.slice(README.indexOf("## The promise"), README.indexOf("The exceptions"))
-  const tests = [...shown.matchAll(/`([a-z][a-z-]+)`/g)].map(([, name = ""]) => name)
-  expect(tests.length).toBeGreaterThan(3)
-  const missing = tests.filter((name) => !existsSync(join(ROOT, "packages/broker/test", `${name}.test.ts`)))
-  expect(missing).toEqual([])
-})
-
-describe("the README's tables are those of the code (UPDATE_README=1 writes them)", () => {
-  test("options of mqtt-broker", () => {
-    const commands = { start: START_OPTIONS, "queue <client>": QUEUE_OPTIONS, torture: TORTURE_OPTIONS }
-    const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)
-    const { actual, expected } = readmeSection("options:mqtt-broker", reference.join("\n\n"))
-    expect(actual).toBe(expected)
-  })
-
-  test("errors of mqtt-broker", () => {
-    const { actual, expected } = readmeSection("errors:mqtt-broker", errorReference(BROKER_ERRORS))
-    expect(actual).toBe(expected)
-  })
 })
