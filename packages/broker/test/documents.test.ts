@@ -50,9 +50,9 @@ function hasTarget(document: string, link: string): boolean {
   return heading === undefined || matches(read(path), /^#+ (.*)$/gm).some((text) => anchor(text) === heading)
 }
 
-/** As documents name a file: from the root, or its end, unless that is a folder. */
+/** As documents name a file or a folder: by its path from the root, or a part of it. */
 function isThere(path: string): boolean {
-  return existsSync(join(ROOT, path)) || FILES.some((file) => file.endsWith(`/${path}`))
+  return existsSync(join(ROOT, path)) || FILES.some((file) => `${file}/`.includes(`/${path}/`))
 }
 
 /** The scripts of a package, by the name of the package, or of the root. */
