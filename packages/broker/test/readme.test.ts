@@ -11,6 +11,9 @@ const READMES = ["README.md", "packages/pub/README.md", "packages/sub/README.md"
 const SNIPPETS = READMES.flatMap((text) => [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, lines = ""]) => lines.trimEnd().split("\n")))
 const LINES = SNIPPETS.flat()
 
+/** Where the data is, below the home folder. */
+const DATA = new RegExp(`\\| ${process.platform === "darwin" ? "macOS" : "Linux"} .*\`~/([^\`]+)\``).exec(READMES[0] ?? "")?.[1] ?? "?"
+
 function line(beginning: string): string {
   const found = LINES.find((one) => one.startsWith(beginning))
   if (found === undefined) throw new Error(`no README has a snippet with: ${beginning}`)
@@ -19,13 +22,17 @@ function line(beginning: string): string {
 
 /** Runs lines of a README in a shell as it says, in a home and on a port of its own. */
 class Terminals {
-  private constructor(private readonly env: Record<string, string>) {}
+  private constructor(
+    private readonly env: Record<string, string>,
+    /** where the README says that the data is */
+    readonly data: string,
+  ) {}
 
   static async open(): Promise<Terminals> {
     const home = temporaryFolder()
     const port = await freePort()
     const address = { MQTT_BROKER_PORT: String(port), MQTT_URL: `mqtt://127.0.0.1:${port}` }
-    return new Terminals({ HOME: home, XDG_DATA_HOME: home, ...address })
+    return new Terminals({ HOME: home, XDG_DATA_HOME: "", ...address }, join(home, DATA))
   }
 
   run(command: string): RunningProcess {
@@ -45,7 +52,7 @@ test("the path of a terminal gets the three commands and nothing else; what is i
 test("the three commands in three terminals, and the subscriber that goes and comes back", async () => {
   const terminals = await Terminals.open()
   const broker = terminals.run(line("mqtt-broker start"))
-  await broker.waitForLine("mqtt-broker ready")
+  expect(await broker.waitForLine("mqtt-broker ready")).toContain(`data in file:${terminals.data} `)
   const first = terminals.run(line("mqtt-sub test --client"))
   await first.waitForLine("new session", { stream: "stderr" })
   const publisher = terminals.run(line('mqtt-pub test "Hello mqtt {{n}}"').replace("1000", "20"))
