@@ -1,13 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { errorReference, optionReference } from "@mqtt-trio/common"
-import { readmeSection } from "@mqtt-trio/testing"
-import { describe, expect, test } from "vitest"
-import { QUEUE_OPTIONS } from "../src/commands/queue.js"
-import { START_OPTIONS } from "../src/commands/start.js"
-import { TORTURE_OPTIONS } from "../src/commands/torture.js"
-import { BROKER_ERRORS } from "../src/errors.js"
+import { expect, test } from "vitest"
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url))
 const MOST_LINES = 180
@@ -86,27 +80,14 @@ test("the tests that the promise names are there", () => {
   expect(named.filter((name) => !tests.includes(`${name}.test.ts`))).toEqual([])
 })
 
+/** The three cells behind the first of each line of a table. */
+function rows(text: string): string[] {
+  return matches(text, /^\|[^|]+\|((?:[^|\n]+\|){3})/gm).map((cells) => cells.replaceAll(" ", ""))
+}
+
 test("each number of the README is a row of the benchmark's table", () => {
-  const rows = (text: string): string[] =>
-    matches(text, /^\|[^|]+\|((?:[^|\n]+\|){3})/gm).map((cells) => cells.replaceAll(" ", "").replaceAll(",", ""))
   const measured = rows(read("packages/broker/BENCHMARKS.md"))
   const shown = rows(README.slice(README.indexOf("<!-- bench -->"), README.indexOf("<!-- /bench -->"))).slice(2)
   expect(shown.length).toBe(8)
   expect(shown.filter((row) => !measured.includes(row))).toEqual([])
-})
-
-describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 writes them)", () => {
-  const file = "packages/broker/README.md"
-
-  test("options", () => {
-    const commands = { start: START_OPTIONS, "queue <client>": QUEUE_OPTIONS, torture: TORTURE_OPTIONS }
-    const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)
-    const { actual, expected } = readmeSection(file, "options:mqtt-broker", reference.join("\n\n"))
-    expect(actual).toBe(expected)
-  })
-
-  test("errors", () => {
-    const { actual, expected } = readmeSection(file, "errors:mqtt-broker", errorReference(BROKER_ERRORS))
-    expect(actual).toBe(expected)
-  })
 })

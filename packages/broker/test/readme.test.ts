@@ -1,8 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { freePort, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
-import { expect, test } from "vitest"
+import { errorReference, optionReference } from "@mqtt-trio/common"
+import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
+import { describe, expect, test } from "vitest"
+import { QUEUE_OPTIONS } from "../src/commands/queue.js"
+import { START_OPTIONS } from "../src/commands/start.js"
+import { TORTURE_OPTIONS } from "../src/commands/torture.js"
+import { BROKER_ERRORS } from "../src/errors.js"
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url))
 const READMES = ["README.md", "packages/pub/README.md", "packages/sub/README.md"].map((path) => readFileSync(join(ROOT, path), "utf8"))
@@ -90,4 +95,20 @@ test("the snippets of mqtt-pub and mqtt-sub", async () => {
   const numbers = terminals.run(`${session} -C 1000 -W 20`)
   expect(await numbers.waitForEnd()).toMatchObject({ code: 0 })
   expect(numbers.stdout.trimEnd().split("\n").map(Number)).toEqual(Array.from({ length: 1000 }, (_, n) => n + 1))
+})
+
+describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 writes them)", () => {
+  const file = "packages/broker/README.md"
+
+  test("options", () => {
+    const commands = { start: START_OPTIONS, "queue <client>": QUEUE_OPTIONS, torture: TORTURE_OPTIONS }
+    const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)
+    const { actual, expected } = readmeSection(file, "options:mqtt-broker", reference.join("\n\n"))
+    expect(actual).toBe(expected)
+  })
+
+  test("errors", () => {
+    const { actual, expected } = readmeSection(file, "errors:mqtt-broker", errorReference(BROKER_ERRORS))
+    expect(actual).toBe(expected)
+  })
 })

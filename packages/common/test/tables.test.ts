@@ -1,15 +1,9 @@
 import { describe, expect, it } from "vitest"
-import { connectionOptions, longFlag, normalizeArguments, optionReference, shortFlag } from "@mqtt-trio/common"
-import { readmeSection } from "@mqtt-trio/testing"
+import { connectionOptions, longFlag, normalizeArguments, shortFlag } from "@mqtt-trio/common"
 
 const specs = Object.entries(connectionOptions)
 
 describe("the table of connection options", () => {
-  it("is the one in the README (UPDATE_README=1 writes it)", () => {
-    const { actual, expected } = readmeSection("packages/common/README.md", "options:connection", optionReference(connectionOptions))
-    expect(actual).toBe(expected)
-  })
-
   it("has each flag, alias and environment variable once", () => {
     const flags = specs.flatMap(([, spec]) => [longFlag(spec), shortFlag(spec) ?? [], spec.aliases ?? []].flat())
     expect(flags).toEqual([...new Set(flags)])
