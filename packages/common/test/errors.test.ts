@@ -1,11 +1,5 @@
 import { expect, it } from "vitest"
-import { BaseError, CliError, createDiagnostics, errorReference, ERRORS } from "@mqtt-trio/common"
-import { hasReadme, readmeSection } from "@mqtt-trio/testing"
-
-it.skipIf(!hasReadme())("the README's table of errors is the code table (UPDATE_README=1 writes it)", () => {
-  const { actual, expected } = readmeSection("errors", errorReference(ERRORS))
-  expect(actual).toBe(expected)
-})
+import { BaseError, CliError, createDiagnostics, ERRORS } from "@mqtt-trio/common"
 
 it("exit codes are the promised ones", () => {
   const codes = Object.fromEntries(Object.entries(ERRORS).map(([code, { exitCode }]) => [code, exitCode]))

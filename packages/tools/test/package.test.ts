@@ -6,19 +6,28 @@ import { RunningProcess, runProcess, temporaryFolder } from "@mqtt-trio/testing"
 const COMMANDS = ["mqtt-broker", "mqtt-pub", "mqtt-sub"]
 const MOST_BYTES = 10 << 20
 const OLD_VERSION = "0.0.1"
+const INSTALL = "npm install --global"
+const README = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
 
 const folder = temporaryFolder()
 const prefix = join(folder, "prefix")
 const store = `file:${join(folder, "data")}`
-let archive = ""
-let older = ""
 let version = ""
 
-/** npm as on a machine without a network that has never installed anything. */
-async function npm(...args: string[]): Promise<void> {
-  const env = { npm_config_registry: "http://127.0.0.1:1/", npm_config_cache: join(folder, "cache"), npm_config_fetch_retries: "0" }
-  const options = ["--global", "--prefix", prefix, "--offline", "--no-audit", "--no-fund"]
-  const { code, stderr } = await runProcess("npm", [...args, ...options], { cwd: folder, env, timeoutMs: 120_000 })
+/** Runs a line of the README in the archive's folder, as on a machine without a network that has never installed anything. */
+async function shell(beginning: string, edit = (line: string): string => line): Promise<void> {
+  const line = README.split("\n").find((one) => one.startsWith(beginning))
+  if (line === undefined) throw new Error(`the README has no line that begins with ${beginning}`)
+  const config = {
+    registry: "http://127.0.0.1:1/",
+    cache: join(folder, "cache"),
+    fetch_retries: "0",
+    prefix,
+    offline: "true",
+    audit: "false",
+  }
+  const env = Object.fromEntries(Object.entries(config).map(([name, setting]) => [`npm_config_${name}`, setting]))
+  const { code, stderr } = await runProcess("bash", ["-c", edit(line)], { cwd: folder, env, timeoutMs: 120_000 })
   expect(code, stderr).toBe(0)
 }
 
@@ -42,7 +51,7 @@ beforeAll(async () => {
   const script = new URL("../package.mjs", import.meta.url).pathname
   const packed = await runProcess(process.execPath, [script, folder], { timeoutMs: 180_000 })
   expect(packed.code, packed.stderr).toBe(0)
-  archive = packed.stdout.trim()
+  const archive = packed.stdout.trim()
   // the same one as an older version
   const unpacked = join(folder, "older")
   mkdirSync(unpacked)
@@ -53,12 +62,13 @@ beforeAll(async () => {
     const file = join(unpacked, "package", path)
     writeFileSync(file, readFileSync(file, "utf8").replace(`"version": "${version}"`, `"version": "${OLD_VERSION}"`))
   }
-  const again = await runProcess("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: join(unpacked, "package") })
-  older = join(folder, again.stdout.trim())
+  expect(await runProcess("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: join(unpacked, "package") })).toMatchObject({
+    code: 0,
+  })
 }, 300_000)
 
 test("one archive: npm installs it alone and offline, three commands and nothing else are on the PATH", { timeout: 180_000 }, async () => {
-  await npm("install", older)
+  await shell(INSTALL, (line) => line.replace(`-${version}.`, `-${OLD_VERSION}.`))
   expect(readdirSync(join(prefix, "bin")).toSorted()).toEqual(COMMANDS)
   expect(readdirSync(join(prefix, "lib/node_modules"))).toEqual(["mqtt-trio"])
   for (const command of COMMANDS) expect(await run(command, "--version")).toMatchObject({ code: 0, stdout: `${OLD_VERSION}\n`, stderr: "" })
@@ -79,7 +89,7 @@ test("a queue outlives the upgrade from an older version", { timeout: 180_000 },
     expect(await run("mqtt-sub", ...session, "-E", "-L", url)).toMatchObject({ code: 0 })
     expect(await run("mqtt-pub", "test", "kept", "-L", url)).toMatchObject({ code: 0 })
   })
-  await npm("install", archive)
+  await shell(INSTALL)
   for (const command of COMMANDS) expect(await run(command, "--version")).toMatchObject({ code: 0, stdout: `${version}\n` })
   await withBroker(async (url) => {
     expect(await run("mqtt-sub", ...session, "-C", "1", "-W", "30", "-L", url)).toMatchObject({ code: 0, stdout: "kept\n" })
@@ -93,7 +103,7 @@ test("the installed broker can torture itself", { timeout: 120_000 }, async () =
 })
 
 test("uninstalled, nothing is left but the data", { timeout: 120_000 }, async () => {
-  await npm("uninstall", "mqtt-trio")
+  await shell("npm uninstall")
   expect(readdirSync(join(prefix, "bin"))).toEqual([])
   expect(readdirSync(join(prefix, "lib/node_modules")).filter((name) => !name.startsWith("."))).toEqual([])
   expect(existsSync(join(folder, "data"))).toBe(true)

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util"
 import { ANOMALY_KINDS, ANOMALY_TITLES, type AnomalyKind } from "@mqtt-trio/torture"
 import { cliPath, freePort, machineLine, markdown, mosquittoVersion } from "@mqtt-trio/testing"
 
-/** The torture of this broker beside mosquitto, from one run, as a Markdown table for the README. */
+/** The torture of this broker beside mosquitto, from one run, as a Markdown table for packages/broker/BENCHMARKS.md. */
 
 const LIMIT_MS = 600_000
 

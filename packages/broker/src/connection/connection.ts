@@ -107,8 +107,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   get unsent(): number {
     return this.output.unsent + this.replies.waitingBytes
   }
-  get block(): Buffer {
-    return this.output.block
+  get buffer(): Buffer {
+    return this.output.buffer
   }
   claim(size: number): number {
     return this.output.claim(size)

@@ -1,8 +1,8 @@
 import type { ByteSink } from "./byte-stream.js"
 
-const SMALL_BLOCK_BYTES = 1024
-const BLOCK_BYTES = 65_536
-const SPARE_BLOCKS = 64
+const SMALL_BUFFER_BYTES = 1024
+const BUFFER_BYTES = 65_536
+const SPARE_BUFFERS = 64
 /** From this size on, bytes are sent where they lie instead of copied. */
 const REFERENCED_BYTES = 8192
 
@@ -12,11 +12,11 @@ let scheduled = false
 
 /**
  * What one connection sends. Everything of one turn of the event loop leaves in one write: messages are copied
- * straight into a block, large pieces travel as they are.
+ * straight into a buffer, large pieces travel as they are.
  */
 export class Output {
   /** where the last claim() lies */
-  block: Buffer = NO_BYTES
+  buffer: Buffer = NO_BYTES
   private used = 0
   private pieces: Buffer[] = []
   private piecesBytes = 0
@@ -29,9 +29,9 @@ export class Output {
     return this.used + this.piecesBytes + this.sink.writableLength
   }
 
-  /** Room for `size` bytes in `block`, to be written at the returned offset before anything else happens. */
+  /** Room for `size` bytes in `buffer`, to be written at the returned offset before anything else happens. */
   claim(size: number): number {
-    if (this.used + size > this.block.length) this.grow(size)
+    if (this.used + size > this.buffer.length) this.grow(size)
     if (!this.queued) this.enqueue()
     const at = this.used
     this.used += size
@@ -42,7 +42,7 @@ export class Output {
   push(bytes: Buffer): void {
     if (bytes.length < REFERENCED_BYTES) {
       const at = this.claim(bytes.length)
-      bytes.copy(this.block, at)
+      bytes.copy(this.buffer, at)
       return
     }
     this.seal()
@@ -54,9 +54,9 @@ export class Output {
   /** Sends now what would leave at the end of this turn. */
   flush(): void {
     this.queued = false
-    const { sink, block, used, pieces } = this
+    const { sink, buffer, used, pieces } = this
     this.used = 0
-    this.block = NO_BYTES
+    this.buffer = NO_BYTES
     if (!sink.writable) {
       this.pieces = []
       this.piecesBytes = 0
@@ -67,31 +67,32 @@ export class Output {
       this.piecesBytes = 0
       sink.cork()
       for (const piece of pieces) sink.write(piece)
-      if (used) sink.write(block.subarray(0, used))
+      if (used) sink.write(buffer.subarray(0, used))
       sink.uncork()
-    } else if (used) sink.write(block.subarray(0, used))
-    // nothing is left in the stream: the block was copied by the operating system and can be used again
-    if (block.length === BLOCK_BYTES && sink.writableLength === 0 && spare.length < SPARE_BLOCKS) spare.push(block)
+    } else if (used) sink.write(buffer.subarray(0, used))
+    // nothing is left in the stream: the buffer was copied by the operating system and can be used again
+    if (buffer.length === BUFFER_BYTES && sink.writableLength === 0 && spare.length < SPARE_BUFFERS) spare.push(buffer)
   }
 
   private grow(size: number): void {
     const need = this.used + size
-    if (need <= BLOCK_BYTES) {
-      const block = need <= SMALL_BLOCK_BYTES ? Buffer.allocUnsafe(SMALL_BLOCK_BYTES) : (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES))
-      this.block.copy(block, 0, 0, this.used)
-      this.block = block
+    if (need <= BUFFER_BYTES) {
+      const buffer =
+        need <= SMALL_BUFFER_BYTES ? Buffer.allocUnsafe(SMALL_BUFFER_BYTES) : (spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES))
+      this.buffer.copy(buffer, 0, 0, this.used)
+      this.buffer = buffer
       return
     }
     this.seal()
-    this.block = size <= BLOCK_BYTES ? (spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)) : Buffer.allocUnsafeSlow(size)
+    this.buffer = size <= BUFFER_BYTES ? (spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES)) : Buffer.allocUnsafeSlow(size)
   }
 
   private seal(): void {
     if (this.used) {
-      this.pieces.push(this.block.subarray(0, this.used))
+      this.pieces.push(this.buffer.subarray(0, this.used))
       this.piecesBytes += this.used
     }
-    this.block = NO_BYTES
+    this.buffer = NO_BYTES
     this.used = 0
   }
 

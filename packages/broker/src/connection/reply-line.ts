@@ -43,7 +43,7 @@ export class ReplyLine implements Waiter {
     }
     const size = run.n * ACK_SIZE
     let at = entry ? this.room(entry, size) : this.output.claim(size)
-    const buf = entry ? entry.bytes : this.output.block
+    const buf = entry ? entry.bytes : this.output.buffer
     for (let k = 0; k < run.n; k++) at = writeAck(buf, at, header, run.identifierOf(k))
   }
 

@@ -21,9 +21,9 @@ export interface Outlet {
   readonly maximumPacketSize: number
   /** bytes that were taken but not handed to the operating system yet */
   readonly unsent: number
-  /** the buffer that the last claim() lies in */
-  readonly block: Buffer
-  /** Makes room for `size` bytes in `block` and returns the offset where the caller writes them at once. */
+  /** where the last claim() lies in */
+  readonly buffer: Buffer
+  /** Makes room for `size` bytes in `buffer` and returns the offset where the caller writes them at once. */
   claim(size: number): number
   /** Sends bytes, which must not change any more. */
   push(bytes: Buffer): void

@@ -203,7 +203,7 @@ export abstract class Session implements Dropper {
     if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end))
     else {
       const at = outlet.claim(size)
-      copyBytes(frames.buf, outlet.block, at, frames.start, frames.end)
+      copyBytes(frames.buf, outlet.buffer, at, frames.start, frames.end)
     }
   }
 
@@ -221,7 +221,7 @@ export abstract class Session implements Dropper {
     const from = src.startOf(i)
     const size = src.endOf(j - 1) - from
     const at = outlet.claim(size)
-    const out = outlet.block
+    const out = outlet.buffer
     copyBytes(src.buf, out, at, from, from + size)
     const shift = at - from
     for (let k = i; k < j; k++) {
