@@ -46,7 +46,7 @@ const FINAL_REASONS = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0
 /** The reason code of MQTT 5.0, whatever the version, when this error of MQTT.js is a CONNACK that says no. */
 export function refusalIn(error: Error): number | undefined {
   const code: unknown = "code" in error ? error.code : undefined
-  return typeof code === "number" && error.message.startsWith("ClientConnection refused") ? (OLD_CODES[code] ?? code) : undefined
+  return typeof code === "number" && error.message.startsWith("Connection refused") ? (OLD_CODES[code] ?? code) : undefined
 }
 
 /** A reason code in words. */

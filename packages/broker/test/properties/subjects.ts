@@ -142,12 +142,13 @@ export class StoredLog {
   }
 }
 
+function unexpected(): never {
+  throw new Error("a packet that is no PUBLISH")
+}
+
 /** The PUBLISH packets of a stream that arrives in pieces, as the runs in which they are accepted. */
 export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
   const runs: Frames[] = []
-  const unexpected = (): never => {
-    throw new Error("a packet that is no PUBLISH")
-  }
   const taker = {
     publish: (run: Frames): unknown => runs.push(run.slice(0, run.n)),
     connect: (): void => {},
