@@ -92,6 +92,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   get version(): ProtocolVersion {
     return this.reader.version
   }
+  get greeted(): boolean {
+    return this.reader.greeted
+  }
   get v5(): boolean {
     return this.reader.v5
   }
@@ -254,7 +257,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       if (this.v5) this.push(write({ cmd: "disconnect", reasonCode: reason }, 5))
     } else if (reason === Reason.SESSION_TAKEN_OVER) {
       // no code of CONNACK says this, and DISCONNECT must not come first [MQTT-3.14.0-1]
-    } else this.push(refusal(reason, this.reader.greeted && this.v5))
+    } else this.push(refusal(reason, this.greeted && this.v5))
     this.end(reason, message)
   }
 

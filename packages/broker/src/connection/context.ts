@@ -18,6 +18,8 @@ export interface ConnectionFacts {
   readonly remote: string
   readonly version: ProtocolVersion
   readonly session: Session | null
+  /** a CONNECT came */
+  readonly greeted: boolean
 }
 
 /** What the broker says about one connection. */

@@ -24,7 +24,8 @@ export function connectionLog(log: EventLog): ConnectionLog {
       }
       const reasonName = REASON_NAMES.get(reason) ?? String(reason)
       log.limited(level(reason), `closed ${reason}`, {
-        message: `${name(connection)} was closed, ${reasonName}: ${message}`,
+        // what never said CONNECT spoke no MQTT that could be malformed
+        message: `${name(connection)} was closed${connection.greeted ? `, ${reasonName}` : ""}: ${message}`,
         fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail: message },
       })
     },

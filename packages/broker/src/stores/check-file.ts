@@ -42,6 +42,8 @@ interface Meta {
 
 function newestMeta(file: number, size: number): Meta | "foreign" | "short" {
   const first = bytes(file, 0, META.end)
+  // its first page is number 0: whatever begins otherwise was never one
+  if (first.subarray(0, 8).some((byte) => byte !== 0)) return "foreign"
   if (first.length >= META.magic + 4 && first.readUInt32LE(META.magic) !== MAGIC) return "foreign"
   if (first.length < META.end) return "short"
   const pageSize = first.readUInt32LE(META.pageSize)

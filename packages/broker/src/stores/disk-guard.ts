@@ -13,19 +13,25 @@ const FRESH_MS = 50
  */
 export class DiskGuard {
   private readonly inode: number
+  private readonly lock: string
+  private readonly lockInode: number | undefined
   private lookedAt = 0
   private suspect = false
   private probing: Promise<void> | null = null
 
   constructor(private readonly file: string) {
     this.inode = statSync(file).ino
+    this.lock = `${file}-lock`
+    this.lockInode = inodeOf(this.lock)
   }
 
   /** Throws when a commit would fail. */
   check(): void {
     if (performance.now() - this.lookedAt < FRESH_MS) return
-    const ino = statSync(this.file, { throwIfNoEntry: false })?.ino
-    if (ino !== this.inode) throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
+    if (inodeOf(this.file) !== this.inode)
+      throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
+    // without it another process would write without waiting for this one
+    if (inodeOf(this.lock) !== this.lockInode) throw new Error(`${JSON.stringify(this.lock)} was removed; start the broker again`)
     checkSpace(this.file)
     this.lookedAt = performance.now()
   }
@@ -57,6 +63,10 @@ export class DiskGuard {
     }
     this.suspect = false
   }
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino
 }
 
 /** Throws when there is less space than a commit needs. */

@@ -1,10 +1,24 @@
-import { messageOf } from "@mqtt-trio/common"
+import { getSystemErrorMap } from "node:util"
+import { messageOf, systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 
 /** The store in `folder` cannot be used. */
 export function storeError(folder: string, cause: unknown): BrokerError {
-  return new BrokerError("store-unusable", `the store in ${JSON.stringify(folder)} cannot be used: ${messageOf(cause)}`, {
+  return new BrokerError("store-unusable", `the store in ${JSON.stringify(folder)} cannot be used: ${inWords(cause)}`, {
     hint: "give another place with --store file:DIR, or --store memory: to keep nothing",
     cause,
+  })
+}
+
+/** What the system says, without the call and the path inside the folder that it was about. */
+function inWords(cause: unknown): string {
+  const [, words] = cause instanceof Error && "errno" in cause ? (getSystemErrorMap().get(Number(cause.errno)) ?? []) : []
+  return words === undefined ? messageOf(cause) : `${words} (${systemCode(cause) ?? ""})`
+}
+
+/** Another broker uses the folder. */
+export function inUse(folder: string): BrokerError {
+  return new BrokerError("store-in-use", `another broker uses the folder ${JSON.stringify(folder)}`, {
+    hint: "stop it, or give this one its own place with --store file:DIR",
   })
 }

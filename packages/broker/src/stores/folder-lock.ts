@@ -3,7 +3,7 @@ import { linkSync, rmSync } from "node:fs"
 import { connect, createServer, type Server } from "node:net"
 import { systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
-import { storeError } from "./errors.js"
+import { inUse, storeError } from "./errors.js"
 import { HAS_PIPES, isTrusted, newestSocket, socketPath, socketsOf, withAddress } from "./lock-socket.js"
 
 /**
@@ -106,11 +106,5 @@ function answers(path: string): Promise<boolean> {
       // one that is too busy to answer lives
       else resolve(code !== "ECONNREFUSED" && code !== "ENOENT")
     })
-  })
-}
-
-function inUse(folder: string): BrokerError {
-  return new BrokerError("store-in-use", `another broker uses the folder ${JSON.stringify(folder)}`, {
-    hint: "stop it, or give this one its own place with --store file:DIR",
   })
 }

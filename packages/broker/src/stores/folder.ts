@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
+import { type Stats, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkSpace } from "./disk-guard.js"
@@ -18,12 +18,19 @@ export function prepareFolder(folder: string): string {
     makeFolder(folder)
     const path = realpathSync.native(folder)
     const database = lstatSync(join(path, DATABASE), { throwIfNoEntry: false })
-    if (database) checkOwner(path, database.uid)
+    if (database) checkDatabase(path, database)
     else checkNew(path)
     return path
   } catch (error) {
     throw storeError(folder, error)
   }
+}
+
+/** A database with another name may be another broker's too: the lock is the folder's. */
+function checkDatabase(folder: string, database: Stats): void {
+  checkOwner(folder, database.uid)
+  if (database.isSymbolicLink() || database.nlink > 1)
+    throw new Error(`${JSON.stringify(join(folder, DATABASE))} is a link to a file with another name, which may be in use; copy it instead`)
 }
 
 /** A stranger may put a database into a folder that everybody may write, and a broker of his may use it. */
@@ -47,7 +54,7 @@ function makeFolder(folder: string): void {
   if (made(folder)) return
   const parent = dirname(folder)
   if (parent !== folder) makeFolder(parent)
-  mkdirSync(folder, { mode: 0o700 })
+  if (!made(folder)) mkdirSync(folder, { mode: 0o700 })
 }
 
 function made(folder: string): boolean {

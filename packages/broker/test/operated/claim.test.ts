@@ -1,5 +1,16 @@
 import { spawnSync } from "node:child_process"
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { cliPath, runCli, runProcess, RunningProcess, spawnCli, startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
@@ -147,4 +158,35 @@ test.runIf(isRoot)("a broker of the folder's owner keeps root's from starting", 
   expect(await runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`])).toMatchObject({ code: 12 })
   await server.stop("SIGKILL")
   expect(await spawnCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`]).waitForLine("ready")).toContain(folder)
+})
+
+function start(place: string): ReturnType<typeof runCli> {
+  return runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${place}`])
+}
+
+test("a lock that somebody removed lets no second broker in, nor does the database by another name", async () => {
+  const broker = await startBroker()
+  const folder = join(broker.dir, "store")
+  for (const name of readdirSync(folder)) if (name.endsWith(".sock")) unlinkSync(join(folder, name))
+  expect(await start(folder)).toMatchObject({ code: 12 })
+  for (const link of [linkSync, symlinkSync]) {
+    const place = temporaryFolder()
+    link(join(folder, "mqtt-broker.mdb"), join(place, "mqtt-broker.mdb"))
+    // oxlint-disable-next-line no-await-in-loop -- one broker after the other
+    expect(await start(place)).toMatchObject({ code: 11, stderr: expect.stringContaining("is a link to a file with another name") })
+    unlinkSync(join(place, "mqtt-broker.mdb"))
+  }
+  await broker.kill9()
+  await broker.restart()
+})
+
+test("a broker whose database lost its lock file acknowledges nothing more", async () => {
+  const broker = await startBroker()
+  expect(await runCli("mqtt-sub", ["t", "--client", "s", "-c", "-E", "-p", String(broker.port)])).toMatchObject({ code: 0 })
+  unlinkSync(join(broker.dir, "store", "mqtt-broker.mdb-lock"))
+  const publisher = spawnCli("mqtt-pub", ["t", "x", "-p", String(broker.port)])
+  await waitFor(() => broker.stderr.includes("was removed; start the broker again"), { what: "the broker's word" })
+  publisher.child.kill("SIGKILL")
+  await publisher.waitForEnd()
+  expect(publisher.stdout).toBe("")
 })
