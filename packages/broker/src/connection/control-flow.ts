@@ -80,7 +80,7 @@ export class ControlFlow {
       keepAliveSeconds: packet.keepalive ?? 0,
       will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : null,
     })
-    const waiting = present ? session.countWaiting() : null
+    const waiting = present ? session.countWaiting(connection.maximumPacketSize) : null
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(

@@ -147,6 +147,25 @@ describe("how many messages wait is how many will come", () => {
   })
 })
 
+test("what is larger than the client takes does not count", async () => {
+  const broker = await startBroker()
+  const first = await Peer.connected(broker.port, 5, lasting("s"))
+  await first.subscribe(["t", 1])
+  first.send(packet(0xe0))
+  await first.ended()
+  const publisher = await Peer.connected(broker.port, 5)
+  for (const [n, payload] of ["small", "x".repeat(300), "last"].entries()) {
+    publisher.send(publish(5, { topic: "t", qos: 1, packetId: n + 1, payload }))
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    expect((await publisher.next())[0]).toBe(0x40)
+  }
+  const size = { clientId: "s", clean: false, properties: properties(sessionExpiry(1000), [39], long(100)) }
+  const [second, connack] = await Peer.greeted(broker.port, 5, size)
+  expect(told(connack)).toBe(2)
+  const payloads = [await second.nextPublish(), await second.nextPublish()].map(({ payload }) => payload.toString())
+  expect(payloads).toEqual(["small", "last"])
+})
+
 test("a queue that takes too long to count: CONNACK says nothing, the tool says at least so many", async () => {
   const broker = await startBroker()
   await away(broker, ["t/#", 1], ["t/+", 1])

@@ -155,8 +155,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   /** How many messages will be sent, or sent again after a reconnect. */
-  countWaiting(): Count {
-    const { messages, exact } = countFresh(this.readers, this.unsentFrom)
+  countWaiting(maximumPacketSize = Infinity): Count {
+    const { messages, exact } = countFresh(this.readers, this.unsentFrom, maximumPacketSize)
     return { messages: messages + this.window.needing(this.needed), exact }
   }
 

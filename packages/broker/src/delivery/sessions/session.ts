@@ -113,8 +113,11 @@ export abstract class Session implements Dropper {
   /** Skips the oldest of what waits beyond so many bytes in the store. */
   capQueue(_bytes: number): void {}
 
-  /** What is lost when the Session ends now: waits, or is in flight and not acknowledged. May throw StoreBusy. */
-  abstract countWaiting(): Count
+  /**
+   * What is lost when the Session ends now: waits, or is in flight and not acknowledged. `maximumPacketSize`: larger messages
+   * do not count. May throw StoreBusy.
+   */
+  abstract countWaiting(maximumPacketSize?: number): Count
   /** Marks an entry of the window done. */
   protected abstract finish(entry: number): void
   /** Sends what must not leave before the window as it is now is stored. */

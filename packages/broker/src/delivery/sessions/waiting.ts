@@ -15,19 +15,20 @@ const LOOKS_PER_CHUNK = 1000
 
 /**
  * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
- * Holds that share none, and in which nothing expires, are counted by what their logs know.
+ * Holds that share none, and in which nothing expires, are counted by what their logs know, unless packets have a maximum
+ * size: what is larger is not sent, and does not count.
  */
-export function countFresh(readers: readonly Reader[], from: number): Count {
+export function countFresh(readers: readonly Reader[], from: number, maximumPacketSize = Infinity): Count {
   const waiting = readers.filter((reader) => reader.log.last >= from && reader.until > from && reader.waiting(from).messages > 0)
   const shared = sharing(waiting)
   const mixed: Reader[] = []
   let plain = 0
   for (const reader of waiting) {
     const { messages, expiring } = reader.waiting(from)
-    if (shared.has(reader) || expiring) mixed.push(reader)
+    if (shared.has(reader) || expiring || maximumPacketSize !== Infinity) mixed.push(reader)
     else plain += messages
   }
-  const { messages, exact } = look(mixed, from)
+  const { messages, exact } = look(mixed, from, maximumPacketSize)
   return { messages: plain + messages, exact }
 }
 
@@ -65,13 +66,14 @@ export function hasExpired(chunk: Frames, i: number, now: number): boolean {
 }
 
 /** Goes through messages one by one, as far as the bound allows. */
-function look(readers: Reader[], from: number): Count {
+function look(readers: Reader[], from: number, maximumPacketSize: number): Count {
   const merge = new Merge(readers, from)
   const now = Date.now()
   let messages = 0
   for (let looks = 0; looks + merge.chunks * LOOKS_PER_CHUNK <= MOST_LOOKS; looks += readers.length) {
     if (!merge.next()) return { messages, exact: true }
-    if (merge.chunk && !hasExpired(merge.chunk, merge.i, now)) messages++
+    const { chunk, i } = merge
+    if (chunk && !hasExpired(chunk, i, now) && chunk.endOf(i) - chunk.startOf(i) <= maximumPacketSize) messages++
   }
   // of the rest, one hold alone has so many
   let rest = 0
