@@ -1,6 +1,6 @@
 import { Duplex } from "node:stream"
 import { SocksClient } from "socks"
-import { CliError, messageOf, quoted, usageError } from "@mqtt-trio/common"
+import { CliError, messageOf, quoted, usageError } from "@mqtt-trio/common/basics"
 
 /** Opens a TCP connection to `target` through a SOCKS 5 proxy, `socks5h://[user[:password]@]host[:port]`; the proxy resolves the name. */
 export function openThroughProxy(proxy: string, target: { readonly host: string; readonly port: number }): Duplex {

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { rootCertificates, type ConnectionOptions } from "node:tls"
-import { bytesOf, CliError, type ConnectionSettings, messageOf, quoted } from "@mqtt-trio/common"
+import type { ConnectionSettings } from "@mqtt-trio/common"
+import { bytesOf, CliError, messageOf, quoted } from "@mqtt-trio/common/basics"
 
 /** Where systems keep the certificates they trust, in PEM. */
 const SYSTEM_TRUST = [
