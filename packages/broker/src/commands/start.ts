@@ -14,15 +14,16 @@ import {
   parseByteSize,
   parseDurationMs,
   parsePort,
-  resolveOptions,
   usageError,
   value,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
 
 export const START_OPTIONS = {
+  config: CONFIG_OPTION,
   port: value({
     flags: "-p, --port <port>",
     help: "TCP port, 0 for any free one",
@@ -164,7 +165,7 @@ export function registerStart(program: Command): void {
   const command = program.command("start").description("start the broker")
   command.configureHelp({ formatHelp: () => helpText(HELP, START_OPTIONS) })
   applyOptions(command, START_OPTIONS)
-  command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
+  command.action(async () => runStart((await resolveWithFile(command, START_OPTIONS)).values))
 }
 
 /** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
