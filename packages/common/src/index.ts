@@ -28,10 +28,10 @@ export {
   type OptionTable,
   type OptionValues,
 } from "./options/option-spec.js"
-export { applyOptions, resolveOptions, type ResolvedOptions } from "./options/apply-options.js"
+export { applyOptions, resolveOptions, type OptionSource, type ResolvedOption, type ResolvedOptions } from "./options/apply-options.js"
 export { keyOf, type OptionFile } from "./options/option-file.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"
-export { helpText, optionReference, type CommandHelp } from "./options/help.js"
+export { defaultOf, helpText, optionReference, type CommandHelp } from "./options/help.js"
 export { createProgram, refuseOption, runProgram, suggestOption } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {

@@ -50,7 +50,9 @@ describe("a wrong command line", () => {
 })
 
 describe("help and version go to stdout and exit 0", () => {
-  const HELP = ["", "start", "queue", "torture"].flatMap((command) => ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]))
+  const HELP = ["", "start", "check", "queue", "torture"].flatMap((command) =>
+    ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]),
+  )
 
   test.each([...HELP, [["help"]], [["help", "start"]], [["--version"]]])("%j", async (args) => {
     const { code, stdout, stderr } = await runCli("mqtt-broker", args)

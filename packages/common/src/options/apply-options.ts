@@ -7,11 +7,14 @@ import { longFlag, type OptionSpec, type OptionTable, type OptionValues } from "
 /** Where a value came from. */
 export type OptionSource = "flag" | "env" | "file" | "default"
 
-/** A value and where it came from. */
-interface Resolved {
+/** The value of one option and where it came from. */
+export interface ResolvedOption {
+  readonly spec: OptionSpec<unknown>
   readonly value: unknown
   readonly source: OptionSource
-  /** What it was read from, as it stood there; none for a flag and for a default. */
+  /** The flag, the variable or the file that gave it. */
+  readonly from: string | undefined
+  /** What it was read from, as it stood there; none for a flag without a value and for a default. */
   readonly texts: readonly string[]
 }
 
@@ -29,8 +32,8 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly source: (key: keyof Table) => OptionSource
   /** True when anything but the default gave the option. */
   readonly given: (key: keyof Table) => boolean
-  /** What the value was read from, as it stood there; empty for a flag and for a default. */
-  readonly texts: (key: keyof Table) => readonly string[]
+  /** All of them, in the order of the table. */
+  readonly all: readonly ResolvedOption[]
 }
 
 /** Declares the options of `table` on a commander command. Values are read afterwards with {@link resolveOptions}. */
@@ -52,7 +55,9 @@ export function resolveOptions<Table extends OptionTable>(
   table: Table,
   { env = process.env, file }: OptionSources = {},
 ): ResolvedOptions<Table> {
-  const all = new Map<keyof Table, Resolved>(Object.entries(table).map(([key, spec]) => [key, resolveOne(command, spec, { env, file })]))
+  const all = new Map<keyof Table, ResolvedOption>(
+    Object.entries(table).map(([key, spec]) => [key, resolveOne(command, spec, { env, file })]),
+  )
   const values = Object.fromEntries([...all].map(([key, { value }]) => [key, value]))
   const source = (key: keyof Table): OptionSource => all.get(key)?.source ?? "default"
   return {
@@ -60,21 +65,25 @@ export function resolveOptions<Table extends OptionTable>(
     values: values as OptionValues<Table>,
     source,
     given: (key) => source(key) !== "default",
-    texts: (key) => all.get(key)?.texts ?? [],
+    all: [...all.values()],
   }
 }
 
-function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: OptionSources): Resolved {
+function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: OptionSources): ResolvedOption {
   const attribute = new Option(spec.flags).attributeName()
   if (command.getOptionValueSource(attribute) === "cli") {
-    const given = flagTexts(command.getOptionValue(attribute))
-    return readFrom(spec, "flag", longFlag(spec), () => given)
+    const texts = flagTexts(command.getOptionValue(attribute))
+    return { spec, value: readFrom(longFlag(spec), () => spec.read(texts)), source: "flag", from: longFlag(spec), texts }
   }
   const text = spec.env === undefined ? undefined : env?.[spec.env]
-  if (spec.env !== undefined && text !== undefined && text !== "") return readFrom(spec, "env", spec.env, () => [text])
+  if (spec.env !== undefined && text !== undefined && text !== "")
+    return { spec, value: readFrom(spec.env, () => spec.read([text])), source: "env", from: spec.env, texts: [text] }
   const stored = file?.values.get(keyOf(spec))
-  if (file === undefined || stored === undefined) return { value: spec.fallback, source: "default", texts: [] }
-  return readFrom(spec, "file", `${keyOf(spec)} in ${quoted(file.name)}`, () => storedTexts(spec, stored))
+  if (file === undefined || stored === undefined) return { spec, value: spec.fallback, source: "default", from: undefined, texts: [] }
+  return readFrom(`${keyOf(spec)} in ${quoted(file.name)}`, () => {
+    const texts = storedTexts(spec, stored)
+    return { spec, value: spec.read(texts), source: "file", from: file.name, texts }
+  })
 }
 
 function collect(text: string, previous: unknown): string[] {
@@ -86,10 +95,9 @@ function flagTexts(stored: unknown): string[] {
   return Array.isArray(stored) ? stored.map(String) : []
 }
 
-function readFrom(spec: OptionSpec<unknown>, source: OptionSource, name: string, textsOf: () => readonly string[]): Resolved {
+function readFrom<T>(name: string, read: () => T): T {
   try {
-    const texts = textsOf()
-    return { value: spec.read(texts), source, texts }
+    return read()
   } catch (error) {
     if (!(error instanceof CliError) || error.code !== "usage") throw error
     throw new CliError("usage", `${name}: ${messageOf(error)}`, { hint: error.hint, cause: error })
