@@ -77,9 +77,12 @@ export async function runCheck(
 
 function rowOf({ spec, value, source, from, texts }: ResolvedOption, { store }: StartOptions): Row {
   const plain = value === store ? storeUrl(store) : value
-  const given = spec.kind === "flag" ? [] : texts
-  const text = given.length > 0 ? given.join(", ") : (defaultOf(spec) ?? (plain === undefined ? "none" : String(plain)))
-  return { option: keyOf(spec), value: plain ?? null, source, from: from ?? null, text: value === store ? String(plain) : text }
+  const given = spec.kind === "flag" || value === store ? undefined : texts.length > 0 ? texts.join(", ") : defaultOf(spec)
+  return { option: keyOf(spec), value: plain ?? null, source, from: from ?? null, text: given ?? shown(plain) }
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
 }
 
 /** What is allowed and seldom meant. */
