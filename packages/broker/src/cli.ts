@@ -1,5 +1,6 @@
 import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
 import { registerCheck } from "./commands/check.js"
+import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
@@ -15,7 +16,7 @@ const HELP = {
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, config, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -25,6 +26,7 @@ await runMain(async () => {
   )
   registerStart(program)
   registerCheck(program)
+  registerConfig(program)
   registerQueue(program)
   let exitCode = 0
   registerTorture(program, (code) => {

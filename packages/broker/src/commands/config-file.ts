@@ -59,7 +59,8 @@ async function readOptionFile(path: string, table: OptionTable): Promise<OptionF
   )
 }
 
-async function readText(path: string): Promise<string> {
+/** A configuration file as text. Throws a usage error. */
+export async function readText(path: string): Promise<string> {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path))
   } catch (error) {
@@ -80,4 +81,10 @@ async function parseToml(path: string, text: string): Promise<object> {
     const hint = BARE_TEXT.test(reason) ? 'a text stands in quotes: max-queue = "1GB"' : undefined
     throw usageError(`${quoted(path)} is not TOML in line ${error.line}, column ${error.column}: ${reason}`, hint)
   }
+}
+
+/** Values as such a file. */
+export async function toToml(values: Readonly<Record<string, string | number | boolean>>): Promise<string> {
+  const { stringify } = await import("smol-toml")
+  return `${stringify(values).trimEnd()}\n`
 }
