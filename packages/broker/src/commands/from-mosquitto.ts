@@ -39,7 +39,7 @@ const LISTENER_LINES =
 /** What makes a listener one that this broker would open wider, or to everybody who reads along. */
 const NOT_PLAIN = /^(bind_interface|certfile|keyfile|psk_hint)$/
 /** What keeps some clients, or all, from something: without it the broker must not be open to everybody. */
-const RIGHTS = /^(acl_file|auth_plugin|plugin|clientid_prefixes|mount_point)$/
+const RIGHTS = /^(acl_file|auth_plugin|plugin|global_plugin|plugin_(load|use)|clientid_prefixes|mount_point)$/
 
 /** Numbers that mean the same; mosquitto's 0 and -1 are no limit, which is not possible here. */
 const LIMITS: Readonly<Record<string, string>> = {

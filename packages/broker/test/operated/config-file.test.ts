@@ -96,7 +96,7 @@ describe("the broker does what stands in the file", () => {
   test("numbers, texts, switches and comments; what it does not say is the default", async () => {
     const port = await freePort()
     const { cwd } = fileWith(
-      `# a broker\r\nport = ${port}\r\nstore = 'memory:' # nothing kept\r\nmax-packet = "1KB"\r\nlog-level = "warn"\r\n`,
+      `\uFEFF# a broker\r\nport = ${port}\r\nstore = 'memory:' # nothing kept\r\nmax-packet = "1KB"\r\nlog-level = "warn"\r\n`,
     )
     const broker = spawnCli("mqtt-broker", ["start", "--config", join(cwd, "b.toml")])
     const line = `mqtt-broker ready at mqtt://127.0.0.1:${port} · data in memory: · open to this machine, without a password`
