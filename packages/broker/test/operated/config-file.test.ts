@@ -53,6 +53,18 @@ describe("a wrong file: exit code 2", () => {
     expect(result).toMatchObject({ code: 2, stderr, stdout: "" })
   })
 
+  test("a wrong value is one, whatever the command line and the environment say", async () => {
+    const { cwd } = fileWith('port = "x"\n')
+    const stderr = 'error: port in "b.toml": port "x" is not a whole number from 0 to 65535\n'
+    const env = { MQTT_BROKER_PORT: "0" }
+    for (const flags of [["--port", "0"], []])
+      expect(await runCli("mqtt-broker", ["check", "--config", "b.toml", ...flags], { cwd, env })).toMatchObject({
+        code: 2,
+        stderr,
+        stdout: "",
+      })
+  })
+
   test("no file, and a folder", async () => {
     const { cwd } = fileWith("")
     const env = { MQTT_BROKER_CONFIG: "none.toml" }

@@ -70,6 +70,7 @@ export function resolveOptions<Table extends OptionTable>(
 }
 
 function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: OptionSources): ResolvedOption {
+  const inFile = file && storedOption(spec, file) // read in any case: a file is right or wrong as a whole
   const attribute = new Option(spec.flags).attributeName()
   if (command.getOptionValueSource(attribute) === "cli") {
     const texts = flagTexts(command.getOptionValue(attribute))
@@ -78,11 +79,15 @@ function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: 
   const text = spec.env === undefined ? undefined : env?.[spec.env]
   if (spec.env !== undefined && text !== undefined && text !== "")
     return { spec, value: readFrom(spec.env, () => spec.read([text])), source: "env", from: spec.env, texts: [text] }
-  const stored = file?.values.get(keyOf(spec))
-  if (file === undefined || stored === undefined) return { spec, value: spec.fallback, source: "default", from: undefined, texts: [] }
-  return readFrom(`${keyOf(spec)} in ${quoted(file.name)}`, () => {
+  return inFile ?? { spec, value: spec.fallback, source: "default", from: undefined, texts: [] }
+}
+
+function storedOption(spec: OptionSpec<unknown>, { name, values }: OptionFile): ResolvedOption | undefined {
+  const stored = values.get(keyOf(spec))
+  if (stored === undefined) return undefined
+  return readFrom(`${keyOf(spec)} in ${quoted(name)}`, () => {
     const texts = storedTexts(spec, stored)
-    return { spec, value: spec.read(texts), source: "file", from: file.name, texts }
+    return { spec, value: spec.read(texts), source: "file", from: name, texts }
   })
 }
 
