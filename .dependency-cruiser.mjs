@@ -35,6 +35,7 @@ const DOORS = {
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
+  "smol-toml": "packages/broker/src/commands/config-file[.]ts",
   pino: "packages/broker/src/server/(event-log|line-sink)[.]ts",
 }
 

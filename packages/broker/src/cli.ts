@@ -1,4 +1,6 @@
 import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
+import { registerCheck } from "./commands/check.js"
+import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
@@ -10,10 +12,11 @@ const HELP = {
   examples: [
     ["mqtt-broker start", "listen on port 5112 of this machine, keep queues on disk"],
     ["mqtt-broker start --port 1883 --store memory:", "another port, nothing kept"],
+    ["mqtt-broker check --config broker.toml", "what a configuration file says, and what is odd about it"],
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, config, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -22,6 +25,8 @@ await runMain(async () => {
     "print this help",
   )
   registerStart(program)
+  registerCheck(program)
+  registerConfig(program)
   registerQueue(program)
   let exitCode = 0
   registerTorture(program, (code) => {

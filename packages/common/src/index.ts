@@ -17,11 +17,22 @@ export { runMain } from "./run-main.js"
 export { listenForStop } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"
 export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, type Qos } from "./parsers.js"
-export { flag, list, longFlag, optional, shortFlag, value, type OptionSpec, type OptionValues } from "./options/option-spec.js"
-export { applyOptions, resolveOptions, type ResolvedOptions } from "./options/apply-options.js"
+export {
+  flag,
+  list,
+  longFlag,
+  optional,
+  shortFlag,
+  value,
+  type OptionSpec,
+  type OptionTable,
+  type OptionValues,
+} from "./options/option-spec.js"
+export { applyOptions, resolveOptions, type OptionSource, type ResolvedOption, type ResolvedOptions } from "./options/apply-options.js"
+export { keyOf, type OptionFile } from "./options/option-file.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"
-export { helpText, optionReference, type CommandHelp } from "./options/help.js"
-export { createProgram, refuseOption, runProgram } from "./options/program.js"
+export { defaultOf, helpText, optionReference, type CommandHelp } from "./options/help.js"
+export { createProgram, refuseOption, runProgram, suggestOption } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {
   mergeProperties,

@@ -50,8 +50,8 @@ export function runClient<Table extends OptionTable>(
     for (const argument of command.arguments) program.argument(argument)
     let exitCode = 0
     program.action(async () => {
-      const resolved = resolveOptions(program, command.options, exactEnvironment())
-      const { values } = resolveOptions(program, GENERAL_OPTIONS, exactEnvironment())
+      const resolved = resolveOptions(program, command.options, { env: exactEnvironment() })
+      const { values } = resolveOptions(program, GENERAL_OPTIONS, { env: exactEnvironment() })
       if (values.host === true) {
         await writeOut(helpText(command.help, command.options))
         return

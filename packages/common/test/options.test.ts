@@ -4,12 +4,16 @@ import {
   createProgram,
   flag,
   integer,
+  keyOf,
   list,
+  messageOf,
   normalizeArguments,
   optional,
   resolveOptions,
   runProgram,
+  suggestOption,
   value,
+  type OptionFile,
   type OptionValues,
   type ResolvedOptions,
 } from "@mqtt-trio/common"
@@ -24,23 +28,28 @@ const table = {
     aliases: ["--listen"],
     fallback: 5112,
   }),
-  host: optional({ flags: "-h, --host [host]", parse: (text: string) => text, help: "host", group: "A" }),
+  host: optional({ flags: "-h, --host [host]", parse: (text: string) => text, help: "host", group: "A", env: "T_HOST" }),
   loud: flag({ flags: "-d, --loud", help: "loud", group: "A", env: "T_LOUD" }),
   noStore: flag({ flags: "--no-store", help: "no store", group: "A" }),
-  topic: list({ flags: "-t, --topic <t>", parse: (text: string) => text, help: "topics", group: "A" }),
-  name: value({ flags: "--name <n>", parse: (text: string) => text, help: "name", group: "A" }),
+  topic: list({ flags: "-t, --topic <t>", parse: (text: string) => text, help: "topics", group: "A", env: "T_TOPIC" }),
+  name: value({ flags: "--name <n>", parse: (text: string) => text, help: "name", group: "A", env: "T_NAME" }),
 } as const
 
-async function parse(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<ResolvedOptions<typeof table>> {
+async function parse(args: readonly string[], env: NodeJS.ProcessEnv = {}, file?: OptionFile): Promise<ResolvedOptions<typeof table>> {
   const help = { name: "t", summary: "", usage: "", examples: [] }
   const program = createProgram(help, table, "1.0.0").argument("[rest...]")
   program.action(() => undefined)
   await runProgram(program, normalizeArguments(args, table))
-  return resolveOptions(program, table, env)
+  return resolveOptions(program, table, { env, file })
 }
 
 async function values(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<OptionValues<typeof table>> {
   return (await parse(args, env)).values
+}
+
+/** What is said when `stored` stands in a file. */
+function refused(key: string, stored: unknown): Promise<string> {
+  return parse([], {}, { name: "f", values: new Map([[key, stored]]) }).then(String, messageOf)
 }
 
 describe("options", () => {
@@ -69,6 +78,55 @@ describe("options", () => {
     expect(await values(["-dp", "7"])).toMatchObject({ loud: true, port: 7 })
     expect((await values(["--name", "-p"])).name).toBe("-p")
     expect((await values(["--name", "--listen"])).name).toBe("--listen")
+  })
+
+  it.each([
+    { kind: "value", key: "port" as const, flags: ["--port", "1"], variable: "2", stored: 3n, values: [1, 2, 3, 5112] },
+    {
+      kind: "value that is a text",
+      key: "name" as const,
+      flags: ["--name", "a"],
+      variable: "b",
+      stored: "c",
+      values: ["a", "b", "c", undefined],
+    },
+    { kind: "optional", key: "host" as const, flags: ["--host", "a"], variable: "b", stored: "c", values: ["a", "b", "c", undefined] },
+    { kind: "flag", key: "loud" as const, flags: ["--loud"], variable: "false", stored: true, values: [true, false, true, false] },
+    {
+      kind: "list",
+      key: "topic" as const,
+      flags: ["-t", "a", "-t", "b"],
+      variable: "c",
+      stored: ["d", 5],
+      values: [["a", "b"], ["c"], ["d", "5"], []],
+    },
+  ])("$kind: flag, then environment, then file, then default", async ({ key, flags, variable, stored, values }) => {
+    const name = keyOf(table[key])
+    const file = { name: "f", values: new Map([[name, stored]]) }
+    const env = { [`T_${name.toUpperCase()}`]: variable }
+    const sources = [await parse(flags, env, file), await parse([], env, file), await parse([], {}, file), await parse([])]
+    expect(sources.map((resolved) => resolved.values[key])).toEqual(values)
+    expect(sources.map((resolved) => resolved.source(key))).toEqual(["flag", "env", "file", "default"])
+  })
+
+  it("what stands in a file is parsed as on the command line, and refused with the file's name", async () => {
+    expect(await refused("port", 0)).toBe('port in "f": port "0" is not a whole number from 1 to 9007199254740991')
+    expect(await refused("port", true)).toBe('port in "f": the value is "true", not a number or a text')
+    expect(await refused("name", "")).toBe('name in "f": the value is empty')
+    expect(await refused("name", ["a"])).toBe('name in "f": the value is an array, not one number or text')
+    expect(await refused("name", new Date())).toBe('name in "f": the value is a table or a date, not a number or a text')
+    expect(await refused("topic", "a")).toBe('topic in "f": the value is no array')
+    expect(await refused("topic", [["a"]])).toBe('topic in "f": the value is an array, not one number or text')
+    expect(await refused("loud", 5)).toBe('loud in "f": "5" is neither true nor false')
+  })
+
+  it("suggests an option for a mistyped name, and nothing for what is like none", () => {
+    expect(suggestOption("--nmae", table)).toBe("Did you mean --name?")
+    expect([suggestOption("--zzzzzz", table), suggestOption("--help", table), suggestOption("--name", table)]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
   })
 
   it("an optional value may be missing", async () => {

@@ -14,15 +14,17 @@ import {
   parseByteSize,
   parseDurationMs,
   parsePort,
-  resolveOptions,
   usageError,
   value,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
+import { isLoopback } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
 
 export const START_OPTIONS = {
+  config: CONFIG_OPTION,
   port: value({
     flags: "-p, --port <port>",
     help: "TCP port, 0 for any free one",
@@ -149,6 +151,8 @@ export const START_OPTIONS = {
   json: flag({ flags: "--json", help: "the ready line and the log as JSON", group: "Output", env: "MQTT_BROKER_JSON" }),
 } as const
 
+export type StartOptions = OptionValues<typeof START_OPTIONS>
+
 const HELP = {
   name: "mqtt-broker start",
   summary: "Starts the broker and runs it until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready.",
@@ -156,6 +160,7 @@ const HELP = {
   examples: [
     ["mqtt-broker start", "port 5112 of this machine, queues in this user's data folder"],
     ["mqtt-broker start --port 1883 --store file:./queues", "another port, queues in a folder here"],
+    ["mqtt-broker start --config broker.toml", "all of it in a file; mqtt-broker check --config broker.toml looks it over"],
     ["mqtt-broker start --host 0.0.0.0 --anonymous --store memory:", "open to everybody, nothing kept"],
   ],
 } as const
@@ -164,23 +169,18 @@ export function registerStart(program: Command): void {
   const command = program.command("start").description("start the broker")
   command.configureHelp({ formatHelp: () => helpText(HELP, START_OPTIONS) })
   applyOptions(command, START_OPTIONS)
-  command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
+  command.action(async () => runStart((await resolveWithFile(command, START_OPTIONS)).values))
 }
 
 /** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
-export async function runStart(options: OptionValues<typeof START_OPTIONS>): Promise<void> {
+export async function runStart(options: StartOptions): Promise<void> {
   const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
-  const [{ Broker }, { EventLog }, { LineSink }, { isLoopback }] = await Promise.all([
+  const [{ Broker }, { EventLog }, { LineSink }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
     import("../server/line-sink.js"),
-    import("../server/loopback.js"),
   ])
-  if (!isLoopback(options.host) && !options.anonymous)
-    throw usageError(
-      `--host ${JSON.stringify(options.host)} opens the broker to other machines`,
-      "add --anonymous if everybody who reaches it may connect",
-    )
+  checkStart(options)
   const log = new EventLog(options.logLevel, options.json)
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
@@ -195,7 +195,16 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
   }
 }
 
-function brokerOptions(options: OptionValues<typeof START_OPTIONS>): BrokerOptions {
+/** Throws a usage error for options that do not go together. */
+export function checkStart({ host, anonymous }: StartOptions): void {
+  if (!isLoopback(host) && !anonymous)
+    throw usageError(
+      `--host ${JSON.stringify(host)} opens the broker to other machines`,
+      "add --anonymous if everybody who reaches it may connect",
+    )
+}
+
+function brokerOptions(options: StartOptions): BrokerOptions {
   return {
     host: options.host,
     port: options.port,
@@ -215,7 +224,7 @@ function brokerOptions(options: OptionValues<typeof START_OPTIONS>): BrokerOptio
   }
 }
 
-function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: OptionValues<typeof START_OPTIONS>): string {
+function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: StartOptions): string {
   if (json) return `${jsonLine({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
   return `${escapeLine(`mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}`)}\n`
 }

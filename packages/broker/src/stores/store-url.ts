@@ -11,6 +11,11 @@ export function defaultStoreUrl(): string {
   return `file:${join(envPaths("mqtt-broker", { suffix: "" }).data, "store")}`
 }
 
+/** A location as a URL. */
+export function storeUrl(location: StoreLocation): string {
+  return location.kind === "file" ? `file:${location.folder}` : "memory:"
+}
+
 /** Parses `--store`: `memory:`, or `file:DIR` with a path relative to the working directory. Throws a usage error. */
 export function parseStoreUrl(text: string): StoreLocation {
   if (text === "memory:" || text === "memory") return { kind: "memory" }

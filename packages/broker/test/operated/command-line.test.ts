@@ -21,6 +21,8 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
   ["start extra", 2, "error: too many arguments for 'start'. Expected 0 arguments but got 1.\nhint: see mqtt-broker --help\n"],
   ["nothing", 2, "error: unknown command 'nothing'\nhint: see mqtt-broker --help\n"],
+  ["config", 2, "error: missing required argument 'from-mosquitto'\nhint: see mqtt-broker --help\n"],
+  ["config from-nowhere x", 2, 'error: what config does "from-nowhere" is not one of from-mosquitto\n'],
   ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker --help\n"],
   ["queue x --store memory:", 2, "error: --store: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
 ]
@@ -50,7 +52,9 @@ describe("a wrong command line", () => {
 })
 
 describe("help and version go to stdout and exit 0", () => {
-  const HELP = ["", "start", "queue", "torture"].flatMap((command) => ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]))
+  const HELP = ["", "start", "check", "config", "queue", "torture"].flatMap((command) =>
+    ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]),
+  )
 
   test.each([...HELP, [["help"]], [["help", "start"]], [["--version"]]])("%j", async (args) => {
     const { code, stdout, stderr } = await runCli("mqtt-broker", args)

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { errorReference, optionReference } from "@mqtt-trio/common"
 import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
+import { CHECK_OPTIONS } from "../../src/commands/check.js"
 import { QUEUE_OPTIONS } from "../../src/commands/queue.js"
 import { START_OPTIONS } from "../../src/commands/start.js"
 import { TORTURE_OPTIONS } from "../../src/commands/torture.js"
@@ -101,7 +102,12 @@ describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 write
   const file = "packages/broker/README.md"
 
   test("options", () => {
-    const commands = { start: START_OPTIONS, "queue <client>": QUEUE_OPTIONS, torture: TORTURE_OPTIONS }
+    const commands = {
+      start: START_OPTIONS,
+      "check [options of start]": CHECK_OPTIONS,
+      "queue <client>": QUEUE_OPTIONS,
+      torture: TORTURE_OPTIONS,
+    }
     const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)
     const { actual, expected } = readmeSection(file, "options:mqtt-broker", reference.join("\n\n"))
     expect(actual).toBe(expected)

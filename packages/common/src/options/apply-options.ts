@@ -1,18 +1,39 @@
 import { Option, type Command } from "commander"
 import { CliError, messageOf } from "../errors.js"
-import { parseBoolean } from "../parsers.js"
+import { quoted } from "../exact-text.js"
+import { keyOf, storedTexts, type OptionFile } from "./option-file.js"
 import { longFlag, type OptionSpec, type OptionTable, type OptionValues } from "./option-spec.js"
 
 /** Where a value came from. */
-export type OptionSource = "flag" | "env" | "default"
+export type OptionSource = "flag" | "env" | "file" | "default"
+
+/** The value of one option and where it came from. */
+export interface ResolvedOption {
+  readonly spec: OptionSpec<unknown>
+  readonly value: unknown
+  readonly source: OptionSource
+  /** The flag, the variable or the file that gave it. */
+  readonly from: string | undefined
+  /** What it was read from, as it stood there; none for a flag without a value and for a default. */
+  readonly texts: readonly string[]
+}
+
+/** Where values may come from besides the command line. */
+export interface OptionSources {
+  /** Default: the environment of this process. */
+  readonly env?: NodeJS.ProcessEnv | undefined
+  readonly file?: OptionFile | undefined
+}
 
 /** A command's resolved options. */
 export interface ResolvedOptions<Table extends OptionTable> {
   readonly values: OptionValues<Table>
   /** Where the value of an option came from. */
   readonly source: (key: keyof Table) => OptionSource
-  /** True when a flag or the environment gave the option. */
+  /** True when anything but the default gave the option. */
   readonly given: (key: keyof Table) => boolean
+  /** All of them, in the order of the table. */
+  readonly all: readonly ResolvedOption[]
 }
 
 /** Declares the options of `table` on a commander command. Values are read afterwards with {@link resolveOptions}. */
@@ -26,35 +47,48 @@ export function applyOptions(command: Command, table: OptionTable): Command {
 }
 
 /**
- * The values of a parsed command's options: flag, then environment, then default. An empty environment variable counts as absent.
- * Throws a usage error that names the flag or the variable.
+ * The values of a parsed command's options: flag, then environment, then file, then default. An empty environment variable counts as
+ * absent. Throws a usage error that names the flag, the variable, or the file and its key.
  */
 export function resolveOptions<Table extends OptionTable>(
   command: Command,
   table: Table,
-  env: NodeJS.ProcessEnv = process.env,
+  { env = process.env, file }: OptionSources = {},
 ): ResolvedOptions<Table> {
-  const values: Record<string, unknown> = {}
-  const sources = new Map<keyof Table, OptionSource>()
-  for (const [key, spec] of Object.entries(table)) {
-    const [value, source] = resolveOne(command, spec, env)
-    values[key] = value
-    sources.set(key, source)
+  const all = new Map<keyof Table, ResolvedOption>(
+    Object.entries(table).map(([key, spec]) => [key, resolveOne(command, spec, { env, file })]),
+  )
+  const values = Object.fromEntries([...all].map(([key, { value }]) => [key, value]))
+  const source = (key: keyof Table): OptionSource => all.get(key)?.source ?? "default"
+  return {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key was just read by the spec that declares its type
+    values: values as OptionValues<Table>,
+    source,
+    given: (key) => source(key) !== "default",
+    all: [...all.values()],
   }
-  const source = (key: keyof Table): OptionSource => sources.get(key) ?? "default"
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key was just read by the spec that declares its type
-  return { values: values as OptionValues<Table>, source, given: (key) => source(key) !== "default" }
 }
 
-function resolveOne(command: Command, spec: OptionSpec<unknown>, env: NodeJS.ProcessEnv): [unknown, OptionSource] {
+function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: OptionSources): ResolvedOption {
+  const inFile = file && storedOption(spec, file) // read in any case: a file is right or wrong as a whole
   const attribute = new Option(spec.flags).attributeName()
   if (command.getOptionValueSource(attribute) === "cli") {
-    return [readFrom(spec, longFlag(spec), flagTexts(command.getOptionValue(attribute))), "flag"]
+    const texts = flagTexts(command.getOptionValue(attribute))
+    return { spec, value: readFrom(longFlag(spec), () => spec.read(texts)), source: "flag", from: longFlag(spec), texts }
   }
-  const text = spec.env === undefined ? undefined : env[spec.env]
-  if (spec.env === undefined || text === undefined || text === "") return [spec.fallback, "default"]
-  if (spec.kind !== "flag") return [readFrom(spec, spec.env, [text]), "env"]
-  return readFrom({ read: () => parseBoolean(text) }, spec.env, []) === true ? [true, "env"] : [spec.fallback, "default"]
+  const text = spec.env === undefined ? undefined : env?.[spec.env]
+  if (spec.env !== undefined && text !== undefined && text !== "")
+    return { spec, value: readFrom(spec.env, () => spec.read([text])), source: "env", from: spec.env, texts: [text] }
+  return inFile ?? { spec, value: spec.fallback, source: "default", from: undefined, texts: [] }
+}
+
+function storedOption(spec: OptionSpec<unknown>, { name, values }: OptionFile): ResolvedOption | undefined {
+  const stored = values.get(keyOf(spec))
+  if (stored === undefined) return undefined
+  return readFrom(`${keyOf(spec)} in ${quoted(name)}`, () => {
+    const texts = storedTexts(spec, stored)
+    return { spec, value: spec.read(texts), source: "file", from: name, texts }
+  })
 }
 
 function collect(text: string, previous: unknown): string[] {
@@ -66,9 +100,9 @@ function flagTexts(stored: unknown): string[] {
   return Array.isArray(stored) ? stored.map(String) : []
 }
 
-function readFrom(spec: Pick<OptionSpec<unknown>, "read">, name: string, texts: readonly string[]): unknown {
+function readFrom<T>(name: string, read: () => T): T {
   try {
-    return spec.read(texts)
+    return read()
   } catch (error) {
     if (!(error instanceof CliError) || error.code !== "usage") throw error
     throw new CliError("usage", `${name}: ${messageOf(error)}`, { hint: error.hint, cause: error })

@@ -60,7 +60,7 @@ export function optionGroups(table: OptionTable): Map<string, OptionSpec<unknown
 }
 
 /** How the default of an option is shown, or undefined when there is nothing to show. */
-function defaultOf(spec: OptionSpec<unknown>): string | undefined {
+export function defaultOf(spec: OptionSpec<unknown>): string | undefined {
   if (spec.defaultText !== undefined) return spec.defaultText
   const { fallback } = spec
   return typeof fallback === "string" || typeof fallback === "number" ? String(fallback) : undefined

@@ -1,4 +1,5 @@
 import { usageError } from "../errors.js"
+import { parseBoolean } from "../parsers.js"
 
 /** How an option takes its value: not at all, always one, one or none, one each time it is repeated. */
 export type OptionKind = "flag" | "value" | "optional" | "list"
@@ -22,7 +23,7 @@ export interface OptionSpec<T> {
   readonly defaultText?: string | undefined
   /** An empty text is a value. Without this it is a usage error: it mostly comes from a shell variable that is not set. */
   readonly mayBeEmpty?: boolean | undefined
-  /** Parses the texts of one source (for a list all of them, for a flag none); throws a usage error. */
+  /** Parses the texts of one source (for a list all of them, for a flag on the command line none); throws a usage error. */
   readonly read: (texts: readonly string[]) => T
   /** The value when no source has one. */
   readonly fallback: T
@@ -41,9 +42,9 @@ type Declared = Pick<
   "flags" | "help" | "group" | "env" | "aliases" | "hidden" | "defaultText" | "mayBeEmpty" | "width"
 >
 
-/** A switch: true when given. */
+/** A switch: true when given; elsewhere than on the command line it may be false. */
 export function flag(declared: Declared): OptionSpec<boolean> {
-  return { ...declared, kind: "flag", read: () => true, fallback: false }
+  return { ...declared, kind: "flag", read: (texts) => texts.every(parseBoolean), fallback: false }
 }
 
 /** An option with one value; the last one wins. Without `fallback` it is undefined when absent. */

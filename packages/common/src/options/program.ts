@@ -38,10 +38,31 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
       await writeOut(printed.splice(0).join(""))
       return
     }
-    const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
-    const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
-    throw usageError(first, isAlike(first, suggestion) ? suggestion : `see ${program.name()} --help`)
+    const [message, suggestion] = parts(error)
+    throw usageError(message, suggestion ?? `see ${program.name()} --help`)
   }
+}
+
+/** What somebody meant who wrote a long flag that is not in the table: `Did you mean --port?`; undefined when nothing is like it. */
+export function suggestOption(flag: string, table: OptionTable): string | undefined {
+  try {
+    const silent = new Command()
+      .exitOverride()
+      .helpOption(false)
+      .configureOutput({ writeErr: () => undefined })
+    applyOptions(silent, table).parse([flag], { from: "user" })
+  } catch (error) {
+    if (error instanceof CommanderError) return parts(error)[1]
+    throw error
+  }
+  return undefined
+}
+
+/** What commander says, and what it suggests where that is likely. */
+function parts({ message }: CommanderError): [message: string, suggestion: string | undefined] {
+  const [first = "", ...rest] = message.replace(/^error: /, "").split("\n")
+  const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
+  return [first, isAlike(first, suggestion) ? suggestion : undefined]
 }
 
 /** Throws a usage error for a topic such as `-0` in the command line `args`: commander takes that for a number. After `--` it is a topic. */

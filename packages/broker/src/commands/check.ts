@@ -1,0 +1,105 @@
+import {
+  applyOptions,
+  createDiagnostics,
+  defaultOf,
+  escapeLine,
+  flag,
+  helpText,
+  jsonLine,
+  keyOf,
+  type OptionSource,
+  type OptionValues,
+  type ResolvedOption,
+  type ResolvedOptions,
+  writeOut,
+} from "@mqtt-trio/common"
+import type { Command } from "commander"
+import { isLoopback } from "../server/loopback.js"
+import { storeUrl } from "../stores/store-url.js"
+import { resolveWithFile } from "./config-file.js"
+import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
+
+/** Its own option; the others are those of `mqtt-broker start`. */
+export const CHECK_OPTIONS = {
+  json: flag({ flags: "--json", help: "one JSON object", group: "Output" }),
+} as const
+
+const HELP = {
+  name: "mqtt-broker check",
+  summary: "Reads the options of mqtt-broker start as it does, starts nothing, and prints each value and where it came from.",
+  usage: "[options of mqtt-broker start]",
+  examples: [
+    ["mqtt-broker check --config broker.toml", "what a broker with this file would do"],
+    ["mqtt-broker check --config broker.toml --json", "the same, for a program"],
+  ],
+  footer: ["Exit code 0: mqtt-broker start takes these options; what is odd about them is said on stderr. 2: it does not."],
+} as const
+
+/** One option in the answer. */
+interface Row {
+  readonly option: string
+  /** What the broker understood; a number of bytes or milliseconds where it is a size or a time. */
+  readonly value: unknown
+  readonly source: OptionSource
+  /** The flag, the variable or the file. */
+  readonly from: string | null
+  /** As it stood there. */
+  readonly text: string
+}
+
+export function registerCheck(program: Command): void {
+  const command = program.command("check").description("look over the options of start")
+  const table = { ...START_OPTIONS, ...CHECK_OPTIONS }
+  command.configureHelp({ formatHelp: () => helpText(HELP, table) })
+  applyOptions(command, table)
+  command.action(async () => {
+    const json = command.getOptionValueSource("json") === "cli"
+    command.setOptionValue("json", undefined) // it says how this command prints, not how start would
+    await runCheck(await resolveWithFile(command, START_OPTIONS), { json })
+  })
+}
+
+/** Prints the options of `start` and what is odd about them. Throws what `start` would throw. */
+export async function runCheck(
+  resolved: ResolvedOptions<typeof START_OPTIONS>,
+  { json }: OptionValues<typeof CHECK_OPTIONS>,
+): Promise<void> {
+  checkStart(resolved.values)
+  const rows = resolved.all.map((option) => rowOf(option, resolved.values))
+  const warnings = oddities(resolved.values)
+  if (json) return void (await writeOut(`${jsonLine({ options: rows, warnings })}\n`))
+  const widths = [Math.max(...rows.map(({ option }) => option.length)), Math.max(...rows.map(({ text }) => text.length))] as const
+  const lines = rows.map(({ option, text, from }) => `${option.padEnd(widths[0])}  ${text.padEnd(widths[1])}  ${from ?? "default"}`)
+  await writeOut(`${lines.map(escapeLine).join("\n")}\n`)
+  const diagnostics = createDiagnostics()
+  for (const warning of warnings) diagnostics.warn(warning)
+}
+
+function rowOf({ spec, value, source, from, texts }: ResolvedOption, { store }: StartOptions): Row {
+  const plain = value === store ? storeUrl(store) : value
+  const given = spec.kind === "flag" || value === store ? undefined : texts.length > 0 ? texts.join(", ") : defaultOf(spec)
+  return { option: keyOf(spec), value: plain ?? null, source, from: from ?? null, text: given ?? shown(plain) }
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
+}
+
+/** What is allowed and seldom meant. */
+function oddities(options: StartOptions): string[] {
+  const { host, port, anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
+  const found: [boolean, string][] = [
+    [!isLoopback(host), `everybody who reaches ${JSON.stringify(host)} may connect, read and publish, without a password`],
+    [isLoopback(host) && anonymous, `anonymous changes nothing: only this machine reaches ${JSON.stringify(host)}`],
+    [port === 0, "port 0: at each start another one, that clients have to be told"],
+    [store.kind === "memory", "store memory: nothing survives the broker"],
+    [maxQueue < maxPacket, "max-queue is less than max-packet: a message that is accepted may find no room in any queue"],
+    [
+      maxRetained > 0 && maxRetainedSize < maxPacket,
+      "max-retained-size is less than max-packet: a message that is accepted may never be retained",
+    ],
+    [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
+    [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
+  ]
+  return found.filter(([odd]) => odd).map(([, text]) => text)
+}

@@ -1,0 +1,113 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
+import { describe, expect, test } from "vitest"
+
+function folderWith(content: string): string {
+  const cwd = temporaryFolder()
+  writeFileSync(join(cwd, "b.toml"), content)
+  return cwd
+}
+
+test("each value and where it came from: flag, variable, file, default", async () => {
+  const cwd = folderWith('port = 1883\nmax-queue = "2GB"\njson = true\nmax-packet = 2048\n')
+  const env = { MQTT_BROKER_CONNECT_TIMEOUT: "5s", MQTT_BROKER_MAX_PACKET: "4KB", MQTT_BROKER_JSON: "" }
+  const result = await runCli("mqtt-broker", ["check", "--config", "b.toml", "--port", "1884", "--store", "file:./kept"], { cwd, env })
+  const store = `file:${join(cwd, "kept")}`
+  const rows = [
+    ["config", "b.toml", "--config"],
+    ["port", "1884", "--port"],
+    ["host", "127.0.0.1", "default"],
+    ["anonymous", "false", "default"],
+    ["store", store, "--store"],
+    ["max-packet", "4KB", "MQTT_BROKER_MAX_PACKET"],
+    ["max-inflight", "100", "default"],
+    ["max-connections", "10000", "default"],
+    ["connect-timeout", "5s", "MQTT_BROKER_CONNECT_TIMEOUT"],
+    ["max-sessions", "100000", "default"],
+    ["max-subscriptions", "10000", "default"],
+    ["max-topic-levels", "100", "default"],
+    ["max-queue", "2GB", "b.toml"],
+    ["max-retained", "1000000", "default"],
+    ["max-retained-size", "256MB", "default"],
+    ["log-level", "info", "default"],
+    ["json", "true", "b.toml"],
+  ]
+  expect(result).toMatchObject({ code: 0, stderr: "" })
+  expect(result.stdout.split("\n").map((line) => line.split(/ {2,}/))).toEqual([...rows, [""]])
+})
+
+test("--json: one object, with what the broker understood, and nothing on stderr", async () => {
+  const cwd = folderWith('max-queue = "2KB"\nport = 0\n')
+  const result = await runCli("mqtt-broker", ["check", "--json", "--store", "memory:"], { cwd, env: { MQTT_BROKER_CONFIG: "b.toml" } })
+  expect(result).toMatchObject({ code: 0, stderr: "" })
+  const { options, warnings }: { options: { option: string }[]; warnings: string[] } = JSON.parse(result.stdout)
+  const row = (name: string): unknown => options.find(({ option }) => option === name)
+  expect(row("max-queue")).toEqual({ option: "max-queue", value: 2048, source: "file", from: "b.toml", text: "2KB" })
+  expect(row("config")).toEqual({ option: "config", value: "b.toml", source: "env", from: "MQTT_BROKER_CONFIG", text: "b.toml" })
+  expect(row("store")).toEqual({ option: "store", value: "memory:", source: "flag", from: "--store", text: "memory:" })
+  expect(row("json")).toEqual({ option: "json", value: false, source: "default", from: null, text: "false" })
+  expect(warnings).toHaveLength(3)
+})
+
+/** Arguments, and what is odd about them: all of stderr. */
+const ODD: [args: string, stderr: string][] = [
+  ["", ""],
+  ["--max-queue 1MB --max-retained-size 1MB --max-sessions 10000 --log-level error", ""],
+  ["--max-packet 2MB --max-retained 0 --max-retained-size 0", ""],
+  ["--host 0.0.0.0 --anonymous", 'warning: everybody who reaches "0.0.0.0" may connect, read and publish, without a password\n'],
+  ["--anonymous", 'warning: anonymous changes nothing: only this machine reaches "127.0.0.1"\n'],
+  ["--port 0", "warning: port 0: at each start another one, that clients have to be told\n"],
+  ["--store memory:", "warning: store memory: nothing survives the broker\n"],
+  ["--max-queue 1KB", "warning: max-queue is less than max-packet: a message that is accepted may find no room in any queue\n"],
+  ["--max-retained-size 1KB", "warning: max-retained-size is less than max-packet: a message that is accepted may never be retained\n"],
+  ["--max-sessions 9999", "warning: max-sessions is less than max-connections: each connection needs a session, so fewer can connect\n"],
+  ["--log-level silent", "warning: log-level silent: nobody learns what was dropped\n"],
+]
+
+test.each(ODD)("what is odd is said, and no error: %s", async (args, stderr) => {
+  expect(await runCli("mqtt-broker", ["check", ...args.split(" ").filter(Boolean)])).toMatchObject({ code: 0, stderr })
+})
+
+describe("what check accepts, starts; what it refuses, does not, with the same words", () => {
+  const common = 'port = 0\nstore = "memory:"\n'
+
+  test.each([
+    common,
+    `${common}max-packet = "256MB"\nmax-inflight = 4096\nmax-topic-levels = 1\nmax-retained = 0\nconnect-timeout = "1.5m"`,
+    `${common}host = "0.0.0.0"\nanonymous = true\nlog-level = "silent"`,
+    'port = 0\nstore = "file:./kept"\nmax-queue = "0"\nmax-sessions = 1\njson = "no"',
+  ])("%j", async (content) => {
+    const cwd = folderWith(content)
+    expect(await runCli("mqtt-broker", ["check", "--config", "b.toml"], { cwd })).toMatchObject({ code: 0 })
+    expect(existsSync(join(cwd, "kept"))).toBe(false)
+    await spawnCli("mqtt-broker", ["start", "--config", "b.toml"], { cwd }).waitForLine("ready")
+  })
+
+  test.each(["max-packet = 1", "host = '::'", "max-sessions = 0", "connect-timeout = 'soon'", "log-level = 1", "x = 1", "=", "port = []"])(
+    "%j",
+    async (content) => {
+      const cwd = folderWith(content)
+      const [checked, started] = await Promise.all(
+        ["check", "start"].map((command) => runCli("mqtt-broker", [command, "--config", "b.toml"], { cwd })),
+      )
+      expect(checked).toMatchObject({ code: 2, stdout: "" })
+      expect(checked).toEqual(started)
+    },
+  )
+
+  test("the README's file", async () => {
+    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8")
+    const cwd = folderWith(/^```toml\n(.*?)^```$/ms.exec(readme)?.[1] ?? "=")
+    const { code, stdout } = await runCli("mqtt-broker", ["check", "--config", "b.toml"], { cwd })
+    expect([code, stdout.match(/b\.toml$/gm)?.length]).toEqual([0, 4])
+  })
+})
+
+test("it opens nothing: beside a broker on the same port and store", async () => {
+  const broker = await startBroker()
+  const store = `file:${join(broker.dir, "store")}`
+  const args = ["check", "--port", String(broker.port), "--store", store]
+  expect(await runCli("mqtt-broker", args)).toMatchObject({ code: 0, stderr: "" })
+  expect(broker.running).toBe(true)
+})
