@@ -13,7 +13,7 @@ import { subscribeAll } from "./subscribe.js"
 const STDOUT = 1
 /** No further messages are taken while more than this waits to be written. */
 const MAX_PENDING_BYTES = 4 * 1024 * 1024
-/** How long a stopped run waits for output that is not taken. */
+/** How long a run that ends waits for output that is not taken, and for a subscription that is not acknowledged. */
 const GRACE_MS = 5000
 
 /** Why a run ends. */
@@ -55,6 +55,9 @@ class SubRun {
   private readonly opening = new AbortController()
   private readonly ended: Promise<End>
   private end: (end: End) => void = () => undefined
+  /** Nothing is waited for any more: a signal, the timeout, a connection or an output that is gone. */
+  private readonly cut: Promise<void>
+  private cutShort: () => void = () => undefined
   private over: End | undefined
   private connection: ClientConnection | undefined
   private printed = 0
@@ -86,6 +89,9 @@ class SubRun {
     this.ended = new Promise((resolve) => {
       this.end = resolve
     })
+    this.cut = new Promise((resolve) => {
+      this.cutShort = resolve
+    })
   }
 
   private handlers(): ConnectionHandlers {
@@ -112,11 +118,13 @@ class SubRun {
     }
     this.report?.start(this.connection.connack)
     this.connection.receive()
-    await this.subscribe()
+    await Promise.race([this.subscribe(), this.cut])
     return undefined
   }
 
   finish(end: End): void {
+    if (end.kind === "done") setTimeout(this.cutShort, GRACE_MS).unref()
+    else this.cutShort()
     if (this.over !== undefined) {
       if (end.kind === "signal") this.limitOutput()
       return
@@ -210,12 +218,13 @@ class SubRun {
     if (this.order !== undefined) this.io.diagnostics.note(this.order.summary)
     if (end.kind === "failed") throw end.error
     this.order?.verify()
-    const enough = this.printed >= (values.count ?? 1)
+    const enough = this.subscribed && this.printed >= (values.count ?? 1)
     if (end.kind === "timeout" && !enough && this.refused === undefined) {
+      if (!this.subscribed) throw new CliError("timed-out", "timed out before the subscription was acknowledged")
       const wanted = values.count === undefined ? "no message came" : `${this.printed} of ${counted(values.count, "message")} came`
       throw new CliError("timed-out", `timed out: ${wanted}`)
     }
-    if (end.kind === "signal" && values.count !== undefined) return this.io.stop.exitCode
+    if (end.kind === "signal" && (values.count !== undefined || !this.subscribed)) return this.io.stop.exitCode
     // It was reported when it came.
     return this.refused?.exitCode ?? 0
   }
