@@ -12,7 +12,7 @@ export { parseTopicFilter, parseTopicName, splitShare, topicFilterProblem, topic
  * For sister packages: how a command reads its options, speaks and ends.
  */
 export { createDiagnostics, escapeControls, escapeJson, escapeLine, jsonLine, type Diagnostics, type TextSink } from "./diagnostics.js"
-export { runClient, type ClientIo } from "./run-client.js"
+export { runClient, type ClientIo, type ClientStart } from "./run-client.js"
 export { runMain } from "./run-main.js"
 export { listenForStop } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"
