@@ -5,7 +5,7 @@ export { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_QOS, REGISTERED_PORT } from "./defa
 export { BaseError, CliError, errorReference, ERRORS, messageOf, systemCode, usageError } from "./errors.js"
 export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
 export { bytesOf, exactEnvironment, quoted, textOf } from "./exact-text.js"
-export { parseBinary, parseExact, parseText } from "./text.js"
+export { parseBinary, parseExact, parseHost, parseText } from "./text.js"
 export { parseTopicFilter, parseTopicName, splitShare, topicFilterProblem, topicMatches, topicNameProblem } from "./topic.js"
 
 /*
@@ -16,7 +16,7 @@ export { runClient, type ClientIo, type ClientStart } from "./run-client.js"
 export { runMain } from "./run-main.js"
 export { listenForStop } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"
-export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, type Qos } from "./parsers.js"
+export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, positiveDuration, type Qos } from "./parsers.js"
 export { flag, list, longFlag, optional, shortFlag, value, type OptionSpec, type OptionValues } from "./options/option-spec.js"
 export { applyOptions, resolveOptions, type ResolvedOptions } from "./options/apply-options.js"
 export { normalizeArguments } from "./options/normalize-arguments.js"

@@ -38,10 +38,16 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
       await writeOut(printed.splice(0).join(""))
       return
     }
-    const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n")
-    const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
-    throw usageError(first, isAlike(first, suggestion) ? suggestion : `see ${program.name()} --help`)
+    // The argument in it may have line feeds too.
+    const [, first = "", suggestion = ""] = /^(?:error: )?([^]*?)(?:\n\((Did you mean [^]*)\))?$/.exec(error.message) ?? []
+    throw usageError(first, isAlike(first, suggestion) ? suggestion : `see ${commandNamed(program, args)} --help`)
   }
+}
+
+/** The program, with the command that the arguments name. */
+function commandNamed(program: Command, args: readonly string[]): string {
+  const command = program.commands.find((candidate) => candidate.name() === args[0])
+  return command === undefined ? program.name() : `${program.name()} ${command.name()}`
 }
 
 /** Throws a usage error for a topic such as `-0` in the command line `args`: commander takes that for a number. After `--` it is a topic. */
