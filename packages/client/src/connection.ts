@@ -229,7 +229,7 @@ export class ClientConnection {
     this.lostReason = `the broker closed it: ${reasonText(reason)}`
     if (reason === 0x8e) {
       const hint = "two clients with one id push each other out: give each its own --client"
-      this.fail(`another client connected with the id ${JSON.stringify(this.settings.clientId)}`, hint)
+      this.fail(`another client connected with the id ${quoted(this.settings.clientId)}`, hint)
     } else if (isRefusalForGood(reason)) this.fail(this.lostReason)
   }
 
@@ -247,7 +247,7 @@ export class ClientConnection {
   private suspicion(): string {
     const short = performance.now() - this.connectedAt < SHORT_LIFE_MS
     this.shortLives = short ? this.shortLives + 1 : 0
-    const id = JSON.stringify(this.settings.clientId)
+    const id = quoted(this.settings.clientId)
     return this.shortLives < SHORT_LIVES ? "" : `; again and again: does another client use the id ${id}? Give each its own --client`
   }
 

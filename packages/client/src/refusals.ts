@@ -1,4 +1,4 @@
-import { CliError, type ConnectionSettings, describeTarget, passwordAlone } from "@mqtt-trio/common"
+import { CliError, type ConnectionSettings, describeTarget, passwordAlone, quoted } from "@mqtt-trio/common"
 
 /** Reason codes of MQTT 5.0 (section 2.4) that mean failure, in words. */
 const REASONS: Readonly<Record<number, string>> = {
@@ -74,13 +74,13 @@ function connectionHint(reason: number, settings: ConnectionSettings): string | 
       if (passwordAlone(settings)) return NEEDS_USER_NAME
       return settings.version === 5 ? "this broker does not speak MQTT 5: use -V 3.1.1" : "try -V 5 or -V 3.1.1"
     case 0x85:
-      return `the broker does not accept the client id ${JSON.stringify(settings.clientId)}: choose another with --client`
+      return `the broker does not accept the client id ${quoted(settings.clientId)}: choose another with --client`
     case 0x86:
     case 0x87:
       if (passwordAlone(settings)) return "the broker may want a user name with the password: add --username NAME"
       return anonymous
         ? "the broker wants to know who you are: add --username NAME --password"
-        : `check the user name ${JSON.stringify(settings.username)} and its password`
+        : `check the user name ${quoted(settings.username ?? "")} and its password`
     case 0x9a:
       return "the broker keeps no retained messages: leave out --will-retain"
     case 0x9b:

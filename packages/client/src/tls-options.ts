@@ -43,7 +43,7 @@ function folderFiles(folder: string): string[] {
   try {
     return readdirSync(folder).filter((name) => /\.(pem|crt|cer)$|\.\d+$/.test(name))
   } catch (error) {
-    throw new CliError("usage", `--capath: cannot read ${JSON.stringify(folder)}: ${messageOf(error)}`, { cause: error })
+    throw new CliError("usage", `--capath: cannot read ${quoted(folder)}: ${messageOf(error)}`, { cause: error })
   }
 }
 

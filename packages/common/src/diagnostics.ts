@@ -59,6 +59,8 @@ export function escapeJson(json: string): string {
 
 function escaped(char: string): string {
   const code = char.codePointAt(0) ?? 0
+  // A byte that is not UTF-8, as exact-text.ts has it.
+  if (code >= 0xdc80 && code <= 0xdcff) return `\\x${hex(code & 0xff, 2)}`
   if (code > 0xffff) return `\\u{${code.toString(16)}}`
   return code < 0x100 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`
 }

@@ -5,18 +5,18 @@ export { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_QOS, REGISTERED_PORT } from "./defa
 export { BaseError, CliError, errorReference, ERRORS, messageOf, systemCode, usageError } from "./errors.js"
 export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
 export { bytesOf, exactEnvironment, quoted, textOf } from "./exact-text.js"
-export { parseBinary, parseExact, parseText } from "./text.js"
+export { parseBinary, parseExact, parseHost, parseText } from "./text.js"
 export { parseTopicFilter, parseTopicName, splitShare, topicFilterProblem, topicMatches, topicNameProblem } from "./topic.js"
 
 /*
  * For sister packages: how a command reads its options, speaks and ends.
  */
 export { createDiagnostics, escapeControls, escapeJson, escapeLine, jsonLine, type Diagnostics, type TextSink } from "./diagnostics.js"
-export { runClient, type ClientIo } from "./run-client.js"
+export { runClient, type ClientIo, type ClientStart } from "./run-client.js"
 export { runMain } from "./run-main.js"
 export { listenForStop } from "./signals.js"
 export { isClosedPipe, outputError, writeOut } from "./output.js"
-export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, type Qos } from "./parsers.js"
+export { integer, oneOf, parseBoolean, parseByteSize, parseDurationMs, parsePort, parseQos, positiveDuration, type Qos } from "./parsers.js"
 export {
   flag,
   list,

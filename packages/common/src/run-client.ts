@@ -28,6 +28,13 @@ export interface ClientIo {
   readonly stop: Stop
 }
 
+/** What a client begins with. */
+export interface ClientStart {
+  readonly diagnostics: Diagnostics
+  /** From here on signals ask for a graceful end. Before, while passwords and messages are read, they end the process as if nobody handled them. */
+  readonly listenForStop: () => Stop
+}
+
 /** The command line. */
 export interface ClientArguments {
   /** what is no option */
@@ -42,7 +49,7 @@ const GENERAL_OPTIONS = { host, quiet, debug, noColor }
 /** The entry of mqtt-pub and mqtt-sub: reads the command line, prints the help, or calls `run`, whose result is the exit code. */
 export function runClient<Table extends OptionTable>(
   command: ClientCommand<Table>,
-  run: (resolved: ResolvedOptions<Table>, args: ClientArguments, io: ClientIo) => Promise<number>,
+  run: (resolved: ResolvedOptions<Table>, args: ClientArguments, start: ClientStart) => Promise<number>,
 ): Promise<void> {
   return runMain(async () => {
     const line = normalizeArguments(exactArguments(), command.options)
@@ -56,12 +63,19 @@ export function runClient<Table extends OptionTable>(
         await writeOut(helpText(command.help, command.options))
         return
       }
-      const stop = listenForStop()
+      let stop: Stop | undefined
       try {
         const diagnostics = createDiagnostics({ quiet: values.quiet, debug: values.debug, color: !values.noColor })
-        exitCode = await run(resolved, { positional: program.args, line }, { diagnostics, stop })
+        exitCode = await run(
+          resolved,
+          { positional: program.args, line },
+          {
+            diagnostics,
+            listenForStop: () => (stop ??= listenForStop()),
+          },
+        )
       } finally {
-        stop.dispose()
+        stop?.dispose()
       }
     })
     await runProgram(program, line)

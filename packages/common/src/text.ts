@@ -1,3 +1,4 @@
+import { isIP, isIPv6 } from "node:net"
 import { usageError } from "./errors.js"
 import { bytesOf, hasForeignBytes, quoted } from "./exact-text.js"
 
@@ -17,6 +18,24 @@ export function parseText(text: string): string {
   const problem = textProblem(text)
   if (problem !== undefined) throw usageError(`${quoted(text)} is not valid: ${problem}`)
   return text
+}
+
+/** A host name or an address without brackets; an IPv6 address may stand in them, as in URLs. */
+export function parseHost(text: string): string {
+  const host = parseText(text)
+  if (host.includes("://")) throw usageError(`host ${quoted(host)} is a URL`, `use: --url ${host}`)
+  const inner = /^\[(.*)\]$/.exec(host)?.[1]
+  if (inner !== undefined || host.includes(":") ? isIPv6(inner ?? host) : !/[\s\p{Cc}/\\?#@[\]<>^|%]/u.test(host)) return inner ?? host
+  const port = /:(\d+)$/.exec(host)?.[1]
+  const hint = port === undefined ? "for example broker.example, 127.0.0.1 or ::1" : `give the port by itself: -p ${port}`
+  throw usageError(`host ${quoted(host)} is neither a name nor an address`, hint)
+}
+
+/** An IP address; see {@link parseHost}. */
+export function parseAddress(text: string): string {
+  const address = parseHost(text)
+  if (address !== "" && isIP(address) === 0) throw usageError(`${quoted(address)} is not an IP address`)
+  return address
 }
 
 /** Binary Data from the command line: each byte as it was given. */

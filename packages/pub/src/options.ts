@@ -11,6 +11,7 @@ import {
   parseText,
   parseTopicName,
   parseUserProperty,
+  positiveDuration,
   seconds,
   value,
   type Qos,
@@ -62,7 +63,7 @@ export const pubOptions = {
   seq: flag({ flags: "--seq", help: "stamp a counter that mqtt-sub --check-order checks", group: MESSAGE }),
   interval: value({
     flags: "--interval <time>",
-    parse: (text) => parseDurationMs(text, "ms", "interval"),
+    parse: positiveDuration("ms", "interval"),
     help: "publish again and again (milliseconds, or 10s, 5m); prints the number",
     group: PACE,
   }),

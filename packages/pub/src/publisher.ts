@@ -1,4 +1,4 @@
-import { CliError } from "@mqtt-trio/common"
+import { CliError, quoted } from "@mqtt-trio/common"
 import { refusedRequest, type ClientConnection, type PublishOptions } from "@mqtt-trio/client"
 
 /** Called when a message is acknowledged (QoS 0: handed to the system); `refused` is set when the broker said no. */
@@ -139,5 +139,5 @@ function refusalOf(error: Error | null | undefined, topic: string): CliError | u
   if (error instanceof CliError) return error
   const code: unknown = "code" in error ? error.code : undefined
   if (code === IDENTIFIER_NOT_FOUND) return undefined
-  return refusedRequest(`the message on ${JSON.stringify(topic)}`, typeof code === "number" ? code : 0x80)
+  return refusedRequest(`the message on ${quoted(topic)}`, typeof code === "number" ? code : 0x80)
 }

@@ -8,6 +8,7 @@ import {
   propertiesFor,
   writeOut,
   type ClientIo,
+  type ClientStart,
   type ConnectionSettings,
   type Diagnostics,
   type Properties,
@@ -22,6 +23,8 @@ import { Sequence } from "./sequence.js"
 
 /** How long a stopped run waits for acknowledgements that are on their way. */
 const GRACE_MS = 5000
+/** How long it does so without a word. */
+const PATIENCE_MS = 200
 
 /** How long the session of a QoS 2 stream outlives its network connection: without it a reconnect would send messages twice. */
 const TRANSIENT_SESSION_SECONDS = 300
@@ -41,12 +44,13 @@ interface Run extends ClientIo {
 }
 
 /** Publishes what the plan says. Returns the exit code; throws what the user has to know. */
-export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
+export async function runPub(plan: PubPlan, { diagnostics, listenForStop }: ClientStart): Promise<number> {
   const messages = await prepareMessages(plan)
   const publisher = new Publisher(plan.values.maxInflight)
   const halt = new AbortController()
+  const settings = await pubSettings(plan, diagnostics)
+  const io = { diagnostics, stop: listenForStop() }
   io.stop.signal.addEventListener("abort", () => halt.abort())
-  const settings = await pubSettings(plan, io.diagnostics)
   let connection: ClientConnection
   try {
     connection = await openConnection({
@@ -67,14 +71,26 @@ export async function runPub(plan: PubPlan, io: ClientIo): Promise<number> {
     if (refused !== undefined) throw refused
     publisher.attach(connection)
     const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
-    await publisher.whenDrained(complete ? halt.signal : AbortSignal.timeout(GRACE_MS))
-    if (halt.signal.aborted) await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
+    await drain(run, complete)
     await run.printing
     return result(run, complete)
   } finally {
     endProgress()
     await connection.end()
   }
+}
+
+/** Waits for acknowledgements; when the run is stopped, for those that come soon. */
+async function drain({ publisher, halt, stop, diagnostics }: Run, complete: boolean): Promise<void> {
+  if (complete) await publisher.whenDrained(halt.signal)
+  if (!halt.signal.aborted) return
+  const patience = setTimeout(() => {
+    if (stop.received === undefined) return
+    const what = counted(publisher.inFlight, "acknowledgement")
+    diagnostics.note(`stopping: waiting up to ${GRACE_MS / 1000} s for ${what}; ${stop.received} again ends at once`)
+  }, PATIENCE_MS)
+  await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
+  clearTimeout(patience)
 }
 
 /** True when people may have to wait long enough to want to see progress. */

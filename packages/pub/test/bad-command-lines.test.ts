@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { runCli } from "@mqtt-trio/testing"
+import { cliPath, runCli, runProcess } from "@mqtt-trio/testing"
 
 /** Arguments, the phrase that stderr must have; the exit code is always 2, and nothing is connected to (port 1 would be exit 3). */
 const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
@@ -37,6 +37,10 @@ const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
   [["t", "m", "-Z"], "unknown option '-Z'"],
   [["t", "m", "--interval", "soon"], 'interval "soon" is not a duration'],
   [["t", "m", "--interval", "-5"], "is not a duration"],
+  [["t", "m", "--interval", "0"], 'interval "0" is too short'],
+  [["t", "m", "--connect-timeout", "0"], '--connect-timeout: connect timeout "0" is too short'],
+  [["t", "m", "--connect-timeout=0.4ms"], "is too short"],
+  [["t", "m", "--reconnect-period", "0s"], "reconnect period"],
   [["t", "m", "--count", "0"], "number of messages"],
   [["t", "m", "--repeat", "1.5"], "number of messages"],
   [["t", "m", "--repeat-delay", "1"], "--repeat-delay needs --repeat"],
@@ -52,6 +56,19 @@ const rows: readonly (readonly [args: readonly string[], phrase: string])[] = [
   [["t", "m", "-L", "mqtt://h", "-h", "i"], "--url and --host both say where"],
   [["t", "m", "-L", "mqtt://h", "-p", "1"], "--url and --port both say where"],
   [["t", "m", "-L", "mqtt://h", "--unix", "/x"], "--url and --unix both say where"],
+  [["t", "m", "-h", " "], '--host: host " " is neither a name nor an address'],
+  [["t", "m", "-h", "a b"], "neither a name nor an address"],
+  [["t", "m", "-h", "a/b"], "neither a name nor an address"],
+  [["t", "m", "-h", "127.0.0.1:6801"], "hint: give the port by itself: -p 6801"],
+  [["t", "m", "-h", "[::1]:6801"], "hint: give the port by itself: -p 6801"],
+  [["t", "m", "-h", "h:x"], 'host "h:x" is neither'],
+  [["t", "m", "-h", "[::1"], 'host "[::1" is neither'],
+  [["t", "m", "-h", "[h]"], 'host "[h]" is neither'],
+  [["t", "m", "-L", "mqtt://%20"], 'host " " is neither'],
+  [["t", "m", "-A", "h"], '"h" is not an IP address'],
+  [["t", "m", "-A", "[h]"], 'host "[h]" is neither'],
+  [["t", "m", "--opt\nx"], String.raw`unknown option '--opt\nx'`],
+  [["t", "m", "--prot\nx"], String.raw`unknown option '--prot\nx'`],
   [["t", "m", "-h", "mqtt://h"], "use: --url mqtt://h"],
   [["t", "m", "--unix", "/x", "-p", "1"], "--unix does not go with"],
   [["t", "m", "--persistent"], "--persistent needs --client"],
@@ -115,6 +132,18 @@ it.each(rows)("%j: %s", async (args, phrase) => {
 it.each([
   [{ MQTT_PORT: "x" }, 'MQTT_PORT: port "x"'],
   [{ MQTT_URL: "http://x" }, "is not understood"],
+  [{ MQTT_HOST: " " }, 'MQTT_HOST: host " " is neither a name nor an address'],
 ] as const)("a wrong value in the environment names its variable: %j", async (env, phrase) => {
   expect(await runCli("mqtt-pub", ["t", "m"], { env })).toMatchObject({ code: 2, stderr: expect.stringContaining(phrase) })
+})
+
+it.each([
+  ["-qmcaf$'\\xe9'", String.raw`QoS "mcaf\xe9" is not`],
+  ["--op$'\\xe9'", String.raw`unknown option '--op\xe9'`],
+  ["-h caf$'\\xe9'", String.raw`"caf\xe9" is not valid`],
+  ["--psk-identity x --tls-version caf$'\\xe9'", String.raw`"caf\xe9" is not one of`],
+  ["-D publish caf$'\\xe9' x", String.raw`"caf\xe9" is not a property`],
+])("a byte that is not UTF-8 is shown alike everywhere: %s", async (words, phrase) => {
+  const result = await runProcess("bash", ["-c", `${process.execPath} ${cliPath("mqtt-pub")} t m ${words}`])
+  expect(result).toMatchObject({ code: 2, stderr: expect.stringContaining(phrase) })
 })

@@ -5,11 +5,12 @@ import {
   integer,
   list,
   oneOf,
-  parseDurationMs,
   parseExact,
   parseQos,
   parseTopicFilter,
   parseUserProperty,
+  positiveDuration,
+  quoted,
   usageError,
   value,
 } from "@mqtt-trio/common"
@@ -36,7 +37,7 @@ export const subOptions = {
   count: value({ flags: "-C, --count <n>", parse: integer("number of messages", 1), help: "end after so many messages", group: MESSAGES }),
   timeout: value({
     flags: "-W, --timeout <time>",
-    parse: (text) => parseDurationMs(text, "s", "timeout"),
+    parse: positiveDuration("s", "timeout"),
     help: "end after this time; exit 27 when nothing (or not --count) came",
     group: MESSAGES,
   }),
@@ -131,6 +132,6 @@ export const subHelp = {
 
 function parsePercent(text: string): number {
   const percent = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
-  if (!(percent >= 0.1 && percent <= 100)) throw usageError(`random filter ${JSON.stringify(text)} is not a percentage from 0.1 to 100`)
+  if (!(percent >= 0.1 && percent <= 100)) throw usageError(`random filter ${quoted(text)} is not a percentage from 0.1 to 100`)
   return percent
 }

@@ -17,6 +17,7 @@ import {
   type Properties,
   type Qos,
   type ResolvedOptions,
+  quoted,
 } from "@mqtt-trio/common"
 import type { Subscription } from "@mqtt-trio/client"
 import { compileFormat } from "./format/format-language.js"
@@ -54,7 +55,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
     throw usageError("no topic filter given", "for example: mqtt-sub test, or mqtt-sub '#' for everything")
   const qos = qosOf(values, filters.length)
   const repeated = filters.find((filter, index) => filters.indexOf(filter) !== index)
-  if (repeated !== undefined) throw usageError(`the topic filter ${JSON.stringify(repeated)} is given twice`)
+  if (repeated !== undefined) throw usageError(`the topic filter ${quoted(repeated)} is given twice`)
   if (values.noLocal && filters.some((filter) => splitShare(filter) !== undefined))
     throw usageError("--no-local does not go with a shared subscription (MQTT 5.0 section 3.8.3.1)")
   checkOutput(values)

@@ -1,11 +1,20 @@
 import { isatty } from "node:tty"
-import { CliError, connectionSettings, counted, startTimer, type ClientIo, type ConnectionSettings } from "@mqtt-trio/common"
+import {
+  CliError,
+  connectionSettings,
+  counted,
+  startTimer,
+  type ClientIo,
+  type ClientStart,
+  type ConnectionSettings,
+} from "@mqtt-trio/common"
 import { openConnection, type ClientConnection, type ConnectionHandlers, type ReceivedMessage } from "@mqtt-trio/client"
 import { messageFormat, type MessageFormat } from "./format/message-format.js"
 import { createFilter } from "./message-filter.js"
 import { OrderCheck } from "./order-check.js"
 import { OutputWriter } from "./output-writer.js"
 import { watchReader } from "./reader-watch.js"
+import { RetainedRemovals } from "./retained-removals.js"
 import type { SubPlan } from "./rules.js"
 import { SessionReport } from "./session-report.js"
 import { subscribeAll } from "./subscribe.js"
@@ -13,17 +22,15 @@ import { subscribeAll } from "./subscribe.js"
 const STDOUT = 1
 /** No further messages are taken while more than this waits to be written. */
 const MAX_PENDING_BYTES = 4 * 1024 * 1024
-/** How long a stopped run waits for output that is not taken. */
+/** How long a run that ends waits for output that is not taken, and for a subscription that is not acknowledged. */
 const GRACE_MS = 5000
 
 /** Why a run ends. */
 type End = { readonly kind: "done" | "timeout" | "signal" | "closed" } | { readonly kind: "failed"; readonly error: unknown }
 
 /** Subscribes and prints as the plan says. Returns the exit code; throws what the user has to know. */
-export async function runSub(plan: SubPlan, io: ClientIo): Promise<number> {
-  const run = new SubRun(plan, io)
+export async function runSub(plan: SubPlan, { diagnostics, listenForStop }: ClientStart): Promise<number> {
   const { values } = plan
-  const { diagnostics, stop } = io
   const settings = await connectionSettings(values, {
     name: "mqtt-sub",
     diagnostics,
@@ -33,6 +40,8 @@ export async function runSub(plan: SubPlan, io: ClientIo): Promise<number> {
   })
   if (values.persistent && plan.subscriptions.some(({ qos }) => qos === 0))
     diagnostics.warn("QoS 0 messages are not queued while you are away: use -q 1")
+  const stop = listenForStop()
+  const run = new SubRun(plan, { diagnostics, stop })
   const stopTimer = values.timeout === undefined ? undefined : startTimer(values.timeout, () => run.finish({ kind: "timeout" }))
   const stopWatching = watchReader(STDOUT, () => run.finish({ kind: "closed" }))
   stop.signal.addEventListener("abort", () => run.finish({ kind: "signal" }))
@@ -55,11 +64,15 @@ class SubRun {
   private readonly opening = new AbortController()
   private readonly ended: Promise<End>
   private end: (end: End) => void = () => undefined
+  /** Nothing is waited for any more: a signal, the timeout, a connection or an output that is gone. */
+  private readonly cut: Promise<void>
+  private cutShort: () => void = () => undefined
   private over: End | undefined
   private connection: ClientConnection | undefined
   private printed = 0
-  /** Messages that remove a retained one and are not acknowledged. */
-  private removing = 0
+  /** Messages given to the writer. */
+  private pushed = 0
+  private readonly removals = new RetainedRemovals()
   private paused = false
   private subscribed = false
   private refused: CliError | undefined
@@ -85,6 +98,9 @@ class SubRun {
     if (values.checkOrder) this.order = new OrderCheck()
     this.ended = new Promise((resolve) => {
       this.end = resolve
+    })
+    this.cut = new Promise((resolve) => {
+      this.cutShort = resolve
     })
   }
 
@@ -112,11 +128,13 @@ class SubRun {
     }
     this.report?.start(this.connection.connack)
     this.connection.receive()
-    await this.subscribe()
+    await Promise.race([this.subscribe(), this.cut])
     return undefined
   }
 
   finish(end: End): void {
+    if (end.kind === "done") setTimeout(this.cutShort, GRACE_MS).unref()
+    else this.cutShort()
     if (this.over !== undefined) {
       if (end.kind === "signal") this.limitOutput()
       return
@@ -133,6 +151,7 @@ class SubRun {
     if (end.kind !== "done") this.limitOutput()
     await this.writer.drained()
     clearTimeout(this.limit)
+    if (end.kind !== "failed") await this.removals.done(GRACE_MS)
     this.report?.finish()
     await this.connection?.end()
     if (this.writer.failure !== undefined) throw this.writer.failure
@@ -165,11 +184,12 @@ class SubRun {
       return
     }
     const message = this.order?.take(received) ?? received
+    this.pushed += 1
     if (!this.filter(message)) {
       this.writer.push([])
       return
     }
-    if (values.removeRetained && message.retain) this.removeRetained(message)
+    if (values.removeRetained && message.retain) this.removals.add(message, this.pushed)
     this.printed += 1
     this.writer.push(this.format(message) ?? [])
     if (this.printed === values.count) this.finish({ kind: "done" })
@@ -179,20 +199,9 @@ class SubRun {
     }
   }
 
-  private removeRetained({ topic, payload }: ReceivedMessage): void {
-    if (payload.length === 0) return
-    const { receiveMaximum = Infinity, maximumQoS = 2 } = this.connection?.connack.properties ?? {}
-    const qos = this.removing < receiveMaximum && maximumQoS > 0 ? 1 : 0
-    this.removing += qos
-    this.connection?.publish(topic, Buffer.alloc(0), { qos, retain: true }, (error) => {
-      this.removing -= qos
-      if (error !== undefined && error !== null)
-        this.io.diagnostics.warn(`the retained message on ${JSON.stringify(topic)} was not removed: ${error.message}`)
-    })
-  }
-
   private written(count: number): void {
     this.connection?.written(count)
+    if (this.connection !== undefined) this.removals.written(count, this.connection, this.io.diagnostics)
     if (!this.paused || this.writer.pendingBytes > MAX_PENDING_BYTES / 2) return
     this.paused = false
     this.connection?.resume()
@@ -210,12 +219,13 @@ class SubRun {
     if (this.order !== undefined) this.io.diagnostics.note(this.order.summary)
     if (end.kind === "failed") throw end.error
     this.order?.verify()
-    const enough = this.printed >= (values.count ?? 1)
+    const enough = this.subscribed && this.printed >= (values.count ?? 1)
     if (end.kind === "timeout" && !enough && this.refused === undefined) {
+      if (!this.subscribed) throw new CliError("timed-out", "timed out before the subscription was acknowledged")
       const wanted = values.count === undefined ? "no message came" : `${this.printed} of ${counted(values.count, "message")} came`
       throw new CliError("timed-out", `timed out: ${wanted}`)
     }
-    if (end.kind === "signal" && values.count !== undefined) return this.io.stop.exitCode
+    if (end.kind === "signal" && (values.count !== undefined || !this.subscribed)) return this.io.stop.exitCode
     // It was reported when it came.
     return this.refused?.exitCode ?? 0
   }

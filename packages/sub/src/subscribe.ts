@@ -1,4 +1,4 @@
-import { CliError, splitShare, type Diagnostics } from "@mqtt-trio/common"
+import { CliError, quoted, splitShare, type Diagnostics } from "@mqtt-trio/common"
 import { reasonText, refusedRequest, type ClientConnection } from "@mqtt-trio/client"
 import type { SubPlan } from "./rules.js"
 
@@ -17,7 +17,7 @@ export async function subscribeAll(connection: ClientConnection, plan: SubPlan, 
   for (const [index, { filter, qos }] of subscriptions.entries()) {
     const code = codes[index] ?? FIRST_REFUSAL
     if (code >= FIRST_REFUSAL) refusals.push(refusal(filter, code, version5))
-    else if (code < qos) diagnostics.warn(`the broker granted QoS ${code} for ${JSON.stringify(filter)} instead of ${qos}`)
+    else if (code < qos) diagnostics.warn(`the broker granted QoS ${code} for ${quoted(filter)} instead of ${qos}`)
   }
   if (values.unsubscribe.length > 0) await connection.unsubscribe(values.unsubscribe, version5 ? plan.unsubscribeProperties : undefined)
   const [first] = refusals
@@ -35,7 +35,7 @@ export async function subscribeAll(connection: ClientConnection, plan: SubPlan, 
 }
 
 function refusal(filter: string, code: number, version5: boolean): CliError {
-  const what = `the subscription to ${JSON.stringify(filter)}`
+  const what = `the subscription to ${quoted(filter)}`
   if (version5) return refusedRequest(what, code)
   const hint =
     splitShare(filter) === undefined

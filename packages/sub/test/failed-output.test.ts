@@ -47,6 +47,15 @@ describe("what cannot be written is exit 7, whatever else would have been the en
     expect(await shell("MORE; SUB > /dev/full", [topic, "-L", url, "--retained-only"], other)).toMatchObject(FULL)
   })
 
+  it("a retained message that was to be removed is kept, and gone when it was written out", async () => {
+    const topics = [randomId("removed"), randomId("removed")]
+    for (const topic of topics) expect((await runCli("mqtt-pub", ["-L", url, topic, "kept", "-r"])).code).toBe(0)
+    const args = [...topics, "-L", url, "--remove-retained", "-C", "2"]
+    expect(await shell("SUB > /dev/full", args)).toMatchObject(FULL)
+    expect(await runCli("mqtt-sub", args)).toMatchObject({ code: 0, stdout: "kept\nkept\n" })
+    expect(await runCli("mqtt-sub", [...topics, "-L", url, "-W", "500ms"])).toMatchObject({ code: 27, stdout: "" })
+  })
+
   it("a file system that is full in the middle of the last batch, a few bytes before its end", async () => {
     const folder = join(temporaryFolder(), "small")
     mkdirSync(folder)

@@ -12,8 +12,9 @@ import {
   oneOf,
   type OptionValues,
   parseByteSize,
-  parseDurationMs,
+  parseHost,
   parsePort,
+  positiveDuration,
   usageError,
   value,
 } from "@mqtt-trio/common"
@@ -38,7 +39,7 @@ export const START_OPTIONS = {
     help: "address to listen on",
     group: "Network",
     env: "MQTT_BROKER_HOST",
-    parse: String,
+    parse: parseHost,
     fallback: DEFAULT_HOST,
   }),
   anonymous: flag({
@@ -86,7 +87,7 @@ export const START_OPTIONS = {
     help: "how long a connection may take to send its CONNECT",
     group: "Limits",
     env: "MQTT_BROKER_CONNECT_TIMEOUT",
-    parse: (text) => parseDurationMs(text, "s", "connect timeout"),
+    parse: positiveDuration("s", "connect timeout"),
     fallback: 10_000,
     defaultText: "10s",
   }),

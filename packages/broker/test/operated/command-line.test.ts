@@ -1,4 +1,4 @@
-import { runCli } from "@mqtt-trio/testing"
+import { runCli, spawnCli } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 
 /** Arguments, exit code, what stderr says: all of it. */
@@ -19,17 +19,31 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["start --log-level loud", 2, 'error: --log-level: log level "loud" is not one of error, warn, info, debug, silent\n'],
   ["start --max-inflight 0", 2, 'error: --max-inflight: the number of messages in flight "0" is not a whole number from 1 to 4096\n'],
   ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
-  ["start extra", 2, "error: too many arguments for 'start'. Expected 0 arguments but got 1.\nhint: see mqtt-broker --help\n"],
+  ["start --connect-timeout 0", 2, 'error: --connect-timeout: connect timeout "0" is too short\nhint: give at least 1ms\n'],
+  [
+    "start --host 127.0.0.1:6801",
+    2,
+    'error: --host: host "127.0.0.1:6801" is neither a name nor an address\nhint: give the port by itself: -p 6801\n',
+  ],
+  ["st\nx", 2, "error: unknown command 'st\\nx'\nhint: see mqtt-broker --help\n"],
+  ["start extra", 2, "error: too many arguments for 'start'. Expected 0 arguments but got 1.\nhint: see mqtt-broker start --help\n"],
   ["nothing", 2, "error: unknown command 'nothing'\nhint: see mqtt-broker --help\n"],
-  ["config", 2, "error: missing required argument 'from-mosquitto'\nhint: see mqtt-broker --help\n"],
+  ["config", 2, "error: missing required argument 'from-mosquitto'\nhint: see mqtt-broker config --help\n"],
   ["config from-nowhere x", 2, 'error: what config does "from-nowhere" is not one of from-mosquitto\n'],
-  ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker --help\n"],
+  ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker queue --help\n"],
   ["queue x --store memory:", 2, "error: --store: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
 ]
 
 describe("a wrong command line", () => {
   test.each(REFUSED)("mqtt-broker %s", async (args, code, stderr) => {
     expect(await runCli("mqtt-broker", args.split(" "))).toMatchObject({ code, stderr, stdout: "" })
+  })
+
+  test("an IPv6 address may stand in brackets: [::1] is loopback, [::] is not", async () => {
+    expect((await runCli("mqtt-broker", ["start", "--host", "[::]"])).stderr).toContain('--host "::" opens the broker to other machines')
+    const broker = spawnCli("mqtt-broker", ["start", "--host", "[::1]", "--port", "0", "--store", "memory:"])
+    await broker.waitForLine("mqtt://[::1]:")
+    expect(await broker.stop()).toMatchObject({ code: 0 })
   })
 
   test("a wrong environment variable is named", async () => {

@@ -39,7 +39,7 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
       return
     }
     const [message, suggestion] = parts(error)
-    throw usageError(message, suggestion ?? `see ${program.name()} --help`)
+    throw usageError(message, suggestion ?? `see ${commandNamed(program, args)} --help`)
   }
 }
 
@@ -58,11 +58,16 @@ export function suggestOption(flag: string, table: OptionTable): string | undefi
   return undefined
 }
 
-/** What commander says, and what it suggests where that is likely. */
+/** What commander says, and what it suggests where that is likely. The argument in it may have line feeds too. */
 function parts({ message }: CommanderError): [message: string, suggestion: string | undefined] {
-  const [first = "", ...rest] = message.replace(/^error: /, "").split("\n")
-  const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1")
+  const [, first = "", suggestion = ""] = /^(?:error: )?([^]*?)(?:\n\((Did you mean [^]*)\))?$/.exec(message) ?? []
   return [first, isAlike(first, suggestion) ? suggestion : undefined]
+}
+
+/** The program, with the command that the arguments name. */
+function commandNamed(program: Command, args: readonly string[]): string {
+  const command = program.commands.find((candidate) => candidate.name() === args[0])
+  return command === undefined ? program.name() : `${program.name()} ${command.name()}`
 }
 
 /** Throws a usage error for a topic such as `-0` in the command line `args`: commander takes that for a number. After `--` it is a topic. */

@@ -1,8 +1,9 @@
 import { DEFAULT_HOST, DEFAULT_KEEPALIVE_SECONDS, DEFAULT_PORT, DEFAULT_WEBSOCKET_PATH, NEVER_EXPIRES } from "../defaults.js"
 import { usageError } from "../errors.js"
+import { quoted } from "../exact-text.js"
 import { flag, list, optional, value } from "../options/option-spec.js"
 import { integer, oneOf, parseByteSize, parseDurationMs, parseInteger, parsePort, parseQos, timerDuration } from "../parsers.js"
-import { parseBinary, parseExact, parseText } from "../text.js"
+import { parseAddress, parseBinary, parseExact, parseHost, parseText } from "../text.js"
 import { parseTopicName } from "../topic.js"
 import { parsePropertyArgument, propertyWidth } from "./properties.js"
 
@@ -22,7 +23,7 @@ function parseProtocolVersion(text: string): ProtocolVersion {
   if (["5", "5.0", "50"].includes(name)) return 5
   if (["3.1.1", "311", "4"].includes(name)) return 4
   if (["3.1", "31", "3"].includes(name)) return 3
-  throw usageError(`version ${JSON.stringify(text)} is not 5, 3.1.1 or 3.1`)
+  throw usageError(`version ${quoted(text)} is not 5, 3.1.1 or 3.1`)
 }
 
 /** `-x`: seconds, a duration, or `never` (also -1 and ∞); {@link NEVER_EXPIRES} means never. */
@@ -39,7 +40,7 @@ export function seconds(what: string, max = NEVER_EXPIRES - 1): (text: string) =
 export const connectionOptions = {
   host: optional({
     flags: "-h, --host [host]",
-    parse: parseText,
+    parse: parseHost,
     help: "broker to connect to; without a host: this help",
     group: CONNECTION,
     env: "MQTT_HOST",
@@ -127,7 +128,13 @@ export const connectionOptions = {
     aliases: ["--maximum-reconnect-times"],
     defaultText: "no limit",
   }),
-  bind: value({ flags: "-A, --bind <address>", parse: parseText, help: "local address to connect from", group: CONNECTION, hidden: true }),
+  bind: value({
+    flags: "-A, --bind <address>",
+    parse: parseAddress,
+    help: "local address to connect from",
+    group: CONNECTION,
+    hidden: true,
+  }),
   proxy: value({
     flags: "--proxy <url>",
     parse: parseText,
@@ -298,6 +305,6 @@ function parsePacketSize(text: string): number {
 
 function parseHeader(text: string): readonly [name: string, value: string] {
   const at = text.search(/[:=]/)
-  if (at < 1) throw usageError(`${JSON.stringify(text)} is not NAME: VALUE`)
+  if (at < 1) throw usageError(`${quoted(text)} is not NAME: VALUE`)
   return [parseText(text.slice(0, at).trim()), parseText(text.slice(at + 1).trim())]
 }

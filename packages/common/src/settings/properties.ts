@@ -1,4 +1,5 @@
 import { usageError } from "../errors.js"
+import { quoted } from "../exact-text.js"
 import { parseInteger } from "../parsers.js"
 import { parseBinary, parseText } from "../text.js"
 import { parseTopicName } from "../topic.js"
@@ -97,17 +98,16 @@ export function propertyWidth(following: readonly string[]): number {
 export function parsePropertyArgument(text: string): PropertyArgument {
   const [commandName, name, first, second] = textsOf(text)
   if (commandName === undefined || name === undefined || first === undefined) {
-    throw usageError(`${JSON.stringify(text)} is not COMMAND NAME VALUE`, "for example: -D publish content-type text/plain")
+    throw usageError(`${quoted(text)} is not COMMAND NAME VALUE`, "for example: -D publish content-type text/plain")
   }
   const command = PROPERTY_COMMANDS.find((known) => known === commandName)
-  if (command === undefined) throw usageError(`packet ${JSON.stringify(commandName)} is not one of ${PROPERTY_COMMANDS.join(", ")}`)
+  if (command === undefined) throw usageError(`packet ${quoted(commandName)} is not one of ${PROPERTY_COMMANDS.join(", ")}`)
   if (name === "user-property") {
     if (second === undefined) throw usageError("a user-property needs a name and a value", `-D ${command} user-property NAME VALUE`)
     return { command, name, value: `${first}=${second}`, properties: { userProperties: [[parseText(first), parseText(second)]] } }
   }
   const known = KNOWN[name]
-  if (known === undefined)
-    throw usageError(`${JSON.stringify(name)} is not a property of MQTT 5`, `known: ${Object.keys(KNOWN).join(", ")}`)
+  if (known === undefined) throw usageError(`${quoted(name)} is not a property of MQTT 5`, `known: ${Object.keys(KNOWN).join(", ")}`)
   if (!known.commands.includes(command))
     throw usageError(`${name} does not belong to ${command}`, `it belongs to: ${known.commands.join(", ")}`)
   return { command, name, value: first, properties: known.read(first) }
@@ -121,7 +121,7 @@ function textsOf(text: string): string[] {
 /** A user property from `--user-property name=value`. */
 export function parseUserProperty(text: string): Properties {
   const equals = text.indexOf("=")
-  if (equals < 1) throw usageError(`${JSON.stringify(text)} is not NAME=VALUE`)
+  if (equals < 1) throw usageError(`${quoted(text)} is not NAME=VALUE`)
   return { userProperties: [[parseText(text.slice(0, equals)), parseText(text.slice(equals + 1))]] }
 }
 

@@ -18,9 +18,6 @@ export function checkConnection(resolved: ResolvedOptions<ConnectionTable>): voi
     if (bySource("url") && bySource(other)) throw usageError(`--url and --${other} both say where to connect to`, "give one of them")
   }
   if (values.unix !== undefined && (bySource("host") || bySource("port"))) throw usageError("--unix does not go with --host or --port")
-  if (values.host !== undefined && values.host !== true && values.host.includes("://")) {
-    throw usageError(`host ${JSON.stringify(values.host)} is a URL`, `use: --url ${values.host}`)
-  }
   urlOf(values)
   checkSession(resolved)
   checkCredentials(resolved, bySource)

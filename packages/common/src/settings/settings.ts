@@ -102,7 +102,7 @@ export async function connectionSettings(
     connectTimeoutMs: values.connectTimeout,
     reconnectPeriodMs: values.noReconnect ? 0 : values.reconnectPeriod,
     maxReconnects: values.maxReconnects ?? Number.POSITIVE_INFINITY,
-    bind: values.bind === undefined ? undefined : withoutBrackets(values.bind),
+    bind: values.bind,
     proxy: values.proxy,
   }
 }
@@ -119,15 +119,10 @@ export function wantsTls(values: ConnectionValues): boolean {
 
 function targetOf(values: ConnectionValues): Target {
   if (values.unix !== undefined) return { kind: "unix", path: values.unix }
-  const host = typeof values.host === "string" ? withoutBrackets(values.host) : DEFAULT_HOST
+  const host = typeof values.host === "string" ? values.host : DEFAULT_HOST
   const tls = wantsTls(values)
   const port = values.port ?? (tls ? REGISTERED_TLS_PORT : DEFAULT_PORT)
   return { kind: "tcp", host, port, tls, websocketPath: values.ws ? values.path : undefined }
-}
-
-/** An IPv6 address may stand in brackets, as in URLs. */
-function withoutBrackets(host: string): string {
-  return host.replace(/^\[(.*)\]$/, "$1")
 }
 
 async function passwordOf(values: ConnectionValues): Promise<Buffer | undefined> {

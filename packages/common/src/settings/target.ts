@@ -1,7 +1,7 @@
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_WEBSOCKET_PATH, REGISTERED_PORT, REGISTERED_TLS_PORT } from "../defaults.js"
 import { usageError } from "../errors.js"
 import { quoted, textOf } from "../exact-text.js"
-import { parseText, textProblem } from "../text.js"
+import { parseHost, parseText, textProblem } from "../text.js"
 
 /** Where to connect to, and through what. */
 export type Target =
@@ -47,13 +47,13 @@ export function parseTargetUrl(text: string): ParsedUrl {
       "for example mqtt://user@broker.example:1883/topic or wss://broker.example/mqtt",
     )
   }
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
+  const host = parseHost(decode(url.hostname, text))
   const implied = host === DEFAULT_HOST && !scheme.tls && !scheme.websocket ? DEFAULT_PORT : scheme.port
   const path = url.pathname === "/" || url.pathname === "" ? undefined : url.pathname
   return {
     target: {
       kind: "tcp",
-      host: parseText(decode(host, text)),
+      host,
       port: url.port === "" ? implied : Number(url.port),
       tls: scheme.tls,
       websocketPath: scheme.websocket ? (path ?? DEFAULT_WEBSOCKET_PATH) + url.search : undefined,
