@@ -35,6 +35,7 @@ const DOORS = {
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
+  ws: "packages/broker/src/server/listeners/websocket",
   pino: "packages/broker/src/server/(event-log|line-sink)[.]ts",
 }
 

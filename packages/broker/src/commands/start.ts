@@ -2,6 +2,7 @@ import {
   applyOptions,
   DEFAULT_HOST,
   DEFAULT_PORT,
+  describeTarget,
   escapeLine,
   flag,
   helpText,
@@ -15,12 +16,16 @@ import {
   parseDurationMs,
   parsePort,
   resolveOptions,
+  type ResolvedOptions,
+  type Target,
   usageError,
   value,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
+import type { ListenOptions } from "../server/listeners/listeners.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+import { LISTEN_OPTIONS, listenOptions } from "./listen.js"
 
 export const START_OPTIONS = {
   port: value({
@@ -39,12 +44,18 @@ export const START_OPTIONS = {
     parse: String,
     fallback: DEFAULT_HOST,
   }),
+  listen: LISTEN_OPTIONS.listen,
+  wsOrigin: LISTEN_OPTIONS.wsOrigin,
   anonymous: flag({
     flags: "--anonymous",
     help: "let everybody in who reaches an address that is not loopback",
     group: "Network",
     env: "MQTT_BROKER_ANONYMOUS",
   }),
+  tlsCert: LISTEN_OPTIONS.tlsCert,
+  tlsKey: LISTEN_OPTIONS.tlsKey,
+  tlsCa: LISTEN_OPTIONS.tlsCa,
+  tlsRequireCert: LISTEN_OPTIONS.tlsRequireCert,
   store: value({
     flags: "--store <url>",
     help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
@@ -149,6 +160,8 @@ export const START_OPTIONS = {
   json: flag({ flags: "--json", help: "the ready line and the log as JSON", group: "Output", env: "MQTT_BROKER_JSON" }),
 } as const
 
+type Options = OptionValues<typeof START_OPTIONS>
+
 const HELP = {
   name: "mqtt-broker start",
   summary: "Starts the broker and runs it until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready.",
@@ -164,29 +177,27 @@ export function registerStart(program: Command): void {
   const command = program.command("start").description("start the broker")
   command.configureHelp({ formatHelp: () => helpText(HELP, START_OPTIONS) })
   applyOptions(command, START_OPTIONS)
-  command.action(async () => runStart(resolveOptions(command, START_OPTIONS).values))
+  command.action(async () => runStart(resolveOptions(command, START_OPTIONS)))
 }
 
 /** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
-export async function runStart(options: OptionValues<typeof START_OPTIONS>): Promise<void> {
+export async function runStart({ values: options, given }: ResolvedOptions<typeof START_OPTIONS>): Promise<void> {
   const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
-  const [{ Broker }, { EventLog }, { LineSink }, { isLoopback }] = await Promise.all([
+  const [{ Broker }, { EventLog }, { LineSink }, { isLocal }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
     import("../server/line-sink.js"),
     import("../server/loopback.js"),
   ])
-  if (!isLoopback(options.host) && !options.anonymous)
-    throw usageError(
-      `--host ${JSON.stringify(options.host)} opens the broker to other machines`,
-      "add --anonymous if everybody who reaches it may connect",
-    )
+  const listen = listenOptions(options, given)
+  const open = listen.targets.find((target) => !isLocal(target))
+  if (open && !options.anonymous) throw openToOthers(open, options)
   const log = new EventLog(options.logLevel, options.json)
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
-    const broker = await Broker.start(brokerOptions(options), log)
-    ready.write(readyLine(broker, options))
+    const broker = await Broker.start(brokerOptions(options, listen), log)
+    ready.write(readyLines(broker, options, isLocal))
     await aborted(stop.signal)
     await broker.stop()
   } finally {
@@ -195,10 +206,15 @@ export async function runStart(options: OptionValues<typeof START_OPTIONS>): Pro
   }
 }
 
-function brokerOptions(options: OptionValues<typeof START_OPTIONS>): BrokerOptions {
+function openToOthers(target: Target, { listen }: Options): Error {
+  const url = JSON.stringify(describeTarget(target))
+  const option = target.kind === "tcp" && !listen.includes(target) ? `--host ${JSON.stringify(target.host)}` : `--listen ${url}`
+  return usageError(`${option} opens the broker to other machines`, "add --anonymous if everybody who reaches it may connect")
+}
+
+function brokerOptions(options: Options, listen: ListenOptions): BrokerOptions {
   return {
-    host: options.host,
-    port: options.port,
+    listen,
     store: options.store,
     limits: {
       packetBytes: options.maxPacket,
@@ -215,9 +231,24 @@ function brokerOptions(options: OptionValues<typeof START_OPTIONS>): BrokerOptio
   }
 }
 
-function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: OptionValues<typeof START_OPTIONS>): string {
-  if (json) return `${jsonLine({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
-  return `${escapeLine(`mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}`)}\n`
+/** One line, or one for each listener; an object for all of them with --json. */
+function readyLines({ targets, storeUrl: store }: Broker, options: Options, isLocal: (target: Target) => boolean): string {
+  const listeners = targets.map((target) => ({ url: describeTarget(target), access: accessTo(target, options, isLocal) }))
+  const [first, ...more] = listeners
+  if (!first) return ""
+  if (options.json) {
+    const { host, port } = { host: null, port: null, ...targets[0] }
+    return `${jsonLine({ event: "ready", url: first.url, host, port, store, access: first.access, pid: process.pid, listeners })}\n`
+  }
+  const lines = [`mqtt-broker ready at ${first.url} · data in ${store} · open to ${first.access}`]
+  for (const { url, access } of more) lines.push(`mqtt-broker ready at ${url} · open to ${access}`)
+  return lines.map((line) => `${escapeLine(line)}\n`).join("")
+}
+
+/** Who may connect, in words. */
+function accessTo(target: Target, { tlsRequireCert }: Options, isLocal: (target: Target) => boolean): string {
+  const who = isLocal(target) ? "this machine" : "everybody who reaches this address"
+  return `${who}, ${target.kind === "tcp" && target.tls && tlsRequireCert ? "with a certificate of --tls-ca" : "without a password"}`
 }
 
 function packetSize(text: string): number {
