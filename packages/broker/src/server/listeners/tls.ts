@@ -47,11 +47,15 @@ export class TlsEntrance {
 
   private failed(error: Error, socket: TLSSocket): void {
     const waiting = this.take(socket)
-    if (!waiting) return
     // set when the client's certificate is not one of our authority; its type says that it always is
     const refused: unknown = socket.authorizationError
-    if (typeof refused === "string") waiting.arrival.tell(`its certificate is not accepted: ${refused}`)
-    else if (systemCode(error) !== "ECONNRESET") waiting.arrival.tell(handshakeProblem(error))
+    // such a socket is gone by now, and does not say any more where it came from
+    if (typeof refused === "string")
+      this.log.limited("warn", "certificate", {
+        message: `a client over TLS was closed: its certificate is not accepted: ${refused}`,
+        fields: { event: "refused", address: waiting?.arrival.remote ?? null, detail: refused },
+      })
+    else if (systemCode(error) !== "ECONNRESET") waiting?.arrival.tell(handshakeProblem(error))
   }
 
   private take(socket: TLSSocket): { arrival: Arrival; inner: Entrance } | undefined {
