@@ -11,6 +11,7 @@ import { connect, hex, puback, publish } from "../support/wire.js"
 const doors = await startDoors()
 const authority = ["--cafile", doors.certificates.ca]
 const MB = 1 << 20
+const payload = (n: number): Buffer => Buffer.from(`${n}`.padEnd(50_000))
 
 describe.each(KINDS)("%s", (kind) => {
   const secure = kind === "mqtts" || kind === "wss" ? authority : []
@@ -45,7 +46,6 @@ describe.each(KINDS)("%s", (kind) => {
     await slow.subscribe(["zero", 0], ["one", 1])
     slow.socket.pause()
     const publisher = await Peer.connected(open(kind), 4)
-    const payload = (n: number): Buffer => Buffer.from(`${n}`.padEnd(50_000))
     for (const n of range(1, 600)) publisher.send(publish(4, { topic: "zero", payload: payload(n) }))
     for (const n of range(1, 200)) publisher.send(publish(4, { topic: "one", qos: 1, packetId: n, payload: payload(n) }))
     expect((await answers(publisher, 200)).map((one) => one.readUInt16BE(2))).toEqual(range(1, 200))
@@ -225,10 +225,8 @@ describe("mqtt+unix", () => {
 })
 
 test("one listener that cannot be had ends all: exit code 10", async () => {
-  const { code, stderr, stdout } = await runCli("mqtt-broker", [
-    ...["start", "--store", "memory:", "--listen", "mqtt://127.0.0.1:0"],
-    ...["--listen", `ws://127.0.0.1:${doors.port("ws")}`],
-  ])
+  const listen = ["--listen", "mqtt://127.0.0.1:0", "--listen", `ws://127.0.0.1:${doors.port("ws")}`]
+  const { code, stderr, stdout } = await runCli("mqtt-broker", ["start", "--store", "memory:", ...listen])
   expect([code, stdout]).toEqual([10, ""])
   expect(stderr).toBe(`error: port ${doors.port("ws")} is already in use\nhint: stop the other broker or use another port\n`)
 })

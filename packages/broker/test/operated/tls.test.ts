@@ -68,18 +68,20 @@ describe("versions of TLS", () => {
   })
 })
 
+/** What a client shows. */
+const shown = ({ clientCert, clientKey }: Certificates): ConnectionOptions => ({
+  cert: readFileSync(clientCert),
+  key: readFileSync(clientKey),
+})
+
+/** Doors for clients of an authority of their own; the client of the certificates is one of them. */
+async function strict(): Promise<Doors> {
+  const own = makeCertificates(temporaryFolder())
+  const made = await startDoors(["--tls-require-cert", "--tls-ca", own.ca])
+  return { ...made, certificates: { ...made.certificates, clientCert: own.clientCert, clientKey: own.clientKey } }
+}
+
 describe("--tls-require-cert", () => {
-  const shown = ({ clientCert, clientKey }: Certificates): ConnectionOptions => ({
-    cert: readFileSync(clientCert),
-    key: readFileSync(clientKey),
-  })
-
-  async function strict(): Promise<Doors> {
-    const own = makeCertificates(temporaryFolder())
-    const made = await startDoors(["--tls-require-cert", "--tls-ca", own.ca])
-    return { ...made, certificates: { ...made.certificates, clientCert: own.clientCert, clientKey: own.clientKey } }
-  }
-
   test.each(["TLSv1.2", "TLSv1.3"] as const)(
     "%s: a certificate of the authority is let in, none and a stranger's are not",
     async (version) => {
@@ -155,15 +157,15 @@ describe("files that cannot be used: one sentence that names the file, exit code
   })
 })
 
-describe("when the files change", () => {
-  /** The certificate that a new connection is shown. */
-  async function served({ open, certificates }: Doors): Promise<string> {
-    const stream = open("mqtts", { ca: [readFileSync(certificates.ca), readFileSync(join(certificates.ca, "../new/ca.crt"))] })
-    await (await Peer.connected(stream, 4)).settled()
-    if (!(stream instanceof TLSSocket)) throw new Error("no TLS")
-    return stream.getPeerX509Certificate()?.serialNumber ?? ""
-  }
+/** The certificate that a new connection is shown. */
+async function served({ open, certificates }: Doors): Promise<string> {
+  const stream = open("mqtts", { ca: [readFileSync(certificates.ca), readFileSync(join(certificates.ca, "../new/ca.crt"))] })
+  await (await Peer.connected(stream, 4)).settled()
+  if (!(stream instanceof TLSSocket)) throw new Error("no TLS")
+  return stream.getPeerX509Certificate()?.serialNumber ?? ""
+}
 
+describe("when the files change", () => {
   test("new connections see the new certificate, open ones stay; a wrong file changes nothing and says so", async () => {
     const made = await startDoors()
     const { broker, certificates, open } = made

@@ -14,10 +14,10 @@ export interface Doors {
   readonly broker: TestBroker
   readonly certificates: Certificates
   /** Where a kind listens, by a name that the certificate has. */
-  url(kind: Kind): string
-  port(kind: Kind): number
+  readonly url: (kind: Kind) => string
+  readonly port: (kind: Kind) => number
   /** A connection through a door, ready for MQTT. */
-  open(kind: Kind, tls?: ConnectionOptions): Duplex
+  readonly open: (kind: Kind, tls?: ConnectionOptions) => Duplex
 }
 
 export async function startDoors(args: readonly string[] = [], store = "memory:"): Promise<Doors> {
