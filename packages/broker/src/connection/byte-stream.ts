@@ -14,6 +14,8 @@ export interface ByteStream extends ByteSink {
   on(event: "data", listener: (chunk: Buffer) => void): unknown
   on(event: "drain" | "close", listener: () => void): unknown
   on(event: "error", listener: (error: Error) => void): unknown
+  /** The client's CONNECT was accepted: from now on it may send more at a time, where that matters. */
+  admitted?(): void
   pause(): unknown
   resume(): unknown
   end(): unknown

@@ -216,6 +216,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.keepAliveMs = keepAliveSeconds * 1000
     this.will = will
     this.reader.widen()
+    this.socket.admitted?.()
     this.context.clients.accept(this)
     this.context.log.connected(this)
   }

@@ -3,7 +3,7 @@ import { connect as connectTcp } from "node:net"
 import { join } from "node:path"
 import { makeCertificates, onCleanUp, randomId, runCli, spawnCli, startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { KINDS, startDoors } from "../support/doors.js"
+import { KINDS, logged, startDoors } from "../support/doors.js"
 import { answers, lasting, numberOf, range } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
 import { connect, hex, puback, publish } from "../support/wire.js"
@@ -49,7 +49,7 @@ describe.each(KINDS)("%s", (kind) => {
     for (const n of range(1, 600)) publisher.send(publish(4, { topic: "zero", payload: payload(n) }))
     for (const n of range(1, 200)) publisher.send(publish(4, { topic: "one", qos: 1, packetId: n, payload: payload(n) }))
     expect((await answers(publisher, 200)).map((one) => one.readUInt16BE(2))).toEqual(range(1, 200))
-    await waitFor(() => /given up so far: \d+ at QoS 0 because it reads too slowly/.test(broker.stderr), { what: "the drops" })
+    await logged(broker, /given up so far: \d+ at QoS 0 because it reads too slowly/)
     slow.socket.resume()
     const stored: number[] = []
     let zero = 0
@@ -133,9 +133,9 @@ describe("--connect-timeout counts from the first byte on, whatever comes before
     expect(performance.now() - start).toBeGreaterThan(900)
     expect(performance.now() - start).toBeLessThan(6000)
     for (const peer of staying) expect(await peer.settled()).toEqual([])
-    expect(broker.stderr).toContain("its TLS handshake was not done in time")
-    expect(broker.stderr).toContain("its WebSocket upgrade was not done in time")
-    expect(broker.stderr).toContain("no CONNECT came in time")
+    await logged(broker, "its TLS handshake was not done in time")
+    await logged(broker, "its WebSocket upgrade was not done in time")
+    await logged(broker, "no CONNECT came in time")
   })
 
   test("connections in their TLS handshake count: beyond the limit the next is closed at once", { timeout: 60_000 }, async () => {
@@ -189,9 +189,9 @@ test("bytes that a port does not speak: one line says which, and no TLS error of
   }
   await broker.stop()
   expect(broker.stderr.match(/bytes without TLS came to a port that speaks TLS/g)).toHaveLength(4)
-  expect(broker.stderr).toContain("TLS came to a port that speaks MQTT without TLS")
-  expect(broker.stderr).toContain("TLS came to a port that speaks WebSocket without TLS")
-  expect(broker.stderr).toContain("MQTT without WebSocket came to a port that speaks WebSocket")
+  await logged(broker, "TLS came to a port that speaks MQTT without TLS")
+  await logged(broker, "TLS came to a port that speaks WebSocket without TLS")
+  await logged(broker, "MQTT without WebSocket came to a port that speaks WebSocket")
 })
 
 describe("mqtt+unix", () => {

@@ -14,7 +14,7 @@ import {
 } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
-import { type Doors, startDoors } from "../support/doors.js"
+import { type Doors, logged, startDoors } from "../support/doors.js"
 import { Peer } from "../support/peer.js"
 import { connect } from "../support/wire.js"
 
@@ -93,10 +93,8 @@ describe("--tls-require-cert", () => {
         peer.send(connect(4))
         expect(await peer.ended()).toEqual([])
       }
-      await waitFor(() => broker.stderr.includes("it shows no certificate, and --tls-require-cert asks for one"), {
-        what: "the first line",
-      })
-      await waitFor(() => broker.stderr.includes("its certificate is not accepted: "), { what: "the second line" })
+      await logged(broker, "it shows no certificate, and --tls-require-cert asks for one")
+      await logged(broker, "its certificate is not accepted: ")
       expect(
         await runCli("mqtt-pub", [
           "--url",
@@ -177,15 +175,15 @@ describe("when the files change", () => {
 
     // the key of the next pair comes too late: what was read before stays
     copyFileSync(fresh.serverCert, certificates.serverCert)
-    await waitFor(() => broker.stderr.includes("does not belong to the certificate"), { what: "the complaint" })
-    expect(broker.stderr).toContain("those read before stay")
+    await logged(broker, "does not belong to the certificate")
+    await logged(broker, "those read before stay")
     expect(await served(made)).toBe(before)
 
     copyFileSync(fresh.serverKey, certificates.serverKey)
     await waitFor(async () => (await served(made)) !== before, { what: "the new certificate" })
 
     rmSync(certificates.serverKey)
-    await waitFor(() => broker.stderr.includes("ENOENT"), { what: "the complaint about the missing file" })
+    await logged(broker, "ENOENT")
     expect(await served(made)).not.toBe(before)
     for (const peer of staying) expect(await peer.settled()).toEqual([])
   })

@@ -3,7 +3,7 @@ import { connect as connectTcp } from "node:net"
 import { join } from "node:path"
 import type { Duplex } from "node:stream"
 import { connect as connectTls, type ConnectionOptions } from "node:tls"
-import { type Certificates, makeCertificates, startBroker, temporaryFolder, type TestBroker } from "@mqtt-trio/testing"
+import { type Certificates, makeCertificates, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { createWebSocketStream, WebSocket } from "ws"
 
 export const KINDS = ["mqtt", "mqtts", "ws", "wss", "mqtt+unix"] as const
@@ -36,4 +36,9 @@ export async function startDoors(args: readonly string[] = [], store = "memory:"
     return createWebSocketStream(new WebSocket(url(kind), "mqtt", { ca, perMessageDeflate: false }), { allowHalfOpen: false })
   }
   return { broker, certificates, url, port, open }
+}
+
+/** Resolves when the broker's log has the text. */
+export async function logged(broker: TestBroker, text: string | RegExp): Promise<void> {
+  await waitFor(() => (typeof text === "string" ? broker.stderr.includes(text) : text.test(broker.stderr)), { what: `in the log: ${text}` })
 }

@@ -55,7 +55,7 @@ export class Listeners {
     const { websocketPath: path, tls } = target
     if (path !== undefined) {
       const { webSocketEntrance } = await import("./websocket.js")
-      entrance = webSocketEntrance({ path, origins, messageBytes: arrivals.context.limits.packetBytes })
+      entrance = webSocketEntrance({ path, origins, packetBytes: arrivals.context.limits.packetBytes })
     }
     if (tls && this.tls) entrance = this.tls.before(entrance)
     return listenTcp(target, (socket) => arrivals.accept(socket, entrance))

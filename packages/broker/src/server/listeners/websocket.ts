@@ -8,16 +8,16 @@ import { WebSocketStream } from "./websocket-stream.js"
 const SUBPROTOCOLS = ["mqtt", "mqttv3.1"]
 /** How long a client may take to answer a close frame, in ms. */
 const CLOSE_MS = 2000
-/** Bytes of a packet's fixed header, at most. */
-const FIXED_HEADER_BYTES = 5
+/** Most bytes of a message beyond the largest packet: MQTT.js in a browser joins all that waits to one message. */
+const JOINED_BYTES = 67_108_864
 
 export interface WebSocketRules {
   /** where MQTT is: `/mqtt` */
   readonly path: string
   /** pages that may open a WebSocket; empty: all */
   readonly origins: readonly string[]
-  /** most bytes of one message, which is put together before it is looked at */
-  readonly messageBytes: number
+  /** most bytes of a packet */
+  readonly packetBytes: number
 }
 
 interface Refusal {
@@ -29,7 +29,7 @@ interface Refusal {
 export function webSocketEntrance(rules: WebSocketRules): Entrance {
   const arrivals = new WeakMap<object, Arrival>()
   // closeTimeout is missing in the library's types
-  const frames = { maxPayload: rules.messageBytes + FIXED_HEADER_BYTES, closeTimeout: CLOSE_MS }
+  const frames = { maxPayload: rules.packetBytes + JOINED_BYTES, closeTimeout: CLOSE_MS }
   const upgrades = new WebSocketServer({
     ...frames,
     noServer: true,
