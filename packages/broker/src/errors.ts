@@ -7,6 +7,7 @@ export const BROKER_ERRORS = {
   "store-in-use": { exitCode: 12, meaning: "another broker uses the store's folder" },
   "no-broker": { exitCode: 13, meaning: "no broker runs on the store that the tool was pointed at" },
   "no-session": { exitCode: 14, meaning: "the broker knows no session with that client identifier" },
+  "tls-unusable": { exitCode: 16, meaning: "a file with a certificate or key for TLS cannot be read or used" },
 } as const
 
 export type BrokerErrorCode = keyof typeof BROKER_ERRORS

@@ -17,6 +17,8 @@ export interface BrokerOptions {
 export interface TestBroker {
   readonly port: number
   readonly url: string
+  /** Where it listens: `url`, then what `--listen` said. */
+  readonly urls: readonly string[]
   readonly dir: string
   readonly pid: number
   readonly stdout: string
@@ -37,15 +39,18 @@ export interface TestBroker {
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const dir = options.dir ?? temporaryFolder()
   const store = options.store ?? `file:${join(dir, "store")}`
-  const launch = async (wantedPort: number): Promise<[RunningProcess, number]> => {
+  const launch = async (wantedPort: number): Promise<[RunningProcess, Ready]> => {
     const args = ["start", "--port", String(wantedPort), "--store", store, "--json", ...(options.args ?? [])]
     const running = spawnCli("mqtt-broker", args, { env: options.env ?? {}, cwd: dir })
-    return [running, readyPort(await running.waitForLine('"event":"ready"'))]
+    return [running, readReady(await running.waitForLine('"event":"ready"'))]
   }
-  let [running, port] = await launch(0)
+  let [running, { port, urls }] = await launch(0)
   return {
     port,
     url: `mqtt://127.0.0.1:${port}`,
+    get urls() {
+      return urls
+    },
     dir,
     get pid() {
       return running.pid
@@ -65,13 +70,18 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     kill9: () => running.kill9(),
     stop: async () => (await running.stop()).code,
     restart: async () => {
-      ;[running, port] = await launch(port)
+      ;[running, { port, urls }] = await launch(port)
     },
   }
 }
 
-function readyPort(line: string): number {
-  const ready: unknown = JSON.parse(line)
-  if (typeof ready === "object" && ready !== null && "port" in ready && typeof ready.port === "number") return ready.port
-  throw new Error(`the ready line has no port: ${line}`)
+interface Ready {
+  readonly port: number
+  readonly urls: readonly string[]
+}
+
+function readReady(line: string): Ready {
+  const { port, listeners }: { port?: unknown; listeners?: { url: string }[] } = JSON.parse(line)
+  if (typeof port !== "number") throw new Error(`the ready line has no port: ${line}`)
+  return { port, urls: (listeners ?? []).map(({ url }) => url) }
 }

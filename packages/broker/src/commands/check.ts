@@ -11,10 +11,11 @@ import {
   type OptionValues,
   type ResolvedOption,
   type ResolvedOptions,
+  type Target,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { isLoopback } from "../server/loopback.js"
+import { isLocal } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
@@ -64,9 +65,9 @@ export async function runCheck(
   resolved: ResolvedOptions<typeof START_OPTIONS>,
   { json }: OptionValues<typeof CHECK_OPTIONS>,
 ): Promise<void> {
-  checkStart(resolved.values)
+  const { targets } = checkStart(resolved)
   const rows = resolved.all.map((option) => rowOf(option, resolved.values))
-  const warnings = oddities(resolved.values)
+  const warnings = oddities(resolved.values, targets)
   if (json) return void (await writeOut(`${jsonLine({ options: rows, warnings })}\n`))
   const widths = [Math.max(...rows.map(({ option }) => option.length)), Math.max(...rows.map(({ text }) => text.length))] as const
   const lines = rows.map(({ option, text, from }) => `${option.padEnd(widths[0])}  ${text.padEnd(widths[1])}  ${from ?? "default"}`)
@@ -85,13 +86,23 @@ function shown(value: unknown): string {
   return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
 }
 
+function placeOf(target: Target): string {
+  return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
+}
+
 /** What is allowed and seldom meant. */
-function oddities(options: StartOptions): string[] {
-  const { host, port, anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
+function oddities(options: StartOptions, targets: readonly Target[]): string[] {
+  const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
   const found: [boolean, string][] = [
-    [!isLoopback(host), `everybody who reaches ${JSON.stringify(host)} may connect, read and publish, without a password`],
-    [isLoopback(host) && anonymous, `anonymous changes nothing: only this machine reaches ${JSON.stringify(host)}`],
-    [port === 0, "port 0: at each start another one, that clients have to be told"],
+    ...targets.map((target): [boolean, string] => [
+      !isLocal(target),
+      `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
+    ]),
+    [anonymous && targets.every(isLocal), `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`],
+    [
+      targets.some((target) => target.kind === "tcp" && target.port === 0),
+      "port 0: at each start another one, that clients have to be told",
+    ],
     [store.kind === "memory", "store memory: nothing survives the broker"],
     [maxQueue < maxPacket, "max-queue is less than max-packet: a message that is accepted may find no room in any queue"],
     [

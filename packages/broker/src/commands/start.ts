@@ -2,6 +2,7 @@ import {
   applyOptions,
   DEFAULT_HOST,
   DEFAULT_PORT,
+  describeTarget,
   escapeLine,
   flag,
   helpText,
@@ -15,14 +16,18 @@ import {
   parseHost,
   parsePort,
   positiveDuration,
+  type ResolvedOptions,
+  type Target,
   usageError,
   value,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
-import { isLoopback } from "../server/loopback.js"
+import type { ListenOptions } from "../server/listeners/listeners.js"
+import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
+import { LISTEN_OPTIONS, listenOptions } from "./listen.js"
 
 export const START_OPTIONS = {
   config: CONFIG_OPTION,
@@ -42,12 +47,18 @@ export const START_OPTIONS = {
     parse: parseHost,
     fallback: DEFAULT_HOST,
   }),
+  listen: LISTEN_OPTIONS.listen,
+  wsOrigin: LISTEN_OPTIONS.wsOrigin,
   anonymous: flag({
     flags: "--anonymous",
     help: "let everybody in who reaches an address that is not loopback",
     group: "Network",
     env: "MQTT_BROKER_ANONYMOUS",
   }),
+  tlsCert: LISTEN_OPTIONS.tlsCert,
+  tlsKey: LISTEN_OPTIONS.tlsKey,
+  tlsCa: LISTEN_OPTIONS.tlsCa,
+  tlsRequireCert: LISTEN_OPTIONS.tlsRequireCert,
   store: value({
     flags: "--store <url>",
     help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
@@ -170,24 +181,25 @@ export function registerStart(program: Command): void {
   const command = program.command("start").description("start the broker")
   command.configureHelp({ formatHelp: () => helpText(HELP, START_OPTIONS) })
   applyOptions(command, START_OPTIONS)
-  command.action(async () => runStart((await resolveWithFile(command, START_OPTIONS)).values))
+  command.action(async () => runStart(await resolveWithFile(command, START_OPTIONS)))
 }
 
 /** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
-export async function runStart(options: StartOptions): Promise<void> {
+export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>): Promise<void> {
+  const options = resolved.values
   const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
   const [{ Broker }, { EventLog }, { LineSink }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
     import("../server/line-sink.js"),
   ])
-  checkStart(options)
+  const listen = checkStart(resolved)
   const log = new EventLog(options.logLevel, options.json)
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
-    const broker = await Broker.start(brokerOptions(options), log)
-    ready.write(readyLine(broker, options))
+    const broker = await Broker.start(brokerOptions(options, listen), log)
+    ready.write(readyLines(broker, options))
     await aborted(stop.signal)
     await broker.stop()
   } finally {
@@ -196,19 +208,23 @@ export async function runStart(options: StartOptions): Promise<void> {
   }
 }
 
-/** Throws a usage error for options that do not go together. */
-export function checkStart({ host, anonymous }: StartOptions): void {
-  if (!isLoopback(host) && !anonymous)
-    throw usageError(
-      `--host ${JSON.stringify(host)} opens the broker to other machines`,
-      "add --anonymous if everybody who reaches it may connect",
-    )
+/** Where to listen. Throws a usage error for options that do not go together. */
+export function checkStart({ values, given }: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
+  const listen = listenOptions(values, given)
+  const open = listen.targets.find((target) => !isLocal(target))
+  if (open && !values.anonymous) throw openToOthers(open, values)
+  return listen
 }
 
-function brokerOptions(options: StartOptions): BrokerOptions {
+function openToOthers(target: Target, { listen }: StartOptions): Error {
+  const url = JSON.stringify(describeTarget(target))
+  const option = target.kind === "tcp" && !listen.includes(target) ? `--host ${JSON.stringify(target.host)}` : `--listen ${url}`
+  return usageError(`${option} opens the broker to other machines`, "add --anonymous if everybody who reaches it may connect")
+}
+
+function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOptions {
   return {
-    host: options.host,
-    port: options.port,
+    listen,
     store: options.store,
     limits: {
       packetBytes: options.maxPacket,
@@ -225,9 +241,24 @@ function brokerOptions(options: StartOptions): BrokerOptions {
   }
 }
 
-function readyLine({ url, port, storeUrl, access }: Broker, { json, host }: StartOptions): string {
-  if (json) return `${jsonLine({ event: "ready", url, host, port, store: storeUrl, access, pid: process.pid })}\n`
-  return `${escapeLine(`mqtt-broker ready at ${url} · data in ${storeUrl} · open to ${access}`)}\n`
+/** One line, or one for each listener; an object for all of them with --json. */
+function readyLines({ targets, storeUrl: store }: Broker, options: StartOptions): string {
+  const listeners = targets.map((target) => ({ url: describeTarget(target), access: accessTo(target, options) }))
+  const [first, ...more] = listeners
+  if (!first) return ""
+  if (options.json) {
+    const { host, port } = { host: null, port: null, ...targets[0] }
+    return `${jsonLine({ event: "ready", url: first.url, host, port, store, access: first.access, pid: process.pid, listeners })}\n`
+  }
+  const lines = [`mqtt-broker ready at ${first.url} · data in ${store} · open to ${first.access}`]
+  for (const { url, access } of more) lines.push(`mqtt-broker ready at ${url} · open to ${access}`)
+  return lines.map((line) => `${escapeLine(line)}\n`).join("")
+}
+
+/** Who may connect, in words. */
+function accessTo(target: Target, { tlsRequireCert }: StartOptions): string {
+  const who = isLocal(target) ? "this machine" : "everybody who reaches this address"
+  return `${who}, ${target.kind === "tcp" && target.tls && tlsRequireCert ? "with a certificate of --tls-ca" : "without a password"}`
 }
 
 function packetSize(text: string): number {

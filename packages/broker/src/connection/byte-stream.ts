@@ -11,11 +11,11 @@ export interface ByteSink {
 
 /** A network connection as a listener hands it over: a socket of node:net or node:tls, or what behaves like one. */
 export interface ByteStream extends ByteSink {
-  readonly remoteAddress?: string | undefined
-  readonly remotePort?: number | undefined
   on(event: "data", listener: (chunk: Buffer) => void): unknown
   on(event: "drain" | "close", listener: () => void): unknown
   on(event: "error", listener: (error: Error) => void): unknown
+  /** The client's CONNECT was accepted: from now on it may send more at a time, where that matters. */
+  admitted?(): void
   pause(): unknown
   resume(): unknown
   end(): unknown

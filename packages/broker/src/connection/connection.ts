@@ -53,9 +53,11 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** CONNACK left */
   private welcomed = false
 
+  /** @param arrival the other side, and since when it is there, by the clock */
   constructor(
     private readonly socket: ByteStream,
     private readonly context: Context,
+    private readonly arrival: { readonly remote: string; readonly since: number },
   ) {
     this.output = new Output(socket)
     this.replies = new ReplyLine(context.delivery.commits, this.output)
@@ -78,7 +80,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   get remote(): string {
-    return `${this.socket.remoteAddress ?? "?"}:${this.socket.remotePort ?? "?"}`
+    return this.arrival.remote
   }
   get session(): Session | null {
     return this.currentSession
@@ -217,6 +219,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.keepAliveMs = keepAliveSeconds * 1000
     this.will = will
     this.reader.widen()
+    this.socket.admitted?.()
     this.context.clients.accept(this)
     this.context.log.connected(this)
   }
@@ -234,7 +237,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     if (this.ended) {
       if (idle > LINGER_MS) this.socket.destroy()
     } else if (!this.currentSession) {
-      if (idle > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
+      // byte after byte does not give a CONNECT more time
+      const late = this.reader.greeted ? idle : now - this.arrival.since
+      if (late > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
     } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }

@@ -1,9 +1,7 @@
 import { setTimeout as after } from "node:timers/promises"
-import { isLoopback } from "./loopback.js"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
 import { lockFolder } from "../stores/folder-lock.js"
-import { Connection } from "../connection/connection.js"
 import { Clients } from "../connection/clients.js"
 import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
@@ -11,7 +9,7 @@ import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { type Delivery, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/logs/group-commit.js"
-import { messageOf } from "@mqtt-trio/common"
+import { messageOf, type Target } from "@mqtt-trio/common"
 import type { RetainedLimits } from "../delivery/retained/retained.js"
 import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Engine } from "../engine/aedes.js"
@@ -22,13 +20,12 @@ import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
 import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
-import { Listener } from "./listener.js"
+import { Arrivals } from "./arrivals.js"
 import type { EventLog } from "./event-log.js"
-import { tracePackets } from "./packet-trace.js"
+import { type ListenOptions, Listeners } from "./listeners/listeners.js"
 
 export interface BrokerOptions {
-  host: string
-  port: number
+  listen: ListenOptions
   store: StoreLocation
   limits: Limits
   retained: RetainedLimits
@@ -38,13 +35,11 @@ export interface BrokerOptions {
 
 /** How long clients may take to go when the broker stops, in ms. */
 const STOP_MS = 3000
-/** Connections beyond the limit that may still be there to be refused. */
-const HALF_OPEN_CONNECTIONS = 1000
 const SWEEP_MS = 1000
 
 /**
  * The broker, put together in the order in which its parts need each other: the folder's lock, store, delivery, aedes,
- * then the door.
+ * then the doors.
  */
 export class Broker {
   private constructor(
@@ -53,7 +48,8 @@ export class Broker {
       store: Store
       delivery: Delivery
       context: Context
-      listener: Listener
+      arrivals: Arrivals
+      listeners: Listeners
       sweep: NodeJS.Timeout
     },
   ) {}
@@ -76,14 +72,10 @@ export class Broker {
       undo.push(() => engine.close())
       const context = contextOf({ delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
-      const listener = await Listener.open(options.host, options.port, (socket) => {
-        if (log.debugging) tracePackets(socket, log)
-        // some more than may have a Session, so that those can be told
-        if (context.clients.count < options.limits.connections + HALF_OPEN_CONNECTIONS) new Connection(socket, context).start()
-        else socket.destroy()
-      })
+      const arrivals = new Arrivals(context, log)
+      const listeners = await Listeners.open(options.listen, arrivals)
       admin?.start((request) => answer(delivery, request))
-      return new Broker({ admin, store, delivery, context, listener, sweep: sweeping(context, options.queueBytes) })
+      return new Broker({ admin, store, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order
       for (const step of undo.toReversed()) await step()
@@ -91,29 +83,21 @@ export class Broker {
     }
   }
 
-  get url(): string {
-    return this.parts.listener.url
-  }
-  get port(): number {
-    return this.parts.listener.port
+  /** Where it listens, in the order of the options. */
+  get targets(): Target[] {
+    return this.parts.listeners.targets
   }
   get storeUrl(): string {
     return this.parts.store.url
   }
-  /** Who may connect, in words. */
-  get access(): string {
-    return isLoopback(this.parts.listener.host)
-      ? "this machine, without a password"
-      : "everybody who reaches this address, without a password"
-  }
-
   /**
    * Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept.
    * Throws `store-unusable` when the store took no commits to the end.
    */
   async stop(): Promise<void> {
-    const { admin, store, delivery, context, listener, sweep } = this.parts
-    listener.close()
+    const { admin, store, delivery, context, arrivals, listeners, sweep } = this.parts
+    listeners.close()
+    arrivals.destroyAll()
     clearInterval(sweep)
     context.clients.stopReading()
     const stored = delivery.commits.flush()

@@ -1,13 +1,12 @@
-import type { Socket } from "node:net"
 import { type IConnectPacket, type Packet, parser } from "mqtt-packet"
+import type { ByteStream } from "../connection/byte-stream.js"
 import { quoted } from "./connection-log.js"
 import type { EventLog } from "./event-log.js"
 
 type Direction = "from" | "to"
 
 /** Logs each packet of a connection at debug: what it is and about, no payload and no password. Costs nothing where it is not called. */
-export function tracePackets(socket: Socket, log: EventLog): void {
-  const remote = `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? "?"}`
+export function tracePackets(socket: ByteStream, remote: string, log: EventLog): void {
   let protocolVersion = 4
   const reader = (direction: Direction): ((bytes: Uint8Array) => void) => {
     let parse: ((bytes: Buffer) => unknown) | null = null

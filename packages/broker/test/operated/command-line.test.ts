@@ -1,6 +1,10 @@
 import { runCli, spawnCli } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 
+function listener(why: string): string {
+  return `error: --listen: listener ${why}\nhint: for example mqtts://0.0.0.0:8883, ws://127.0.0.1:8080/mqtt, mqtt+unix:///run/mqtt.sock\n`
+}
+
 /** Arguments, exit code, what stderr says: all of it. */
 const REFUSED: [args: string, code: number, stderr: string][] = [
   [
@@ -12,6 +16,56 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
     "start --host ::",
     2,
     'error: --host "::" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  [
+    "start --listen ws://0.0.0.0:0",
+    2,
+    'error: --listen "ws://0.0.0.0:0/mqtt" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  [
+    "start --listen mqtts://[::]:0 --listen mqtt://127.0.0.1:0 --tls-cert a --tls-key b",
+    2,
+    'error: --listen "mqtts://[::]:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  [
+    "start --listen mqtt://127.evil.example:0",
+    2,
+    'error: --listen "mqtt://127.evil.example:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+  ],
+  ["start --listen tcp://127.0.0.1", 2, listener('"tcp://127.0.0.1" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
+  ["start --listen 1883", 2, listener('"1883" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
+  ["start --listen mqtt://127.0.0.1/topic", 2, listener('"mqtt://127.0.0.1/topic" has a path')],
+  ["start --listen mqtt://a@127.0.0.1", 2, listener('"mqtt://a@127.0.0.1" has a user or password')],
+  ["start --listen ws://127.0.0.1/a?b", 2, listener('"ws://127.0.0.1/a?b" has a query')],
+  [
+    "start --listen wss://127.0.0.1:0 --tls-cert a",
+    2,
+    'error: --listen "wss://127.0.0.1:0/mqtt" needs a certificate and its key\nhint: add --tls-cert FILE and --tls-key FILE\n',
+  ],
+  [
+    "start --tls-cert a --tls-key b",
+    2,
+    "error: options of TLS are given, and nothing listens with TLS\nhint: add --listen mqtts://127.0.0.1:8883\n",
+  ],
+  [
+    "start --listen mqtts://127.0.0.1:0 --tls-cert a --tls-key b --tls-require-cert",
+    2,
+    "error: --tls-require-cert needs the authority of the clients' certificates\nhint: add --tls-ca FILE\n",
+  ],
+  [
+    "start --listen mqtts://127.0.0.1:0 --tls-cert a --tls-key b --tls-ca c",
+    2,
+    "error: --tls-ca is given, and clients are asked for no certificate\nhint: add --tls-require-cert\n",
+  ],
+  [
+    "start --ws-origin https://a.example",
+    2,
+    "error: --ws-origin is given, and nothing listens for WebSocket\nhint: add --listen ws://127.0.0.1:8080/mqtt\n",
+  ],
+  [
+    "start --ws-origin a.example",
+    2,
+    'error: --ws-origin: origin "a.example" is not that of a page\nhint: for example https://example.org or http://localhost:3000\n',
   ],
   ["start --port 99999", 2, 'error: --port: port "99999" is not a whole number from 0 to 65535\n'],
   ["start --port x", 2, 'error: --port: port "x" is not a whole number from 0 to 65535\n'],

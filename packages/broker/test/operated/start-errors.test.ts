@@ -13,7 +13,7 @@ test("a taken port: one sentence that says what to do, exit code 10", async () =
   expect(second).toMatchObject({
     code: BROKER_ERRORS["cannot-listen"].exitCode,
     stdout: "",
-    stderr: `error: port ${broker.port} is already in use\nhint: stop the other broker or use --port\n`,
+    stderr: `error: port ${broker.port} is already in use\nhint: stop the other broker or use another port\n`,
   })
   await (await Peer.connected(broker.port, 4)).settled()
 })

@@ -28,7 +28,6 @@ describe.each([4, 5] as const)("version %i", (version) => {
   test("packets may come byte by byte", async () => {
     const topic = randomId()
     const peer = await Peer.connected(broker.port, version)
-    peer.socket.setNoDelay(true)
     const bytes = Buffer.concat([
       PINGREQ,
       subscribe(version, 1, [topic, 1]),

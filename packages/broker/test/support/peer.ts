@@ -1,22 +1,24 @@
-import { connect as openSocket, type Socket } from "node:net"
+import { connect as openSocket } from "node:net"
+import type { Duplex } from "node:stream"
 import { onCleanUp, waitFor } from "@mqtt-trio/testing"
 import { bodyAt, readCodes, readConnack, readPublish, readVarint, type Publication } from "./read.js"
 import { connect, PINGREQ, PINGRESP, subscribe, type ConnectFields } from "./wire.js"
 
-/** A bare TCP connection to a broker: sends the bytes that it is told to send, keeps the packets that come, answers nothing. */
+/** A bare connection to a broker: sends the bytes that it is told to send, keeps the packets that come, answers nothing. */
 export class Peer {
   /** Packets that nobody has taken yet, the oldest first. */
   readonly waiting: Buffer[] = []
   closed = false
-  readonly socket: Socket
+  readonly socket: Duplex
   private rest = Buffer.alloc(0)
   private wake = (): void => {}
 
+  /** @param to the port of 127.0.0.1, or a connection that was opened otherwise */
   constructor(
-    port: number,
+    to: number | Duplex,
     readonly version: 4 | 5,
   ) {
-    this.socket = openSocket({ port, host: "127.0.0.1", noDelay: true })
+    this.socket = typeof to === "number" ? openSocket({ port: to, host: "127.0.0.1", noDelay: true }) : to
     this.socket.on("data", (chunk: Buffer) => {
       this.split(chunk)
       this.wake()
@@ -27,14 +29,14 @@ export class Peer {
   }
 
   /** A peer that was connected as `fields` say, and its CONNACK. Throws when it was refused. */
-  static async connected(port: number, version: 4 | 5, fields: ConnectFields = {}): Promise<Peer> {
-    const [peer] = await Peer.greeted(port, version, fields)
+  static async connected(to: number | Duplex, version: 4 | 5, fields: ConnectFields = {}): Promise<Peer> {
+    const [peer] = await Peer.greeted(to, version, fields)
     return peer
   }
 
   /** The same with the CONNACK. */
-  static async greeted(port: number, version: 4 | 5, fields: ConnectFields = {}): Promise<[Peer, Buffer]> {
-    const peer = new Peer(port, version)
+  static async greeted(to: number | Duplex, version: 4 | 5, fields: ConnectFields = {}): Promise<[Peer, Buffer]> {
+    const peer = new Peer(to, version)
     peer.send(connect(version, fields))
     const connack = await peer.next()
     const code = version === 5 ? readConnack(connack).reason : connack[3]

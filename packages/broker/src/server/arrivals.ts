@@ -1,0 +1,100 @@
+import type { Socket } from "node:net"
+import type { ByteStream } from "../connection/byte-stream.js"
+import { Connection } from "../connection/connection.js"
+import type { Context } from "../connection/context.js"
+import { TICK_MS, type Timed } from "../connection/keep-alive.js"
+import type { EventLog } from "./event-log.js"
+import { tracePackets } from "./packet-trace.js"
+
+/** What stands between an accepted socket and MQTT, if anything: it ends in the arrival's serve() or refuse(). */
+export type Entrance = (socket: Socket, arrival: Arrival) => void
+
+/** Connections beyond the limit that may still be there to be refused. */
+const HALF_OPEN_CONNECTIONS = 1000
+
+/** Every network connection from its first byte on, until it speaks MQTT: the limits hold here too. */
+export class Arrivals {
+  /** those whose TLS handshake or WebSocket upgrade is under way */
+  private readonly waiting = new Set<Socket>()
+
+  constructor(
+    readonly context: Context,
+    readonly log: EventLog,
+  ) {}
+
+  /** A socket was accepted: lets it through the entrance, unless there are too many. */
+  accept(socket: Socket, entrance: Entrance): void {
+    const { clients, limits } = this.context
+    // some more than may have a Session, so that those can be told
+    if (clients.count + this.waiting.size < limits.connections + HALF_OPEN_CONNECTIONS) entrance(socket, new Arrival(socket, this))
+    else socket.destroy()
+  }
+
+  add(socket: Socket): void {
+    this.waiting.add(socket)
+  }
+  remove(socket: Socket): void {
+    this.waiting.delete(socket)
+  }
+
+  destroyAll(): void {
+    for (const socket of this.waiting) socket.destroy()
+  }
+}
+
+/** A network connection that does not speak MQTT yet. */
+export class Arrival implements Timed {
+  /** when it was accepted, by the clock: the time to CONNECT counts from here */
+  readonly since: number
+  /** address and port of the other side */
+  readonly remote: string
+  private stage: string | null = null
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly home: Arrivals,
+  ) {
+    this.since = home.context.clock.now
+    this.remote = socket.remoteAddress === undefined ? "a local process" : `${socket.remoteAddress}:${socket.remotePort}`
+  }
+
+  /** What the client does now takes time, and the time is limited. */
+  begin(stage: "TLS handshake" | "WebSocket upgrade"): void {
+    const first = this.stage === null
+    this.stage = stage
+    if (!first) return
+    this.home.add(this.socket)
+    this.home.context.clock.add(this)
+    this.socket.on("error", () => {}) // 'close' follows
+    this.socket.on("close", () => this.leave())
+  }
+
+  tick(now: number): void {
+    if (now - this.since > this.home.context.limits.connectTimeoutMs + TICK_MS) this.refuse(`its ${this.stage} was not done in time`)
+  }
+
+  /** It speaks MQTT from now on, through `stream`. */
+  serve(stream: ByteStream): void {
+    const { context, log } = this.home
+    this.leave()
+    if (log.debugging) tracePackets(stream, this.remote, log)
+    new Connection(stream, context, this).start()
+  }
+
+  /** Ends it at once, with a line in the log. */
+  refuse(why: string): void {
+    this.tell(why)
+    this.socket.destroy()
+  }
+
+  /** The line alone: the connection ends, or was ended, elsewhere. */
+  tell(why: string): void {
+    const fields = { event: "refused", address: this.remote, detail: why }
+    this.home.log.limited("warn", "refused", { message: `${this.remote} was closed: ${why}`, fields })
+  }
+
+  private leave(): void {
+    this.home.remove(this.socket)
+    this.home.context.clock.remove(this)
+  }
+}

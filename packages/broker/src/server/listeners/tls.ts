@@ -1,0 +1,95 @@
+import type { Socket } from "node:net"
+import { createServer, type Server, type TLSSocket } from "node:tls"
+import { messageOf, systemCode } from "@mqtt-trio/common"
+import type { Arrival, Entrance } from "../arrivals.js"
+import type { EventLog } from "../event-log.js"
+import { readTlsFiles, type TlsFiles, watchTlsFiles } from "./tls-files.js"
+
+/** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
+export class TlsEntrance {
+  private readonly server: Server
+  private readonly unwatch: () => void
+  /** handshakes under way, by the addresses of both sides */
+  private readonly waiting = new Map<string, { arrival: Arrival; inner: Entrance }>()
+
+  /** Throws a BrokerError that names the file which cannot be used. */
+  constructor(
+    private readonly files: TlsFiles,
+    private readonly log: EventLog,
+  ) {
+    const requestCert = files.clientCa !== undefined
+    this.server = createServer({ ...readTlsFiles(files), requestCert, rejectUnauthorized: requestCert })
+    this.server.on("secureConnection", (socket) => this.secured(socket))
+    this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
+    this.unwatch = watchTlsFiles(files, () => this.reload())
+  }
+
+  /** An entrance through TLS; what is behind it gets the plain bytes. */
+  before(inner: Entrance): Entrance {
+    return (socket, arrival) => {
+      const key = addresses(socket)
+      arrival.begin("TLS handshake")
+      this.waiting.set(key, { arrival, inner })
+      socket.on("close", () => this.waiting.delete(key))
+      this.server.emit("connection", socket)
+    }
+  }
+
+  close(): void {
+    this.unwatch()
+  }
+
+  private secured(socket: TLSSocket): void {
+    const waiting = this.take(socket)
+    if (waiting) waiting.inner(socket, waiting.arrival)
+    else socket.destroy()
+  }
+
+  private failed(error: Error, socket: TLSSocket): void {
+    const waiting = this.take(socket)
+    // set when the client's certificate is not one of our authority; its type says that it always is
+    const refused: unknown = socket.authorizationError
+    // such a socket is gone by now, and does not say any more where it came from
+    if (typeof refused === "string")
+      this.log.limited("warn", "certificate", {
+        message: `a client over TLS was closed: its certificate is not accepted: ${refused}`,
+        fields: { event: "refused", address: waiting?.arrival.remote ?? null, detail: refused },
+      })
+    else if (systemCode(error) !== "ECONNRESET") waiting?.arrival.tell(handshakeProblem(error))
+  }
+
+  private take(socket: TLSSocket): { arrival: Arrival; inner: Entrance } | undefined {
+    const key = addresses(socket)
+    const waiting = this.waiting.get(key)
+    this.waiting.delete(key)
+    return waiting
+  }
+
+  /** Connections that are open keep what they have. */
+  private reload(): void {
+    try {
+      this.server.setSecureContext(readTlsFiles(this.files))
+      this.log.info(`the TLS certificate ${JSON.stringify(this.files.cert)} was read again`, { event: "tls-reloaded" })
+    } catch (error) {
+      this.log.error(`the TLS files changed and cannot be used, those read before stay: ${messageOf(error)}`, { event: "tls-kept" })
+    }
+  }
+}
+
+function addresses({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
+const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_HTTPS_PROXY_REQUEST"]
+
+function handshakeProblem(error: Error): string {
+  const code = systemCode(error) ?? ""
+  if (PLAIN.includes(code)) return "bytes without TLS came to a port that speaks TLS"
+  if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
+  const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
+  if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`
+  return `the TLS handshake failed: ${code
+    .replace(/^ERR_SSL_/, "")
+    .toLowerCase()
+    .replaceAll("_", " ")}`
+}

@@ -1,0 +1,54 @@
+import { lstatSync, unlinkSync } from "node:fs"
+import { connect, createServer, type Socket } from "node:net"
+import { messageOf, systemCode, type Target } from "@mqtt-trio/common"
+import { BrokerError } from "../../errors.js"
+import type { Listener } from "../listener.js"
+
+type UnixTarget = Extract<Target, { kind: "unix" }>
+
+/**
+ * Resolves when connections to the socket are accepted; one that a dead process left there is replaced. Throws a
+ * BrokerError when it cannot be had.
+ */
+export async function listenUnix(target: UnixTarget, accept: (socket: Socket) => void): Promise<Listener> {
+  const { path } = target
+  try {
+    return await listen(target, accept)
+  } catch (error) {
+    if (systemCode(error) !== "EADDRINUSE") throw cannotListen(path, messageOf(error), error)
+    if (!lstatSync(path).isSocket()) throw cannotListen(path, "there is a file of another kind", error)
+    if (await isServed(path)) throw cannotListen(path, "another process listens there", error)
+  }
+  try {
+    unlinkSync(path)
+    return await listen(target, accept)
+  } catch (error) {
+    throw cannotListen(path, messageOf(error), error)
+  }
+}
+
+function listen(target: UnixTarget, accept: (socket: Socket) => void): Promise<Listener> {
+  const server = createServer(accept)
+  return new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.listen({ path: target.path, backlog: 511 }, () => resolve({ target, close: () => void server.close() }))
+  })
+}
+
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once("error", (error) => resolve(systemCode(error) !== "ECONNREFUSED"))
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
+}
+
+function cannotListen(path: string, why: string, cause: unknown): BrokerError {
+  return new BrokerError("cannot-listen", `cannot listen on the socket ${JSON.stringify(path)}: ${why}`, {
+    hint: "give --listen mqtt+unix: another path",
+    cause,
+  })
+}

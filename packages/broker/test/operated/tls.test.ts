@@ -1,0 +1,201 @@
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { type ConnectionOptions, TLSSocket } from "node:tls"
+import {
+  type Certificates,
+  hasMosquitto,
+  makeCertificates,
+  randomId,
+  runCli,
+  runProcess,
+  RunningProcess,
+  temporaryFolder,
+  waitFor,
+} from "@mqtt-trio/testing"
+import { describe, expect, test } from "vitest"
+import { BROKER_ERRORS } from "../../src/errors.js"
+import { type Doors, logged, startDoors } from "../support/doors.js"
+import { range } from "../support/messages.js"
+import { Peer } from "../support/peer.js"
+import { connect, publish } from "../support/wire.js"
+
+const doors = await startDoors()
+
+describe.runIf(hasMosquitto()).each(["mqttv311", "mqttv5"])("mosquitto_pub to mosquitto_sub, %s", (version) => {
+  test.each([0, 1, 2])("over TLS, QoS %i: all, in order", async (qos) => {
+    const topic = randomId()
+    const at = [
+      "-h",
+      "localhost",
+      "-p",
+      `${doors.port("mqtts")}`,
+      "--cafile",
+      doors.certificates.ca,
+      "-V",
+      version,
+      "-q",
+      `${qos}`,
+      "-t",
+      topic,
+    ]
+    const sub = new RunningProcess("stdbuf", ["-oL", "mosquitto_sub", "-d", ...at])
+    await sub.waitForLine(/^Subscribed/)
+    const lines = Array.from({ length: 100 }, (_, n) => `message ${n}`)
+    const pub = await runProcess("mosquitto_pub", [...at, "-l"], { stdin: `${lines.join("\n")}\n` })
+    expect([pub.code, pub.stderr]).toEqual([0, ""])
+    await waitFor(() => sub.stdout.includes("message 99\n"), { what: "the last message" })
+    expect(sub.stdout.split("\n").filter((line) => line.startsWith("message "))).toEqual(lines)
+  })
+
+  test("over the Unix socket", async () => {
+    const path = new URL(doors.url("mqtt+unix")).pathname
+    const pub = await runProcess("mosquitto_pub", ["--unix", path, "-V", version, "-t", randomId(), "-q", "1", "-m", "x"])
+    expect([pub.code, pub.stderr]).toEqual([0, ""])
+  })
+})
+
+describe("versions of TLS", () => {
+  test.each([
+    ["TLSv1.2", true],
+    ["TLSv1.3", true],
+    ["TLSv1.1", false],
+    ["TLSv1", false],
+  ] as const)("%s: %s", async (version, taken) => {
+    for (const kind of ["mqtts", "wss"] as const) {
+      const args = ["s_client", "-connect", `127.0.0.1:${doors.port(kind)}`, `-${version.toLowerCase().replace(".", "_").replace("v", "")}`]
+      const { stdout, code } = await runProcess("openssl", [...args, "-cipher", "DEFAULT@SECLEVEL=0"])
+      expect([code === 0, stdout.includes(`New, ${version}, Cipher is `)]).toEqual([taken, taken])
+    }
+  })
+})
+
+/** What a client shows. */
+const shown = ({ clientCert, clientKey }: Certificates): ConnectionOptions => ({
+  cert: readFileSync(clientCert),
+  key: readFileSync(clientKey),
+})
+
+/** Doors for clients of an authority of their own; the client of the certificates is one of them. */
+async function strict(): Promise<Doors> {
+  const own = makeCertificates(temporaryFolder())
+  const made = await startDoors(["--tls-require-cert", "--tls-ca", own.ca])
+  return { ...made, certificates: { ...made.certificates, clientCert: own.clientCert, clientKey: own.clientKey } }
+}
+
+test("2,000 clients over TLS at a time: each gets the message", async () => {
+  const { open } = await startDoors(["--connect-timeout", "60s"])
+  const clients: Peer[] = []
+  while (clients.length < 2000) clients.push(...(await Promise.all(range(1, 100).map(async () => Peer.connected(open("mqtts"), 4)))))
+  for (const client of clients) expect(await client.subscribe(["t", 1])).toEqual([1])
+  clients[0]?.send(publish(4, { topic: "t", payload: "x" }))
+  const messages = await Promise.all(clients.map(async (client) => client.nextPublish()))
+  expect(messages.map(({ topic }) => topic)).toEqual(clients.map(() => "t"))
+})
+
+describe("--tls-require-cert", () => {
+  test.each(["TLSv1.2", "TLSv1.3"] as const)(
+    "%s: a certificate of the authority is let in, none and a stranger's are not",
+    async (version) => {
+      const { broker, open, certificates } = await strict()
+      const only = { minVersion: version, maxVersion: version }
+      await (await Peer.connected(open("mqtts", { ...shown(certificates), ...only }), 4)).settled()
+      for (const options of [only, { ...shown(doors.certificates), ...only }]) {
+        const peer = new Peer(open("mqtts", options), 4)
+        peer.send(connect(4))
+        expect(await peer.ended()).toEqual([])
+      }
+      await logged(broker, "it shows no certificate, and --tls-require-cert asks for one")
+      await logged(broker, "its certificate is not accepted: ")
+      expect(
+        await runCli("mqtt-pub", [
+          "--url",
+          `mqtts://localhost:${new URL(broker.urls[1] ?? "").port}`,
+          "--cafile",
+          certificates.ca,
+          "t",
+          "x",
+        ]),
+      ).not.toMatchObject({ code: 0 })
+    },
+  )
+
+  test("the ready message says so", async () => {
+    const { broker } = await strict()
+    const { listeners } = JSON.parse(broker.stdout)
+    expect(listeners.map(({ access }: { access: string }) => access)).toEqual([
+      "this machine, without a password",
+      "this machine, with a certificate of --tls-ca",
+      "this machine, without a password",
+      "this machine, with a certificate of --tls-ca",
+      "this machine, without a password",
+    ])
+  })
+})
+
+describe("files that cannot be used: one sentence that names the file, exit code 16", () => {
+  const dir = temporaryFolder()
+  const [own, other] = [makeCertificates(dir), makeCertificates(temporaryFolder())]
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text)
+    return join(dir, name)
+  }
+  const { serverCert, serverKey } = own
+  const half = file("half.crt", readFileSync(serverCert, "utf8").slice(0, 300))
+  const text = file("text.pem", "no certificate\n")
+  const CASES: [what: string, files: [cert: string, key: string, ca: string], message: string][] = [
+    ["no certificate file", [join(dir, "no.crt"), serverKey, ""], `cannot read "${join(dir, "no.crt")}": ENOENT`],
+    ["no key file", [serverCert, join(dir, "no.key"), ""], `cannot read "${join(dir, "no.key")}": ENOENT`],
+    ["a folder", [dir, serverKey, ""], `cannot read "${dir}": EISDIR`],
+    ["half a certificate", [half, serverKey, ""], `"${half}" has no certificate in PEM\n`],
+    ["a text for a key", [serverCert, text, ""], `"${text}" has no private key without a password in PEM\n`],
+    [
+      "another one's key",
+      [serverCert, other.serverKey, ""],
+      `the key "${other.serverKey}" does not belong to the certificate "${serverCert}"\n`,
+    ],
+    ["a text for an authority", [serverCert, serverKey, text], `"${text}" has no certificate in PEM\n`],
+    ["no authority file", [serverCert, serverKey, join(dir, "no.ca")], `cannot read "${join(dir, "no.ca")}": ENOENT`],
+  ]
+
+  test.each(CASES)("%s", async (_, [cert, key, ca], message) => {
+    const args = ["start", "--store", "memory:", "--listen", "mqtts://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key]
+    const result = await runCli("mqtt-broker", ca === "" ? args : [...args, "--tls-ca", ca, "--tls-require-cert"])
+    expect([result.code, result.stdout]).toEqual([BROKER_ERRORS["tls-unusable"].exitCode, ""])
+    expect(result.stderr.startsWith(`error: ${message}`)).toBe(true)
+    expect(result.stderr.split("\n")).toHaveLength(2)
+  })
+})
+
+/** The certificate that a new connection is shown. */
+async function served({ open, certificates }: Doors): Promise<string> {
+  const stream = open("mqtts", { ca: [readFileSync(certificates.ca), readFileSync(join(certificates.ca, "../new/ca.crt"))] })
+  await (await Peer.connected(stream, 4)).settled()
+  if (!(stream instanceof TLSSocket)) throw new Error("no TLS")
+  return stream.getPeerX509Certificate()?.serialNumber ?? ""
+}
+
+describe("when the files change", () => {
+  test("new connections see the new certificate, open ones stay; a wrong file changes nothing and says so", async () => {
+    const made = await startDoors()
+    const { broker, certificates, open } = made
+    const folder = join(certificates.ca, "../new")
+    await runProcess("mkdir", [folder])
+    const fresh = makeCertificates(folder)
+    const staying = await Promise.all((["mqtts", "wss"] as const).map(async (kind) => Peer.connected(open(kind), 4)))
+    const before = await served(made)
+
+    // the key of the next pair comes too late: what was read before stays
+    copyFileSync(fresh.serverCert, certificates.serverCert)
+    await logged(broker, "does not belong to the certificate")
+    await logged(broker, "those read before stay")
+    expect(await served(made)).toBe(before)
+
+    copyFileSync(fresh.serverKey, certificates.serverKey)
+    await waitFor(async () => (await served(made)) !== before, { what: "the new certificate" })
+
+    rmSync(certificates.serverKey)
+    await logged(broker, "ENOENT")
+    expect(await served(made)).not.toBe(before)
+    for (const peer of staying) expect(await peer.settled()).toEqual([])
+  })
+})
