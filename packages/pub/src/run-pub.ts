@@ -72,6 +72,7 @@ export async function runPub(plan: PubPlan, { diagnostics, listenForStop }: Clie
     publisher.attach(connection)
     const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
     await drain(run, complete)
+    await checkArrival(run)
     await run.printing
     return result(run, complete)
   } finally {
@@ -91,6 +92,13 @@ async function drain({ publisher, halt, stop, diagnostics }: Run, complete: bool
   }, PATIENCE_MS)
   await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
   clearTimeout(patience)
+}
+
+/** QoS 0 promises nothing; but a connection that is closed instead of taking the last messages is no success. */
+async function checkArrival({ plan, publisher, connection, halt }: Run): Promise<void> {
+  if (plan.values.qos > 0 || publisher.acknowledged === 0 || halt.signal.aborted || (await connection.arrived(halt.signal))) return
+  const hint = "is the message larger than the broker takes, or not allowed there? With -q 1 it is sent until it is acknowledged"
+  publisher.failure ??= new CliError("connection-lost", "the connection was closed before the broker had the last message", { hint })
 }
 
 /** True when people may have to wait long enough to want to see progress. */

@@ -68,8 +68,18 @@ describe("who refused, and why", () => {
       /^5 error: the broker refused the subscription to "\$share\/g\/a" \(before MQTT 5 it cannot say why\)\nhint: shared/,
     )
     expect(await said("-L", broker.url, "$share/g/a", "$share/g/b", "-V", "3.1.1")).toContain(
-      "refused all subscriptions (before MQTT 5 it cannot say why)",
+      "refused all 2 subscriptions (before MQTT 5 it cannot say why)",
     )
+    const many = Array.from({ length: 300 }, (_, n) => `$share/g/${n}`)
+    const all = await said("-L", broker.url, ...many, "-V", "3.1.1")
+    expect(all).toMatch(/^5 error: the broker refused all 300 subscriptions \(before MQTT 5 it cannot say why\)\nhint: [^\n]*\n$/)
+    const some = await said("-L", broker.url, randomId("topic"), ...many, "-V", "3.1.1", "-W", "300ms")
+    expect(some.match(/^.*error: .*$/gm)).toEqual([
+      expect.stringContaining('"$share/g/0"'),
+      expect.stringContaining('"$share/g/1"'),
+      expect.stringContaining('"$share/g/2"'),
+      "error: … and 297 more",
+    ])
     expect(await said("-L", broker.url, "$share/g/a")).toContain("the broker offers no shared subscriptions")
   })
 
