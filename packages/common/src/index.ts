@@ -25,6 +25,7 @@ export { createProgram, refuseOption, runProgram } from "./options/program.js"
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {
   mergeProperties,
+  packetProperties,
   parseUserProperty,
   propertiesFor,
   type Properties,

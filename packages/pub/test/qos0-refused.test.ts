@@ -22,7 +22,10 @@ describe.each(["3.1.1", "5"])(
     ])("%s", async (_how, args) => {
       const words = ["t", "-q", "0", "-V", version, "-L", url, ...args.map((arg) => (arg === "FILE" ? big : arg))]
       const result = await runCli("mqtt-pub", words, { stdin: Buffer.alloc(1_200_000, "x") })
-      expect(result).toMatchObject({ code: version === "5" ? 5 : 6, stderr: expect.stringMatching(/larger than the broker takes|takes packets up to 1048576/) })
+      expect(result).toMatchObject({
+        code: version === "5" ? 5 : 6,
+        stderr: expect.stringMatching(/larger than the broker takes|takes packets up to 1048576/),
+      })
     })
   },
 )

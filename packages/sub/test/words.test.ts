@@ -62,6 +62,22 @@ describe("what is no broker, or another kind of one, is called what it is", () =
 })
 
 describe("who refused, and why", () => {
+  it.each([
+    ["400 Bad Request", 400, "check --path"],
+    ["401 Unauthorized", 401, "--ws-header"],
+    ["404 Not Found", 404, "check --path"],
+  ])("a server that answers a WebSocket with %s", async (line, status, hint) => {
+    const port = await listen(
+      createServer((socket) => {
+        socket.on("error", () => undefined)
+        socket.once("data", () => socket.end(`HTTP/1.1 ${line}\r\nContent-Length: 0\r\n\r\n`))
+      }),
+    )
+    const text = await said("--ws", "-p", `${port}`, "t")
+    expect(text).toContain(`the server answered with the HTTP status ${status} instead of opening a WebSocket`)
+    expect(text).toContain(hint)
+  })
+
   it("before MQTT 5 the broker cannot say why: no reason is made up", async () => {
     const shared = await said("-L", broker.url, "$share/g/a", "-V", "3.1.1")
     expect(shared).toMatch(

@@ -13,6 +13,8 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly source: (key: keyof Table) => OptionSource
   /** True when a flag or the environment gave the option. */
   readonly given: (key: keyof Table) => boolean
+  /** For each value that the command line gave to an option: its place among those of all options. */
+  readonly places: (key: keyof Table) => readonly number[]
 }
 
 /** Declares the options of `table` on a commander command. Values are read afterwards with {@link resolveOptions}. */
@@ -43,13 +45,25 @@ export function resolveOptions<Table extends OptionTable>(
   }
   const source = (key: keyof Table): OptionSource => sources.get(key) ?? "default"
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key was just read by the spec that declares its type
-  return { values: values as OptionValues<Table>, source, given: (key) => source(key) !== "default" }
+  const resolved = values as OptionValues<Table>
+  const places = (key: keyof Table): number[] => {
+    const spec = table[key]
+    return spec === undefined ? [] : storedFor(command, spec).map(({ place }) => place)
+  }
+  return { values: resolved, source, given: (key) => source(key) !== "default", places }
 }
 
 function resolveOne(command: Command, spec: OptionSpec<unknown>, env: NodeJS.ProcessEnv): [unknown, OptionSource] {
   const attribute = new Option(spec.flags).attributeName()
   if (command.getOptionValueSource(attribute) === "cli") {
-    return [readFrom(spec, longFlag(spec), flagTexts(command.getOptionValue(attribute))), "flag"]
+    return [
+      readFrom(
+        spec,
+        longFlag(spec),
+        storedFor(command, spec).map(({ text }) => text),
+      ),
+      "flag",
+    ]
   }
   const text = spec.env === undefined ? undefined : env[spec.env]
   if (spec.env === undefined || text === undefined || text === "") return [spec.fallback, "default"]
@@ -57,13 +71,25 @@ function resolveOne(command: Command, spec: OptionSpec<unknown>, env: NodeJS.Pro
   return readFrom({ read: () => parseBoolean(text) }, spec.env, []) === true ? [true, "env"] : [spec.fallback, "default"]
 }
 
-function collect(text: string, previous: unknown): string[] {
-  return [...flagTexts(previous), text]
+/** One value of the command line. */
+class Given {
+  private static count = 0
+  readonly place = (Given.count += 1)
+
+  constructor(readonly text: string) {}
+}
+
+function collect(text: string, previous: unknown): Given[] {
+  return [...collected(previous), new Given(text)]
 }
 
 /** What {@link collect} gathered; commander puts `true` there for an optional value that was left out. */
-function flagTexts(stored: unknown): string[] {
-  return Array.isArray(stored) ? stored.map(String) : []
+function collected(stored: unknown): Given[] {
+  return Array.isArray(stored) ? stored.filter((one) => one instanceof Given) : []
+}
+
+function storedFor(command: Command, spec: OptionSpec<unknown>): Given[] {
+  return collected(command.getOptionValue(new Option(spec.flags).attributeName()))
 }
 
 function readFrom(spec: Pick<OptionSpec<unknown>, "read">, name: string, texts: readonly string[]): unknown {
