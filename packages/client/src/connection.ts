@@ -115,10 +115,10 @@ export class ClientConnection {
     if (!this.client.connected) return false
     const asking = new AbortController()
     const limit = AbortSignal.any([signal, AbortSignal.timeout(END_TIMEOUT_MS), asking.signal])
+    const answered = ({ cmd }: Packet): void => {
+      if (cmd === "pingresp") asking.abort()
+    }
     return new Promise((resolve) => {
-      const answered = ({ cmd }: Packet): void => {
-        if (cmd === "pingresp") asking.abort()
-      }
       const lost = (): void => {
         resolve(false)
         asking.abort()
