@@ -107,6 +107,33 @@ export class ClientConnection {
     await this.client.unsubscribeAsync([...filters], options)
   }
 
+  /**
+   * Asks with PINGREQ whether what was sent at QoS 0 has arrived: false when the connection is lost instead. Says true, too, when the
+   * broker says nothing for 3 s, and when the signal is aborted.
+   */
+  async arrived(signal: AbortSignal): Promise<boolean> {
+    if (!this.client.connected) return false
+    const asking = new AbortController()
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(END_TIMEOUT_MS), asking.signal])
+    const answered = ({ cmd }: Packet): void => {
+      if (cmd === "pingresp") asking.abort()
+    }
+    return new Promise((resolve) => {
+      const lost = (): void => {
+        resolve(false)
+        asking.abort()
+      }
+      limit.addEventListener("abort", () => {
+        this.client.off("packetreceive", answered)
+        this.client.off("close", lost)
+        resolve(true)
+      })
+      this.client.on("packetreceive", answered)
+      this.client.on("close", lost)
+      this.client.sendPing()
+    })
+  }
+
   /** Hands over messages from now on; those that come earlier wait. */
   receive(): void {
     this.inlet.open()

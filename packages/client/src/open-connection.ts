@@ -65,7 +65,13 @@ function mayBeOldBroker(error: unknown): boolean {
 }
 
 function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal }: OpenOptions): Promise<ClientConnection> {
-  const client = new MqttClient(build, clientOptions(settings))
+  // MQTT.js keeps most errors of a stream to itself.
+  let streamError: Error | undefined
+  const watched: StreamBuilder = (owner) =>
+    build(owner).on("error", (error) => {
+      streamError = error
+    })
+  const client = new MqttClient(watched, clientOptions(settings))
   if (passwordAlone(settings)) writeConnectWithoutUserName(client)
   const inlet = new MessageInlet(client, handlers.message)
   new WaitingNotice(describeTarget(settings.target), diagnostics, () => !inlet.paused).watch(client)
@@ -86,7 +92,7 @@ function attempt(build: StreamBuilder, { settings, handlers, diagnostics, signal
     }
     const connected = (connack: IConnackPacket): void =>
       settle(() => resolve(new ClientConnection(client, inlet, { connack: ordered(connack), settings, handlers })))
-    const closed = (): void => refuse(new ClosedEarly("closed before the broker answered"))
+    const closed = (): void => refuse(new ClosedEarly("closed before the broker answered", { cause: streamError }))
     const failed = (error: Error): void => {
       const reason = refusalIn(error)
       refuse(reason === undefined ? error : new Refusal(reason))

@@ -37,7 +37,7 @@ export async function cannotConnect(cause: unknown, settings: ConnectionSettings
   if (cause instanceof Error && "code" in cause && typeof cause.code === "number") return make(`the answer breaks the protocol: ${text}`)
   const answer = target.kind === "tcp" ? await plainAnswer(target) : "other"
   if (target.kind === "tcp" && target.tls && answer === "MQTT") return make(...NO_TLS)
-  if (target.kind === "tcp" && target.websocketPath !== undefined) return make(...websocketReason(target, answer, code, text))
+  if (target.kind === "tcp" && target.websocketPath !== undefined) return make(...websocketReason(target, answer, cause))
   if (answer === "HTTP")
     return make("a web server answers on this port", "check the port; for MQTT over WebSocket add --ws or use a ws:// URL")
   if (target.kind === "tcp" && target.tls) return make(...tlsReason(code, text))
@@ -60,12 +60,24 @@ const NO_TLS: [string, string] = ["the broker speaks no TLS on this port", "leav
 /** What answers to plain MQTT. */
 type Answer = "MQTT" | "HTTP" | "other"
 
-function websocketReason(target: { readonly tls: boolean }, answer: Answer, code: string, text: string): [why: string, hint: string] {
+const WEBSOCKET_HINT = "check --path, and that the broker offers WebSocket on this port"
+const WEBSOCKET_HINTS: Readonly<Record<string, string>> = {
+  401: "the server wants to know who asks: give it what it needs with --ws-header",
+  403: "the server forbids it: give it what it needs with --ws-header",
+}
+
+function websocketReason(target: { readonly tls: boolean }, answer: Answer, cause: unknown): [why: string, hint: string] {
+  const code = systemCode(cause) ?? ""
+  const text = messageOf(cause)
+  const answered = cause instanceof Error ? messageOf(cause.cause) : ""
   if (answer === "MQTT") return ["the broker speaks no WebSocket on this port", "leave out --ws (or use mqtt:// instead of ws://)"]
   if (target.tls && answer === "HTTP") return ["the web server speaks no TLS on this port", "use ws:// instead of wss://"]
   if (target.tls && !CLOSED_WORDS.test(text + code)) return tlsReason(code, text)
+  const status = /^Unexpected server response: (\d+)$/.exec(answered)?.[1]
+  if (status !== undefined)
+    return [`the server answered with the HTTP status ${status} instead of opening a WebSocket`, WEBSOCKET_HINTS[status] ?? WEBSOCKET_HINT]
   const why = CLOSED_WORDS.test(text + code) ? "the other side closed the connection instead of opening a WebSocket" : text
-  return [why, "check --path, and that the broker offers WebSocket on this port"]
+  return [why, WEBSOCKET_HINT]
 }
 
 function tlsReason(code: string, text: string): [why: string, hint: string] {

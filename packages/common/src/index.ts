@@ -36,6 +36,7 @@ export { createProgram, refuseOption, runProgram, suggestOption } from "./option
 export { connectionOptions, parseSessionExpiry, seconds, type ProtocolVersion } from "./settings/connection-options.js"
 export {
   mergeProperties,
+  packetProperties,
   parseUserProperty,
   propertiesFor,
   type Properties,
@@ -45,6 +46,6 @@ export {
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
 export { connectionSettings, passwordAlone, urlOf, type ConnectionSettings } from "./settings/settings.js"
 export { pause, startTimer } from "./timers.js"
-export { counted } from "./words.js"
+export { counted, someOf } from "./words.js"
 export { SEQUENCE_PROPERTY, stampPayload, unstampPayload } from "./sequence-stamp.js"
 export { packageVersion } from "./version.js"

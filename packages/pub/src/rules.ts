@@ -2,6 +2,7 @@ import {
   checkConnection,
   checkVersion5Options,
   CONNECTION_VERSION_5,
+  packetProperties,
   topicNameProblem,
   passwordShown,
   quoted,
@@ -10,6 +11,7 @@ import {
   urlOf,
   usageError,
   type OptionValues,
+  type Properties,
   type ResolvedOptions,
 } from "@mqtt-trio/common"
 import { pubOptions } from "./options.js"
@@ -28,6 +30,8 @@ export interface PubPlan {
   readonly values: PubValues
   readonly topic: string
   readonly source: PayloadSource
+  /** What `-D publish` and `--user-property` say, in order. */
+  readonly properties: readonly Properties[]
   /** How many messages; Infinity until stopped or until stdin ends. */
   readonly count: number
   /** Steady clock between messages; undefined: as fast as the broker acknowledges. */
@@ -78,6 +82,7 @@ export function planPub(resolved: ResolvedOptions<typeof pubOptions>, args: read
     values,
     topic,
     source,
+    properties: packetProperties("publish", resolved),
     count: values.repeat ?? (values.interval === undefined && source.kind !== "lines" ? 1 : Number.POSITIVE_INFINITY),
     periodMs: values.interval ?? values.repeatDelay,
     numbered: values.interval !== undefined && source.kind !== "lines",

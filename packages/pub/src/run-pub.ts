@@ -5,7 +5,6 @@ import {
   counted,
   mergeProperties,
   pause,
-  propertiesFor,
   writeOut,
   type ClientIo,
   type ClientStart,
@@ -72,6 +71,7 @@ export async function runPub(plan: PubPlan, { diagnostics, listenForStop }: Clie
     publisher.attach(connection)
     const complete = plan.source.kind === "lines" ? await sendLines(run) : await sendRepeated(run)
     await drain(run, complete)
+    await checkArrival(run)
     await run.printing
     return result(run, complete)
   } finally {
@@ -91,6 +91,13 @@ async function drain({ publisher, halt, stop, diagnostics }: Run, complete: bool
   }, PATIENCE_MS)
   await publisher.whenDrained(AbortSignal.timeout(GRACE_MS))
   clearTimeout(patience)
+}
+
+/** QoS 0 promises nothing; but a connection that is closed instead of taking the last messages is no success. */
+async function checkArrival({ plan, publisher, connection, halt }: Run): Promise<void> {
+  if (plan.values.qos > 0 || publisher.acknowledged === 0 || halt.signal.aborted || (await connection.arrived(halt.signal))) return
+  const hint = "is the message larger than the broker takes, or not allowed there? With -q 1 it is sent until it is acknowledged"
+  publisher.failure ??= new CliError("connection-lost", "the connection was closed before the broker had the last message", { hint })
 }
 
 /** True when people may have to wait long enough to want to see progress. */
@@ -148,9 +155,9 @@ function handlers(
 }
 
 /** The error for messages that the broker does not take, as its CONNACK says; before MQTT 5 it says nothing. */
-function forbidden({ values }: PubPlan, { connack, settings }: ClientConnection): CliError | undefined {
+function forbidden(plan: PubPlan, { connack, settings }: ClientConnection): CliError | undefined {
   if (settings.version < 5) return undefined
-  return forbiddenPublish(connack, { qos: values.qos, retain: values.retain, properties: messageProperties(values, undefined) })
+  return forbiddenPublish(connack, { qos: plan.values.qos, retain: plan.values.retain, properties: messageProperties(plan, undefined) })
 }
 
 async function sendRepeated(run: Run): Promise<boolean> {
@@ -205,7 +212,7 @@ function send(run: Run, n: number, line?: Buffer): void {
   if (plan.values.template) checkTopic(topic)
   const stamped = sequence?.stamp(topic, run.messages.payload(n, line))
   const payload = stamped?.payload ?? run.messages.payload(n, line)
-  const properties = run.connection.settings.version === 5 ? messageProperties(plan.values, stamped?.properties) : undefined
+  const properties = run.connection.settings.version === 5 ? messageProperties(plan, stamped?.properties) : undefined
   publisher.send(topic, payload, { qos: plan.values.qos, retain: plan.values.retain, properties }, (refused) => {
     if (refused !== undefined && run.publisher.refused <= 5) run.diagnostics.debug(refused.message)
     if (plan.numbered && refused === undefined) run.printing = printNumber(run, n)
@@ -222,8 +229,8 @@ async function printNumber({ halt, publisher }: Run, n: number): Promise<void> {
   }
 }
 
-function messageProperties(values: PubPlan["values"], stamp: Properties | undefined): Properties | undefined {
-  const parts: Properties[] = [...propertiesFor("publish", values.property), ...values.userProperty]
+function messageProperties({ values, properties }: PubPlan, stamp: Properties | undefined): Properties | undefined {
+  const parts: Properties[] = [...properties]
   if (values.expiry !== undefined) parts.push({ messageExpiryInterval: values.expiry })
   if (values.contentType !== undefined) parts.push({ contentType: values.contentType })
   if (values.responseTopic !== undefined) parts.push({ responseTopic: values.responseTopic })

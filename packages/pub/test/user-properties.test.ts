@@ -20,6 +20,10 @@ function given(packet: string): string[] {
   return PAIRS.flatMap((pair) => ["-D", packet, "user-property", ...pair])
 }
 
+function mixed(packet: string): string[] {
+  return PAIRS.flatMap((pair, index) => (index % 2 === 0 ? ["--user-property", pair.join("=")] : ["-D", packet, "user-property", ...pair]))
+}
+
 let broker: TestBroker
 beforeAll(async () => {
   broker = await startBroker({ store: "memory:" })
@@ -29,6 +33,8 @@ describe("User Properties keep their order and come as often as they were given"
   it.each([
     ["mqtt-pub", "PUBLISH", OPTIONS],
     ["mqtt-pub", "PUBLISH of -D", given("publish")],
+    ["mqtt-pub", "PUBLISH of both", mixed("publish")],
+    ["mqtt-sub", "SUBSCRIBE of both", mixed("subscribe")],
     ["mqtt-pub", "CONNECT", given("connect")],
     ["mqtt-pub", "Will", ["--will-topic", "w", ...given("will")]],
     ["mqtt-pub", "DISCONNECT", given("disconnect")],

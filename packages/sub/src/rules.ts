@@ -5,6 +5,7 @@ import {
   CONNECTION_VERSION_5,
   DEFAULT_QOS,
   mergeProperties,
+  packetProperties,
   parseTopicFilter,
   propertiesFor,
   refuseOption,
@@ -63,8 +64,7 @@ export function planSub(resolved: ResolvedOptions<typeof subOptions>, args: read
     values,
     subscriptions: filters.map((filter, index) => subscription(values, filter, qos[index] ?? qos[0] ?? DEFAULT_QOS)),
     subscribeProperties: mergeProperties([
-      ...propertiesFor("subscribe", values.property),
-      ...values.userProperty,
+      ...packetProperties("subscribe", resolved),
       values.subscriptionId === undefined ? {} : { subscriptionIdentifier: values.subscriptionId },
     ]),
     unsubscribeProperties: mergeProperties(propertiesFor("unsubscribe", values.property)),

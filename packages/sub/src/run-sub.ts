@@ -179,6 +179,8 @@ class SubRun {
   private take(received: ReceivedMessage): void {
     const { values } = this.plan
     this.report?.message()
+    // what a SUBSCRIBE brings comes behind its acknowledgement, with which this run ends: it is not taken, and so not acknowledged
+    if (values.exitAfterSubscribe && received.retain) return
     if (values.retainedOnly && !received.retain) {
       this.finish({ kind: "done" })
       return

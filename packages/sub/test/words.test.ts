@@ -62,14 +62,40 @@ describe("what is no broker, or another kind of one, is called what it is", () =
 })
 
 describe("who refused, and why", () => {
+  it.each([
+    ["400 Bad Request", 400, "check --path"],
+    ["401 Unauthorized", 401, "--ws-header"],
+    ["404 Not Found", 404, "check --path"],
+  ])("a server that answers a WebSocket with %s", async (line, status, hint) => {
+    const port = await listen(
+      createServer((socket) => {
+        socket.on("error", () => undefined)
+        socket.once("data", () => socket.end(`HTTP/1.1 ${line}\r\nContent-Length: 0\r\n\r\n`))
+      }),
+    )
+    const text = await said("--ws", "-p", `${port}`, "t")
+    expect(text).toContain(`the server answered with the HTTP status ${status} instead of opening a WebSocket`)
+    expect(text).toContain(hint)
+  })
+
   it("before MQTT 5 the broker cannot say why: no reason is made up", async () => {
     const shared = await said("-L", broker.url, "$share/g/a", "-V", "3.1.1")
     expect(shared).toMatch(
       /^5 error: the broker refused the subscription to "\$share\/g\/a" \(before MQTT 5 it cannot say why\)\nhint: shared/,
     )
     expect(await said("-L", broker.url, "$share/g/a", "$share/g/b", "-V", "3.1.1")).toContain(
-      "refused all subscriptions (before MQTT 5 it cannot say why)",
+      "refused all 2 subscriptions (before MQTT 5 it cannot say why)",
     )
+    const many = Array.from({ length: 300 }, (_, n) => `$share/g/${n}`)
+    const all = await said("-L", broker.url, ...many, "-V", "3.1.1")
+    expect(all).toMatch(/^5 error: the broker refused all 300 subscriptions \(before MQTT 5 it cannot say why\)\nhint: [^\n]*\n$/)
+    const some = await said("-L", broker.url, randomId("topic"), ...many, "-V", "3.1.1", "-W", "300ms")
+    expect(some.match(/^.*error: .*$/gm)).toEqual([
+      expect.stringContaining('"$share/g/0"'),
+      expect.stringContaining('"$share/g/1"'),
+      expect.stringContaining('"$share/g/2"'),
+      "error: … and 297 more",
+    ])
     expect(await said("-L", broker.url, "$share/g/a")).toContain("the broker offers no shared subscriptions")
   })
 

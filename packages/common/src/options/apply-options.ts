@@ -34,6 +34,8 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly given: (key: keyof Table) => boolean
   /** All of them, in the order of the table. */
   readonly all: readonly ResolvedOption[]
+  /** For each value that the command line gave to an option: its place among those of all options. */
+  readonly places: (key: keyof Table) => readonly number[]
 }
 
 /** Declares the options of `table` on a commander command. Values are read afterwards with {@link resolveOptions}. */
@@ -66,6 +68,10 @@ export function resolveOptions<Table extends OptionTable>(
     source,
     given: (key) => source(key) !== "default",
     all: [...all.values()],
+    places: (key) => {
+      const spec = table[key]
+      return spec === undefined ? [] : storedFor(command, spec).map(({ place }) => place)
+    },
   }
 }
 
@@ -73,7 +79,7 @@ function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: 
   const inFile = file && storedOption(spec, file) // read in any case: a file is right or wrong as a whole
   const attribute = new Option(spec.flags).attributeName()
   if (command.getOptionValueSource(attribute) === "cli") {
-    const texts = flagTexts(command.getOptionValue(attribute))
+    const texts = storedFor(command, spec).map((one) => one.text)
     return { spec, value: readFrom(longFlag(spec), () => spec.read(texts)), source: "flag", from: longFlag(spec), texts }
   }
   const text = spec.env === undefined ? undefined : env?.[spec.env]
@@ -91,13 +97,25 @@ function storedOption(spec: OptionSpec<unknown>, { name, values }: OptionFile): 
   })
 }
 
-function collect(text: string, previous: unknown): string[] {
-  return [...flagTexts(previous), text]
+/** One value of the command line. */
+class Given {
+  private static count = 0
+  readonly place = (Given.count += 1)
+
+  constructor(readonly text: string) {}
+}
+
+function collect(text: string, previous: unknown): Given[] {
+  return [...collected(previous), new Given(text)]
 }
 
 /** What {@link collect} gathered; commander puts `true` there for an optional value that was left out. */
-function flagTexts(stored: unknown): string[] {
-  return Array.isArray(stored) ? stored.map(String) : []
+function collected(stored: unknown): Given[] {
+  return Array.isArray(stored) ? stored.filter((one) => one instanceof Given) : []
+}
+
+function storedFor(command: Command, spec: OptionSpec<unknown>): Given[] {
+  return collected(command.getOptionValue(new Option(spec.flags).attributeName()))
 }
 
 function readFrom<T>(name: string, read: () => T): T {

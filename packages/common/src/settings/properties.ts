@@ -132,6 +132,28 @@ export function mergeProperties(parts: readonly Properties[]): Properties | unde
   return Object.keys(merged).length > 0 ? merged : undefined
 }
 
+/** What `-D` and `--user-property` give to one kind of packet, in the order of the command line. */
+export function packetProperties(
+  command: PropertyCommand,
+  {
+    values,
+    places,
+  }: {
+    readonly values: { readonly property: readonly PropertyArgument[]; readonly userProperty: readonly Properties[] }
+    readonly places: (key: "property" | "userProperty") => readonly number[]
+  },
+): Properties[] {
+  const [named, short] = [places("property"), places("userProperty")]
+  const given = [
+    ...values.property.map((one, index) => ({ ...one, place: named[index] ?? 0 })),
+    ...values.userProperty.map((properties, index) => ({ command, properties, place: short[index] ?? 0 })),
+  ]
+  return given
+    .filter((one) => one.command === command)
+    .toSorted((one, other) => one.place - other.place)
+    .map(({ properties }) => properties)
+}
+
 /** The properties that `-D` gives to one kind of packet. */
 export function propertiesFor(command: PropertyCommand, given: readonly PropertyArgument[]): Properties[] {
   return given.filter((argument) => argument.command === command).map((argument) => argument.properties)
