@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, writeFileSync } from "node:fs"
 import { connect as connectTcp } from "node:net"
 import { join } from "node:path"
 import { makeCertificates, onCleanUp, randomId, runCli, spawnCli, startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
@@ -222,6 +222,21 @@ describe("mqtt+unix", () => {
     await (await Peer.connected(connectTcp({ path }), 4)).settled()
     expect([existsSync(file), first.running]).toEqual([true, true])
   })
+})
+
+test("a socket's path that is too long, or leads nowhere: exit code 10, and no socket elsewhere", async () => {
+  const dir = temporaryFolder()
+  const long = join(dir, "x".repeat(120))
+  const nowhere = join(dir, "no", "mqtt.sock")
+  for (const [path, why] of [
+    [long, /: its path has more than 10\d bytes\n/],
+    [nowhere, /: listen (ENOENT|EACCES)/],
+  ] as const) {
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--store", "memory:", "--listen", `mqtt+unix://${path}`])
+    expect([code, stderr.startsWith(`error: cannot listen on the socket ${JSON.stringify(path)}: `)]).toEqual([10, true])
+    expect(stderr).toMatch(why)
+  }
+  expect(readdirSync(dir)).toEqual([])
 })
 
 test("one listener that cannot be had ends all: exit code 10", async () => {

@@ -1,4 +1,4 @@
-import { lstatSync, unlinkSync } from "node:fs"
+import { lstatSync, rmSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { messageOf, systemCode, type Target } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
@@ -6,21 +6,25 @@ import type { Listener } from "../listener.js"
 
 type UnixTarget = Extract<Target, { kind: "unix" }>
 
+/** Most bytes of a socket's path: longer ones would be cut off without a word. */
+const PATH_BYTES = process.platform === "linux" ? 107 : 103
+
 /**
  * Resolves when connections to the socket are accepted; one that a dead process left there is replaced. Throws a
  * BrokerError when it cannot be had.
  */
 export async function listenUnix(target: UnixTarget, accept: (socket: Socket) => void): Promise<Listener> {
   const { path } = target
+  if (Buffer.byteLength(path) > PATH_BYTES) throw cannotListen(path, `its path has more than ${PATH_BYTES} bytes`)
   try {
     return await listen(target, accept)
   } catch (error) {
     if (systemCode(error) !== "EADDRINUSE") throw cannotListen(path, messageOf(error), error)
-    if (!lstatSync(path).isSocket()) throw cannotListen(path, "there is a file of another kind", error)
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) throw cannotListen(path, "there is a file of another kind", error)
     if (await isServed(path)) throw cannotListen(path, "another process listens there", error)
   }
   try {
-    unlinkSync(path)
+    rmSync(path, { force: true })
     return await listen(target, accept)
   } catch (error) {
     throw cannotListen(path, messageOf(error), error)
@@ -46,7 +50,7 @@ function isServed(path: string): Promise<boolean> {
   })
 }
 
-function cannotListen(path: string, why: string, cause: unknown): BrokerError {
+function cannotListen(path: string, why: string, cause?: unknown): BrokerError {
   return new BrokerError("cannot-listen", `cannot listen on the socket ${JSON.stringify(path)}: ${why}`, {
     hint: "give --listen mqtt+unix: another path",
     cause,
