@@ -37,7 +37,7 @@ const REASONS: Readonly<Record<number, string>> = {
   0xa2: "wildcard subscriptions not supported",
 }
 
-/** CONNACK return codes of MQTT 3.1.1 (3.2.2.3) as the reason codes of 5.0 that say the same. */
+/** CONNACK return codes of MQTT 3.1.1 (section 3.2.2.3) as the reason codes of 5.0 that say the same. */
 const OLD_CODES: Readonly<Record<number, number>> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 }
 
 /** Refusals that trying again cannot change. */

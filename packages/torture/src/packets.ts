@@ -2,7 +2,7 @@ import type { StoredQos } from "./checker/stream.js"
 
 /** MQTT 3.1.1 packets as bytes, written by hand: the instrument shares no code with the broker that it tests. */
 
-/** First byte of the packets that are told apart (MQTT 3.1.1, 2.2.1). */
+/** First byte of the packets that are told apart (MQTT 3.1.1 section 2.2.1). */
 export const PACKET = {
   connack: 0x20,
   publish: 0x30,

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net"
 import { onCleanUp, waitFor } from "@mqtt-trio/testing"
 import { acknowledgementPacket, connectPacket, PACKET, subscribePacket, PacketSplitter } from "@mqtt-trio/torture"
 
-/** Where the Keep Alive stands in a CONNECT whose Remaining Length takes one byte (MQTT 3.1.1, 3.1.2.10). */
+/** Where the Keep Alive stands in a CONNECT whose Remaining Length takes one byte (MQTT 3.1.1 section 3.1.2.10). */
 const KEEP_ALIVE_OFFSET = 10
 
 /** A PUBLISH as it came. */
