@@ -1,10 +1,11 @@
+import { jsonLine } from "@mqtt-trio/common"
 import type { Delivery } from "../delivery/delivery.js"
 import { StoreBusy } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
 /** Answers the requests of local tools. */
 export function* answer(delivery: Delivery, request: string): Generator<string> {
-  for (const reply of safely(replies(delivery, parse(request)))) yield JSON.stringify(reply)
+  for (const reply of safely(replies(delivery, parse(request)))) yield jsonLine(reply) // U+2028 and its like end a line for some readers
 }
 
 function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {

@@ -6,8 +6,8 @@ import { storeError } from "./errors.js"
 
 /** The file in a store's folder that holds everything. */
 export const DATABASE = "mqtt-broker.mdb"
-/** What may lie in the folder of a store that has no database yet: what a broker makes before it, and the root of a file system. */
-const HARMLESS_NAMES = /^(admin\..+\.sock|mqtt-broker\.mdb-lock|probe|lost\+found)$/
+/** What may lie in the folder of a store that had no database a moment ago: what a broker makes, and the root of a file system. */
+const HARMLESS_NAMES = /^(admin\..+\.sock|mqtt-broker\.mdb(-lock)?|probe|lost\+found)$/
 
 /**
  * Makes a store's folder when it is missing, looks whether it is one, and returns where it really is: a link on the way
