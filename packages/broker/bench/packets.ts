@@ -1,3 +1,5 @@
+import { packet, text } from "@mqtt-trio/torture"
+
 /** MQTT 3.1.1 packets, built before the clock starts. Byte layout: MQTT 3.1.1 sections 2 and 3. */
 
 const PAYLOAD_BYTES = 64
@@ -53,19 +55,4 @@ function pubacks(): Buffer {
   const all = Buffer.allocUnsafe(65_535 * 4)
   for (let identifier = 1; identifier <= 65_535; identifier++) all.writeUInt32BE(0x40_02_00_00 + identifier, (identifier - 1) * 4)
   return all
-}
-
-function packet(head: number, body: Buffer): Buffer {
-  const length: number[] = []
-  let rest = body.length
-  do {
-    length.push((rest & 127) | (rest > 127 ? 128 : 0))
-    rest >>= 7
-  } while (rest > 0)
-  return Buffer.concat([Buffer.from([head, ...length]), body])
-}
-
-function text(value: string): Buffer {
-  const bytes = Buffer.from(value)
-  return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes])
 }

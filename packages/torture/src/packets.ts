@@ -81,7 +81,8 @@ export function readPayload(bytes: Buffer): PayloadContent | undefined {
   return { stream, n, intact }
 }
 
-function packet(head: number, body: Buffer): Buffer {
+/** A packet of any length: its first byte, the Remaining Length, its body. */
+export function packet(head: number, body: Buffer): Buffer {
   const length: number[] = []
   let rest = body.length
   do {
@@ -91,7 +92,8 @@ function packet(head: number, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from([head, ...length]), body])
 }
 
-function text(value: string): Buffer {
+/** A UTF-8 Encoded String: its length in two bytes, its bytes. */
+export function text(value: string): Buffer {
   const bytes = Buffer.from(value)
   return Buffer.concat([word(bytes.length), bytes])
 }
