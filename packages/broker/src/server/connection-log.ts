@@ -62,12 +62,12 @@ function inWords(dropped: Readonly<Dropped>): string {
   return given.map(([why, words]) => `${dropped[why]} ${words}`).join(", ")
 }
 
-function tellDiscarded(log: EventLog, { clientId, why, persistent, count }: Discarded): void {
+function tellDiscarded(log: EventLog, { clientId, why, persistent, count, total }: Discarded): void {
   const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
   // a Session that is not persistent ends with its connection, as everybody expects
   log.limited(persistent ? "warn" : "info", persistent ? "discarded" : "ended", {
     message: `${quoted(clientId)}: ${waited} ${count?.messages === 1 ? "message is" : "messages are"} gone with its session: ${END_REASONS[why]}`,
-    fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why },
+    fields: { event: "discarded", client: clientId, messages: count?.messages, exact: count?.exact, why, total },
   })
 }
 

@@ -16,10 +16,10 @@ async function twentyWait(expirySeconds = 1000): Promise<TestBroker> {
 }
 
 /** Resolves when the log has a line of this level that ends a JSON message so. */
-async function logged(broker: TestBroker, level: string, text: string): Promise<void> {
+async function logged(broker: TestBroker, level: string, text: string, fields: object = {}): Promise<void> {
   const lines = (): string[] => broker.stderr.split("\n").filter((line) => line.includes(JSON.stringify(text).slice(1, -1)))
   const [line] = await waitFor(() => lines().length > 0 && lines(), { what: `the log line "${text}"` })
-  expect(JSON.parse(line ?? "")).toMatchObject({ level })
+  expect(JSON.parse(line ?? "")).toMatchObject({ level, ...fields })
   expect(lines()).toHaveLength(1)
 }
 
@@ -47,7 +47,7 @@ describe("what waited for a session is not lost without a word", () => {
     for (let n = 0; n < 2; n++) (await Peer.connected(broker.port, 5, { ...lasting("s"), clean: true })).cut()
     const third = await Peer.connected(broker.port, 5, { ...lasting("s"), clean: false })
     expect(await dropped(broker)).toMatchObject({ discarded: 20 })
-    await logged(broker, WARN, "gone with its session")
+    await logged(broker, WARN, "gone with its session", { messages: 20, total: 20 })
     third.cut()
   })
 
@@ -60,7 +60,7 @@ describe("what waited for a session is not lost without a word", () => {
     first.send(puback(one?.packetId ?? 0))
     await take(first, 1)
     await Peer.connected(broker.port, 5, { clientId: "s" })
-    await logged(broker, WARN, '"s": 4 messages are gone with its session')
+    await logged(broker, WARN, '"s": 4 messages are gone with its session', { messages: 4, total: 4 })
   })
 
   test("Session Expiry Interval is over", async () => {

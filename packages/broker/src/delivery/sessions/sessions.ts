@@ -48,6 +48,8 @@ export interface Discarded {
   persistent: boolean
   /** how many; null: the store could not be read */
   count: Count | null
+  /** how many with all Sessions that ended since the broker started, these included */
+  total: number
 }
 
 /** Every Session, by Client Identifier, and what a SUBSCRIBE or UNSUBSCRIBE does to it and the router. */
@@ -57,6 +59,8 @@ export class Sessions implements PersistentSurroundings {
   readonly commits: GroupCommit
   readonly housekeeping: Housekeeping
   private readonly byId = new Map<string, Session>()
+  /** messages that were lost with Sessions since the broker started */
+  private discarded = 0
   /** away, with a Session Expiry Interval that runs */
   private readonly expiring = new Set<Session>()
   /** logs of an earlier run of the broker, until load() is done */
@@ -137,7 +141,8 @@ export class Sessions implements PersistentSurroundings {
     } catch (error) {
       if (!(error instanceof StoreBusy)) throw error
     }
-    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count })
+    this.discarded += count?.messages ?? 0
+    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count, total: this.discarded })
     return dropped.discarded + (count?.messages ?? 0)
   }
 
