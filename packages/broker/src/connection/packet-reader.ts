@@ -105,7 +105,7 @@ export class PacketReader {
         const { body, end } = header
         if (end - at > this.limit)
           throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
-        this.checkFirst(buf[at] ?? 0)
+        if (!this.greeted) checkFirst(buf[at] ?? 0)
         if (end > buf.length) return this.rest(buf, at, end - at)
         this.packet(buf, at, body, end)
         at = end
@@ -121,11 +121,6 @@ export class PacketReader {
     this.splitter.keep(at < buf.length ? buf.subarray(at) : NO_BYTES, need)
   }
 
-  private checkFirst(header: number): void {
-    if (!this.greeted && header === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
-    if (!this.greeted && header >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
-  }
-
   private packet(buf: Buffer, start: number, body: number, end: number): void {
     const first = buf[start] ?? 0
     const type = first >> 4
@@ -134,7 +129,7 @@ export class PacketReader {
       this.runs.add(start, body, end, this.v5)
       return
     }
-    this.checkFlags(buf, start, body, end)
+    if ((first & 15) !== FLAGS[type]) this.checkFlags(buf, start, body, end)
     if (type >= PacketType.PUBACK && type <= PacketType.PUBCOMP) this.acknowledgement(type, buf, body, end)
     else {
       this.runs.flush()
@@ -142,11 +137,11 @@ export class PacketReader {
     }
   }
 
+  /** The flags are not those of the type: older versions may, and then they are put right. */
   private checkFlags(buf: Buffer, start: number, body: number, end: number): void {
     const first = buf[start] ?? 0
     const type = first >> 4
-    const flags = type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0
-    if ((first & 15) === flags) return
+    const flags = FLAGS[type] ?? 0
     // MQTT 3.1 uses QoS 1 in some of these, and nothing in the others
     const unused = this.version === 3 || (type === PacketType.CONNECT && isVersion31(buf, body, end))
     if (!unused || (flags && (first & 6) !== flags)) throw malformed("reserved bits in the fixed header [MQTT-2.1.3-1]")
@@ -154,7 +149,7 @@ export class PacketReader {
   }
 
   private acknowledgement(type: number, buf: Buffer, body: number, end: number): void {
-    const id = readAck(buf, body, end, this.v5 ? CLIENT_REASONS.get(type) : undefined)
+    const id = readAck(buf, body, end, end - body > 2 && this.v5 ? CLIENT_REASONS.get(type) : undefined)
     if (type !== PacketType.PUBREL) return this.taker.acknowledged(type, id, ackFailed(buf, body, end))
     this.runs.flush()
     this.taker.released(id)
@@ -197,6 +192,16 @@ export class PacketReader {
     this.waiting = true
     take()
   }
+}
+
+/** The flags of each packet type but PUBLISH (MQTT 5.0 section 2.1.3). */
+const FLAGS = Uint8Array.from({ length: 16 }, (_, type) =>
+  type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0,
+)
+
+function checkFirst(first: number): void {
+  if (first === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
+  if (first >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
 }
 
 /** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */

@@ -29,11 +29,11 @@ export class ActiveReaders {
 
   /** Finds the next durable message; readers that have none now are no longer active. False: there is none. May throw StoreBusy. */
   select(): boolean {
-    this.best = null
-    this.position = Infinity
-    this.limit = Infinity
-    this.qos = 0
     const { active } = this
+    let best: Reader | null = null
+    let position = Infinity
+    let limit = Infinity
+    let qos: QoS = 0
     for (let r = 0; r < active.length; r++) {
       const reader = active[r]
       if (!reader) break
@@ -42,21 +42,21 @@ export class ActiveReaders {
         reader.active = false
         active[r--] = active.at(-1) ?? reader
         active.pop()
-      } else this.consider(reader, at)
+      } else if (at < position) {
+        limit = position
+        position = at
+        best = reader
+        qos = reader.qos
+      } else {
+        if (at < limit) limit = at
+        if (at === position && reader.qos > qos) qos = reader.qos
+      }
     }
-    return this.best !== null
-  }
-
-  private consider(reader: Reader, at: number): void {
-    if (at < this.position) {
-      this.limit = this.position
-      this.position = at
-      this.best = reader
-      this.qos = reader.qos
-    } else {
-      if (at < this.limit) this.limit = at
-      if (at === this.position && reader.qos > this.qos) this.qos = reader.qos
-    }
+    this.best = best
+    this.position = position
+    this.limit = limit
+    this.qos = qos
+    return best !== null
   }
 
   /** The same message in several logs is one delivery: every reader goes past `position`. */
