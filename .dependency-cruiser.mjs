@@ -6,12 +6,13 @@
 const BROKER = {
   wire: [],
   stores: ["wire"],
-  delivery: ["wire", "stores"],
+  access: ["wire"],
+  delivery: ["wire", "stores", "access"],
   engine: ["wire"],
-  connection: ["wire", "stores", "delivery", "engine"],
-  admin: ["wire", "stores", "delivery"],
-  server: ["wire", "stores", "delivery", "engine", "connection", "admin"],
-  commands: ["wire", "stores", "admin", "server"],
+  connection: ["wire", "stores", "access", "delivery", "engine"],
+  admin: ["wire", "stores", "access", "delivery"],
+  server: ["wire", "stores", "access", "delivery", "engine", "connection", "admin"],
+  commands: ["wire", "stores", "access", "admin", "server"],
 }
 
 /** Packages, each with those that it may import. */

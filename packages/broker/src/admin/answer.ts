@@ -21,20 +21,20 @@ function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {
   }
 }
 
-function* replies(delivery: Delivery, request: AdminRequest | null): Generator<AdminReply> {
+function* replies(delivery: Delivery, request: AdminRequest | undefined): Generator<AdminReply> {
   if (request) yield* queue(delivery, request)
   else yield { type: "error", code: "bad-request", message: "the request is not understood; use the mqtt-broker of the same version" }
 }
 
-function parse(request: string): AdminRequest | null {
+function parse(request: string): AdminRequest | undefined {
   try {
     const value: unknown = JSON.parse(request)
-    if (typeof value !== "object" || value === null || !("command" in value) || value.command !== "queue") return null
-    if (!("clientId" in value) || typeof value.clientId !== "string") return null
-    if (!("peek" in value) || typeof value.peek !== "number") return null
+    if (typeof value !== "object" || value === null || !("command" in value) || value.command !== "queue") return undefined
+    if (!("clientId" in value) || typeof value.clientId !== "string") return undefined
+    if (!("peek" in value) || typeof value.peek !== "number") return undefined
     return { command: "queue", clientId: value.clientId, peek: value.peek }
   } catch {
-    return null
+    return undefined
   }
 }
 
@@ -48,7 +48,7 @@ function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminR
   yield {
     type: "session",
     clientId: session.clientId,
-    connected: session.outlet !== null,
+    connected: session.outlet !== undefined,
     disconnectedAt: disconnectedAt === null ? null : new Date(disconnectedAt).toISOString(),
     ...session.depth(),
     dropped: session.dropped,

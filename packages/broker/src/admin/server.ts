@@ -8,7 +8,7 @@ export type AdminHandler = (request: string) => AsyncGenerator<string> | Generat
 /** Answers local tools on the socket that is the lock of the store's folder. */
 export class AdminServer {
   private readonly sockets = new Set<Socket>()
-  private handler: AdminHandler | null = null
+  private handler: AdminHandler | undefined = undefined
 
   /** @param server listens already */
   constructor(private readonly server: Server) {

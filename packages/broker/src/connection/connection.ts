@@ -29,8 +29,8 @@ const MOST_UNSENT_BYTES = UNSENT_BYTES_QOS_0 + UNSENT_BYTES
  * answers leave in the order of the packets. It knows when reading stands still, and it ends.
  */
 export class Connection implements Outlet, Timed, Client, ConnectionFacts, ControlledConnection, PublishingConnection, PacketTaker {
-  private currentSession: Session | null = null
-  private stream: RetainedStream | null = null
+  private currentSession: Session | undefined = undefined
+  private stream: RetainedStream | undefined = undefined
   private id = ""
   private maximum = Infinity
   private ended = false
@@ -39,7 +39,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   private readonly reader: PacketReader
   /** made when a CONNECT is accepted */
-  private will: ArmedWill | null = null
+  private will: ArmedWill | undefined = undefined
   private readonly control: ControlFlow
   private readonly inbound: Inbound
   readonly publish: RunTaker
@@ -82,10 +82,10 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   get remote(): string {
     return this.arrival.remote
   }
-  get session(): Session | null {
+  get session(): Session | undefined {
     return this.currentSession
   }
-  get retained(): RetainedStream | null {
+  get retained(): RetainedStream | undefined {
     return this.stream
   }
   get clientId(): string {
@@ -270,13 +270,13 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   disconnect({ reason, expirySeconds: seconds }: DisconnectPacket): void {
     if (seconds && this.currentSession?.endsWithConnection !== false)
       throw protocolError("DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
-    const stored = (this.currentSession?.persistent ?? false) || this.will !== null
+    const stored = (this.currentSession?.persistent ?? false) || this.will !== undefined
     if (this.will && reason === Reason.SUCCESS) {
       this.context.delivery.wills.disarm(this.will)
-      this.will = null
+      this.will = undefined
     }
     this.finish(
-      null,
+      undefined,
       reason ? `it disconnected with Reason Code 0x${reason.toString(16)}` : "it disconnected",
       seconds === undefined ? undefined : sessionExpiry(seconds),
     )
@@ -289,7 +289,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   /** Leaves Session and registries; the socket is still open for what was said. */
-  private finish(reason: ReasonCode | null, message: string, expirySeconds?: number | null): void {
+  private finish(reason: ReasonCode | undefined, message: string, expirySeconds?: number | null): void {
     if (this.ended) return
     this.ended = true
     this.since = this.context.clock.now
@@ -319,7 +319,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   /** The socket is closed. */
   private gone(): void {
-    this.finish(null, "the connection closed")
+    this.finish(undefined, "the connection closed")
     this.context.clients.remove(this)
     this.context.clock.remove(this)
   }

@@ -17,7 +17,7 @@ export interface ConnectionFacts {
   /** address and port of the other side */
   readonly remote: string
   readonly version: ProtocolVersion
-  readonly session: Session | null
+  readonly session: Session | undefined
   /** a CONNECT came */
   readonly greeted: boolean
 }
@@ -25,8 +25,8 @@ export interface ConnectionFacts {
 /** What the broker says about one connection. */
 export interface ConnectionLog {
   connected(connection: ConnectionFacts): void
-  /** `reason` is null when the client left, with or without a DISCONNECT */
-  closed(connection: ConnectionFacts, reason: ReasonCode | null, message: string): void
+  /** `reason` is undefined when the client left, with or without a DISCONNECT */
+  closed(connection: ConnectionFacts, reason: ReasonCode | undefined, message: string): void
   /** something was not done as this client asked */
   notice(clientId: string, message: string): void
   /** several connections keep taking one Client Identifier from each other */

@@ -21,15 +21,15 @@ export interface ControlledConnection {
   readonly version: ProtocolVersion
   readonly v5: boolean
   readonly closed: boolean
-  /** null until open() */
-  readonly session: Session | null
-  readonly retained: RetainedStream | null
+  /** undefined until open() */
+  readonly session: Session | undefined
+  readonly retained: RetainedStream | undefined
   /** the client's Maximum Packet Size in bytes, Infinity without one (MQTT 5.0 section 3.1.2.11.4) */
   readonly maximumPacketSize: number
   readonly replies: ReplyLine
   push(bytes: Buffer): void
   /** CONNECT was accepted, with this Session. `will`: its Will, armed. */
-  open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | null }): void
+  open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | undefined }): void
   /** CONNACK leaves. `receiveMaximum`: most messages in flight. */
   welcome(connack: Buffer, receiveMaximum: number): void
   /** CONNECT was refused, with this CONNACK. */
@@ -42,7 +42,7 @@ export interface ControlledConnection {
  * on Sessions and router before the answer leaves. All bytes passed the strict checks.
  */
 export class ControlFlow {
-  private channel: ControlChannel | null = null
+  private channel: ControlChannel | undefined = undefined
 
   constructor(
     private readonly connection: ControlledConnection,
@@ -78,9 +78,9 @@ export class ControlFlow {
     connection.open(session, {
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
-      will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : null,
+      will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : undefined,
     })
-    const waiting = present ? session.countWaiting(connection.maximumPacketSize) : null
+    const waiting = present ? session.countWaiting(connection.maximumPacketSize) : undefined
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(
@@ -93,7 +93,7 @@ export class ControlFlow {
     })
   }
 
-  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | null }): Buffer {
+  private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | undefined }): Buffer {
     const { version, present, assigned, waiting } = to
     if (version < 5) return Buffer.from([0x20, 2, present && version === 4 ? 1 : 0, 0])
     const properties = {
@@ -121,7 +121,7 @@ export class ControlFlow {
       if (k % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const code = this.full(filter) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
-      if (code === null) return
+      if (code === undefined) return
       codes.push(code)
       if (code >= 0x80 || !connection.session) continue
       const isNew = !connection.session.subscriptions.has(filter)
@@ -149,8 +149,8 @@ export class ControlFlow {
     return this.connection.v5 ? reason : 0x80
   }
 
-  /** The code of one Topic Filter; null: the connection is gone. */
-  private async askOne(topic: string, qos: QoS): Promise<number | null> {
+  /** The code of one Topic Filter; undefined: the connection is gone. */
+  private async askOne(topic: string, qos: QoS): Promise<number | undefined> {
     const { version } = this.connection
     if (topic.startsWith("$share/")) return this.failure(Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
     const one = write({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos }] }, version)
@@ -189,14 +189,14 @@ export class ControlFlow {
     this.channel?.destroy()
   }
 
-  /** The answer of aedes; null when it closed the connection, or the connection is gone meanwhile. */
-  private async ask(bytes: Buffer): Promise<Buffer | null> {
+  /** The answer of aedes; undefined when it closed the connection, or the connection is gone meanwhile. */
+  private async ask(bytes: Buffer): Promise<Buffer | undefined> {
     const { channel, connection } = this
-    const reply = await new Promise<Buffer | null>((resolve) => {
+    const reply = await new Promise<Buffer | undefined>((resolve) => {
       if (channel) channel.ask(bytes, resolve)
-      else resolve(null)
+      else resolve(undefined)
     })
-    if (connection.closed) return null
+    if (connection.closed) return undefined
     if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
     return reply
   }

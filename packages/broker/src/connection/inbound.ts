@@ -76,10 +76,10 @@ export class Inbound {
    * What of a QoS 2 run is new: its identifiers are known from now on, in the store with the gathering commit. A message
    * that is sent again is answered, not delivered [MQTT-4.3.3-10]. Null: nothing is new.
    */
-  private unknown(run: Frames): Frames | null {
+  private unknown(run: Frames): Frames | undefined {
     const { session } = this.connection
-    if (!session) return null
-    let fresh: Frames | null = null
+    if (!session) return undefined
+    let fresh: Frames | undefined = undefined
     for (let k = 0; k < run.n; k++) {
       const identifier = run.identifierOf(k)
       if (session.incoming.has(identifier)) {
@@ -90,7 +90,7 @@ export class Inbound {
       session.incoming.add(identifier)
       if (session.persistent) this.delivery.commits.writeIncoming(session.id, identifier, true)
     }
-    return fresh?.n === 0 ? null : (fresh ?? run)
+    return fresh?.n === 0 ? undefined : (fresh ?? run)
   }
 
   /** PUBREL: the identifier is free again; PUBCOMP leaves when that is stored (section 4.3.3). */

@@ -20,7 +20,7 @@ export class PublishReader {
   private header = 0
   private topicAt = 0
   private topicEnd = 0
-  private match: Match | null = null
+  private match: Match | undefined = undefined
   private taker: RunTaker = () => {}
 
   constructor(private readonly router: Router) {}

@@ -74,16 +74,16 @@ export class ReplyLine implements Waiter {
     for (const callback of entry.afterwards) callback()
   }
 
-  private put(entry: Entry | null, bytes: Buffer): void {
+  private put(entry: Entry | undefined, bytes: Buffer): void {
     if (!entry) return this.output.push(bytes)
     const at = this.room(entry, bytes.length)
     bytes.copy(entry.bytes, at)
   }
 
-  /** Where an answer waits; null: it leaves now. */
-  private entry(durable: boolean): Entry | null {
+  /** Where an answer waits; undefined: it leaves now. */
+  private entry(durable: boolean): Entry | undefined {
     const last = this.entries.at(-1)
-    if (!durable || last?.batch === this.commits.gathering) return last ?? null
+    if (!durable || last?.batch === this.commits.gathering) return last
     this.commits.touch() // a commit may have nothing to write, and takes its turn all the same
     const entry: Entry = { batch: this.commits.gathering, bytes: NO_BYTES, used: 0, pubacks: 0, afterwards: [] }
     this.entries.push(entry)

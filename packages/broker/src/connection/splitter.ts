@@ -7,12 +7,12 @@ export class Splitter {
   private bytes = 0
   private need = 0
 
-  /** Bytes to parse, or null while the packet at hand is not complete. */
-  add(chunk: Buffer): Buffer | null {
+  /** Bytes to parse, or undefined while the packet at hand is not complete. */
+  add(chunk: Buffer): Buffer | undefined {
     if (!this.bytes) return chunk
     this.pieces.push(chunk)
     this.bytes += chunk.length
-    if (this.bytes < this.need) return null
+    if (this.bytes < this.need) return undefined
     return this.take()
   }
 

@@ -59,4 +59,4 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   return { router, commits, sessions, retained, wills, intake }
 }
 
-const NO_ORIGIN = { session: null, outlet: null }
+const NO_ORIGIN = { session: undefined, outlet: undefined }

@@ -10,8 +10,8 @@ import type { Session } from "./sessions/session.js"
 
 /** Who publishes; a Will has neither. */
 export interface Origin {
-  readonly session: Session | null
-  readonly outlet: Outlet | null
+  readonly session: Session | undefined
+  readonly outlet: Outlet | undefined
 }
 
 /** Where a message enters: it is given to the Sessions that need no store, and to the logs of those that do. */
@@ -41,7 +41,7 @@ export class Intake {
     for (const { session } of match.ownAtOnce) if (session === own) session.sendAtOnce(run, this.variants)
     let position = -1
     for (const { log, except } of match.logs) {
-      if (except !== null && except === own) continue
+      if (except !== undefined && except === own) continue
       if (position < 0) position = this.commits.take(run.n)
       log.append(run, position)
       stored = true
@@ -52,12 +52,12 @@ export class Intake {
   private offer(receiver: Receiver, publisher: Origin, run: Frames): void {
     const { session } = receiver
     const granted = session === publisher.session ? receiver.qosOfOwn : receiver.qos
-    if (granted === null) return
+    if (granted === undefined) return
     if (granted === 0) session.sendAtOnce(run, this.variants)
     else session.offer(this.variants.get(session.outlet?.v5 ?? run.isV5(0), granted), publisher.outlet)
   }
 
-  private atOnce(receivers: Receiver[], own: Session | null, run: Frames): void {
-    for (const { session, qosOfOwn } of receivers) if (session !== own || qosOfOwn !== null) session.sendAtOnce(run, this.variants)
+  private atOnce(receivers: Receiver[], own: Session | undefined, run: Frames): void {
+    for (const { session, qosOfOwn } of receivers) if (session !== own || qosOfOwn !== undefined) session.sendAtOnce(run, this.variants)
   }
 }

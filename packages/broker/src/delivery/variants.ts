@@ -4,14 +4,14 @@ import { convert } from "../wire/publish.js"
 
 /** A run in the encodings that its receivers want; each is made once. */
 export class Variants {
-  private run: Frames | null = null
+  private run: Frames | undefined = undefined
   private qos: QoS = 0
-  private readonly made: (Frames | null)[] = [null, null, null, null, null, null]
+  private readonly made: (Frames | undefined)[] = [undefined, undefined, undefined, undefined, undefined, undefined]
 
   of(run: Frames, qos: QoS): void {
     this.run = run
     this.qos = qos
-    this.made.fill(null)
+    this.made.fill(undefined)
   }
 
   /** For a receiver of this version with this granted QoS. */

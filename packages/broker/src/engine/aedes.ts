@@ -9,14 +9,14 @@ export interface Credentials {
   password: Buffer | string | undefined
 }
 
-/** Decides who may do what. Both are asked with the real Client Identifier; `null` and `true` mean yes. */
+/** Decides who may do what. Both are asked with the real Client Identifier. */
 export interface Gatekeeper {
   /** Resolves with a CONNACK return code of MQTT 3.1.1 (4: bad user name or password, 5: not authorized), 0: come in. */
   authenticate(credentials: Credentials): Promise<number>
   authorizeSubscribe(clientId: string, filter: string): boolean
 }
 
-type Answer = (reply: Buffer | null) => void
+type Answer = (reply: Buffer | undefined) => void
 
 /**
  * The only door to aedes. It parses, validates and answers control packets; messages, Sessions and wills never reach
@@ -77,8 +77,8 @@ export class Engine {
 
 /** Carries control packets of one connection to aedes, one at a time, and its answers back. */
 export class ControlChannel extends Duplex {
-  private answer: Answer | null = null
-  private rest: Buffer | null = null
+  private answer: Answer | undefined = undefined
+  private rest: Buffer | undefined = undefined
 
   /**
    * @param engineId the identifier under which aedes knows this connection
@@ -93,9 +93,9 @@ export class ControlChannel extends Duplex {
     attach(this)
   }
 
-  /** Passes one packet on; `answer` gets the reply, or null when aedes closed the connection instead. */
+  /** Passes one packet on; `answer` gets the reply, or undefined when aedes closed the connection instead. */
   ask(packet: Buffer, answer: Answer): void {
-    if (this.destroyed) return answer(null)
+    if (this.destroyed) return answer(undefined)
     this.answer = answer
     this.push(packet)
   }
@@ -114,21 +114,21 @@ export class ControlChannel extends Duplex {
 
   override _destroy(_error: Error | null, callback: () => void): void {
     callback()
-    this.reply(null)
+    this.reply(undefined)
   }
 
   /** aedes writes one packet in several chunks: wait for the whole. */
   private collect(chunk: Buffer): void {
     const bytes = this.rest ? Buffer.concat([this.rest, chunk]) : chunk
     const size = packetSize(bytes)
-    this.rest = bytes.length > size ? bytes.subarray(size) : null
+    this.rest = bytes.length > size ? bytes.subarray(size) : undefined
     if (bytes.length < size) this.rest = bytes
     else this.reply(bytes.subarray(0, size))
   }
 
-  private reply(packet: Buffer | null): void {
+  private reply(packet: Buffer | undefined): void {
     const { answer } = this
-    this.answer = null
+    this.answer = undefined
     answer?.(packet)
   }
 }

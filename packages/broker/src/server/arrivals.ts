@@ -48,7 +48,7 @@ export class Arrival implements Timed {
   readonly since: number
   /** address and port of the other side */
   readonly remote: string
-  private stage: string | null = null
+  private stage: string | undefined = undefined
 
   constructor(
     private readonly socket: Socket,
@@ -60,7 +60,7 @@ export class Arrival implements Timed {
 
   /** What the client does now takes time, and the time is limited. */
   begin(stage: "TLS handshake" | "WebSocket upgrade"): void {
-    const first = this.stage === null
+    const first = this.stage === undefined
     this.stage = stage
     if (!first) return
     this.home.add(this.socket)

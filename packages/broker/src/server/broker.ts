@@ -44,7 +44,7 @@ const SWEEP_MS = 1000
 export class Broker {
   private constructor(
     private readonly parts: {
-      admin: AdminServer | null
+      admin: AdminServer | undefined
       store: Store
       delivery: Delivery
       context: Context
@@ -59,11 +59,12 @@ export class Broker {
     const undo: (() => Promise<void> | void)[] = []
     try {
       const place = placeOf(options.store)
-      const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : null
+      const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
       const store = await openStore(place)
       undo.push(() => store.close())
-      if (store.trouble !== null) log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
+      if (store.trouble !== undefined)
+        log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
       const events = { ...storeEvents(log), discarded: (one: Discarded) => says.discarded(one) }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)

@@ -17,8 +17,8 @@ export function connectionLog(log: EventLog): ConnectionLog {
       })
     },
     closed: (connection, reason, message) => {
-      if (reason === null && !connection.session) return // it never said CONNECT
-      if (reason === null) {
+      if (reason === undefined && !connection.session) return // it never said CONNECT
+      if (reason === undefined) {
         const fields = { event: "left", ...who(connection), how: message }
         return log.limited("info", "left", { message: `${name(connection)} left: ${message}`, fields })
       }

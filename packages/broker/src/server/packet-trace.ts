@@ -9,7 +9,7 @@ type Direction = "from" | "to"
 export function tracePackets(socket: ByteStream, remote: string, log: EventLog): void {
   let protocolVersion = 4
   const reader = (direction: Direction): ((bytes: Uint8Array) => void) => {
-    let parse: ((bytes: Buffer) => unknown) | null = null
+    let parse: ((bytes: Buffer) => unknown) | undefined = undefined
     let over = false
     const begin = (): ((bytes: Buffer) => unknown) => {
       const stream = parser({ protocolVersion })

@@ -69,14 +69,14 @@ function isWhole(file: number, { page, pageSize }: Meta, size: number): boolean 
     if (!(tree.readUInt16LE(PAGE.flags) & (BRANCH | LEAF))) return false
     for (const [below, end] of references(tree)) {
       if (end > pages) return false
-      if (below !== null) waiting.push(below)
+      if (below !== undefined) waiting.push(below)
     }
   }
   return true
 }
 
-/** What a page of a tree refers to: a page of trees below, or null for a value, and the page after its last one. */
-function* references(page: Buffer): Generator<[below: bigint | null, end: bigint]> {
+/** What a page of a tree refers to: a page of trees below, or undefined for a value, and the page after its last one. */
+function* references(page: Buffer): Generator<[below: bigint | undefined, end: bigint]> {
   const isBranch = page.readUInt16LE(PAGE.flags) & BRANCH
   const count = page.readUInt16LE(PAGE.lower) >> 1
   for (let n = 0; n < count; n++) {
@@ -86,7 +86,7 @@ function* references(page: Buffer): Generator<[below: bigint | null, end: bigint
     if (isBranch) {
       const number = BigInt(page.readUInt32LE(node)) | (BigInt(flags) << 32n)
       yield [number, number + 1n]
-    } else if (flags & BIG) yield [null, page.readBigUInt64LE(value) + page.readBigUInt64LE(value + BIG_VALUE.pages)]
+    } else if (flags & BIG) yield [undefined, page.readBigUInt64LE(value) + page.readBigUInt64LE(value + BIG_VALUE.pages)]
     else if (flags & SUBTREE) {
       const root = page.readBigUInt64LE(value + TREE.root)
       if (root !== NO_PAGE) yield [root, root + 1n]

@@ -17,7 +17,7 @@ export class DiskGuard {
   private readonly lockInode: number | undefined
   private lookedAt = 0
   private suspect = false
-  private probing: Promise<void> | null = null
+  private probing: Promise<void> | undefined = undefined
 
   constructor(private readonly file: string) {
     this.inode = statSync(file).ino
@@ -37,10 +37,10 @@ export class DiskGuard {
   }
 
   /** Set after a failed commit: resolves when a write of our own went through, rejects when it did not. */
-  get recovery(): Promise<void> | null {
-    if (!this.suspect) return null
+  get recovery(): Promise<void> | undefined {
+    if (!this.suspect) return undefined
     this.probing ??= this.probe().finally(() => {
-      this.probing = null
+      this.probing = undefined
     })
     return this.probing
   }

@@ -81,7 +81,7 @@ export class FileStore implements Store {
     for (const { key, value } of rows.getRange({})) {
       const id = readUint64(key, 0)
       const row: SessionRow = JSON.parse(value.toString())
-      sessions.set(id, { id, row, cursor: { position: 0, sentBelow: 0, inflight: null }, subscriptions: new Map(), incoming: [] })
+      sessions.set(id, { id, row, cursor: { position: 0, sentBelow: 0, inflight: undefined }, subscriptions: new Map(), incoming: [] })
     }
     for (const { key, value } of cursors.getRange({})) {
       const session = sessions.get(readUint64(key, 0))
@@ -107,10 +107,10 @@ export class FileStore implements Store {
     }
   }
 
-  get trouble(): string | null {
+  get trouble(): string | undefined {
     try {
       this.disk.check()
-      return null
+      return undefined
     } catch (error) {
       return messageOf(error)
     }
@@ -152,7 +152,7 @@ export class FileStore implements Store {
     for (const { session, slot, row } of commit.subscriptions)
       written.add(write(subscriptions, slotKey(session, slot), row && Buffer.from(JSON.stringify(row))))
     for (const { session, identifier, open: half } of commit.incoming)
-      written.add(write(incoming, slotKey(session, identifier), half ? NO_BYTES : null))
+      written.add(write(incoming, slotKey(session, identifier), half ? NO_BYTES : undefined))
     for (const { id, value } of commit.retained) written.add(write(retained, idKey(id), value))
     for (const { id, value } of commit.wills) written.add(write(wills, idKey(id), value))
     if (commit.reserved) written.add(meta.put(NEXT_KEY, packReserved(commit.reserved)))
@@ -160,10 +160,10 @@ export class FileStore implements Store {
     for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
   }
 
-  chunkAt(log: number, position: number): StoredChunk | null {
+  chunkAt(log: number, position: number): StoredChunk | undefined {
     const range = { start: logKey(log, position), end: logKey(log, 0), reverse: true, inclusiveEnd: true, limit: 1 }
     const [chunk] = this.range(range)
-    return chunk ?? null
+    return chunk
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
@@ -202,7 +202,7 @@ export class FileStore implements Store {
   }
 }
 
-function write(table: Table, key: Buffer, value: Buffer | null): Promise<boolean> {
+function write(table: Table, key: Buffer, value: Buffer | undefined): Promise<boolean> {
   return value ? table.put(key, value) : table.remove(key)
 }
 
@@ -225,7 +225,7 @@ function unpackCursor(value: Buffer): Cursor {
   return {
     position: readUint64(value, 0),
     sentBelow: sentBelow === UNBOUNDED_POSITION ? Infinity : sentBelow,
-    inflight: value.length > 16 ? value.subarray(16) : null,
+    inflight: value.length > 16 ? value.subarray(16) : undefined,
   }
 }
 

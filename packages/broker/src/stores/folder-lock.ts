@@ -37,20 +37,20 @@ export async function lockFolder(folder: string): Promise<Server> {
 }
 
 /** Listens with the generation above. Null: another broker was faster. */
-async function take(folder: string, generation: number): Promise<Server | null> {
+async function take(folder: string, generation: number): Promise<Server | undefined> {
   const hidden = socketPath(folder, `x${randomBytes(6).toString("hex")}`)
   const server = await listen(hidden)
   if (HAS_PIPES) return server
   const own = link(folder, hidden, generation + 1)
   rmSync(hidden, { force: true })
-  if (own !== null && (await clear(folder, own))) return server
-  if (own !== null) rmSync(socketPath(folder, own), { force: true })
+  if (own !== undefined && (await clear(folder, own))) return server
+  if (own !== undefined) rmSync(socketPath(folder, own), { force: true })
   server.close()
-  return null
+  return undefined
 }
 
 /** Gives a socket its generation, or the next one that no stranger keeps taken. Null: another broker was faster. */
-function link(folder: string, hidden: string, from: number): number | null {
+function link(folder: string, hidden: string, from: number): number | undefined {
   for (let generation = from; ; generation++) {
     const path = socketPath(folder, generation)
     try {
@@ -58,9 +58,9 @@ function link(folder: string, hidden: string, from: number): number | null {
       return generation
     } catch (error) {
       const code = systemCode(error)
-      if (code === "ENOENT") return null // somebody took the folder, and removed ours
+      if (code === "ENOENT") return undefined // somebody took the folder, and removed ours
       if (code !== "EEXIST") throw error
-      if (isTrusted(folder, path)) return null
+      if (isTrusted(folder, path)) return undefined
     }
   }
 }
@@ -68,10 +68,10 @@ function link(folder: string, hidden: string, from: number): number | null {
 /** Removes all other sockets if they are older and dead. False: another broker has the folder, or may get it. */
 async function clear(folder: string, own: number): Promise<boolean> {
   const others = socketsOf(folder).filter(({ generation }) => generation !== own)
-  if (others.some(({ generation }) => generation !== null && generation > own)) return false
+  if (others.some(({ generation }) => generation !== undefined && generation > own)) return false
   for (const { path, generation } of others)
     // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
-    if (generation !== null && (await answers(path))) return false
+    if (generation !== undefined && (await answers(path))) return false
   for (const { path } of others) rmSync(path, { force: true })
   return true
 }

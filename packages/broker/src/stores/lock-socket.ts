@@ -12,16 +12,16 @@ export const HAS_PIPES = process.platform === "win32"
 /** A socket of a broker that used a store's folder. Each broker takes a generation above all that it finds. */
 export interface LockSocket {
   path: string
-  /** null: it has none yet */
-  generation: number | null
+  /** undefined: it has none yet */
+  generation: number | undefined
 }
 
 /** The newest socket of a store's folder: of the broker that uses it, or of the last one that did. Null: there was none. */
-export function newestSocket(folder: string): { path: string; generation: number } | null {
+export function newestSocket(folder: string): { path: string; generation: number } | undefined {
   if (HAS_PIPES) return { path: socketPath(folder, ""), generation: 0 }
-  let newest: { path: string; generation: number } | null = null
+  let newest: { path: string; generation: number } | undefined = undefined
   for (const { path, generation } of socketsOf(folder))
-    if (generation !== null && generation > (newest?.generation ?? 0)) newest = { path, generation }
+    if (generation !== undefined && generation > (newest?.generation ?? 0)) newest = { path, generation }
   return newest
 }
 
@@ -30,7 +30,7 @@ export function socketsOf(folder: string): LockSocket[] {
   return entriesOf(folder).flatMap((file) => {
     const name = /^admin\.(.+)\.sock$/.exec(file)?.[1]
     if (name === undefined || !isTrusted(folder, join(folder, file))) return []
-    return [{ path: join(folder, file), generation: /^[1-9]\d{0,14}$/.test(name) ? Number(name) : null }]
+    return [{ path: join(folder, file), generation: /^[1-9]\d{0,14}$/.test(name) ? Number(name) : undefined }]
   })
 }
 

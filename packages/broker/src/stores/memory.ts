@@ -3,7 +3,7 @@ import type { Commit, Store, StoredChunk, StoredState } from "./store.js"
 /** `memory:` keeps the queues while the broker runs; nothing survives it. */
 export class MemoryStore implements Store {
   readonly url = "memory:"
-  readonly trouble = null
+  readonly trouble = undefined
   /** by log: first positions, ascending, and the values beside them */
   private readonly logs = new Map<number, { firsts: number[]; values: Buffer[] }>()
 
@@ -30,7 +30,7 @@ export class MemoryStore implements Store {
     }
   }
 
-  chunkAt(log: number, position: number): StoredChunk | null {
+  chunkAt(log: number, position: number): StoredChunk | undefined {
     return this.chunk(log, this.at(log, position + 1) - 1)
   }
 
@@ -53,11 +53,11 @@ export class MemoryStore implements Store {
 
   async close(): Promise<void> {}
 
-  private chunk(log: number, i: number): StoredChunk | null {
+  private chunk(log: number, i: number): StoredChunk | undefined {
     const chunks = this.logs.get(log)
     const first = chunks?.firsts[i]
     const value = chunks?.values[i]
-    return first === undefined || value === undefined ? null : { first, value }
+    return first === undefined || value === undefined ? undefined : { first, value }
   }
 
   /** Index of the first chunk at or above `position`. */

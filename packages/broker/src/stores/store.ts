@@ -1,4 +1,4 @@
-/** A Session as the store keeps it; its id is the key. Times are wall-clock ms. */
+/** A Session as the store keeps it; its id is the key. Times are wall-clock ms. Rows are kept as JSON, which has null and no undefined. */
 export interface SessionRow {
   clientId: string
   /** Session Expiry Interval in seconds (MQTT 5.0 section 3.1.2.11.2); null: never expires */
@@ -29,8 +29,8 @@ export interface Cursor {
   position: number
   /** below this position anything may have been sent before: redelivered with DUP 1. Infinity while the Session is connected */
   sentBelow: number
-  /** the window with its Packet Identifiers (Window.pack), while something in it is at QoS 2; else null */
-  inflight: Buffer | null
+  /** the window with its Packet Identifiers (Window.pack), while something in it is at QoS 2 */
+  inflight: Buffer | undefined
 }
 
 export interface StoredSession {
@@ -62,15 +62,15 @@ export interface Reserved {
 export interface Commit {
   appends: { log: number; first: number; value: Buffer }[]
   removes: { log: number; first: number }[]
-  sessions: { id: number; row: SessionRow | null }[]
-  subscriptions: { session: number; slot: number; row: SubscriptionRow | null }[]
+  sessions: { id: number; row: SessionRow | undefined }[]
+  subscriptions: { session: number; slot: number; row: SubscriptionRow | undefined }[]
   cursors: { session: number; cursor: Cursor }[]
   incoming: { session: number; identifier: number; open: boolean }[]
-  /** retained messages and wills by an id of their own; null: removed */
-  retained: { id: number; value: Buffer | null }[]
-  wills: { id: number; value: Buffer | null }[]
-  /** positions and ids below are taken; null: unchanged */
-  reserved: Reserved | null
+  /** retained messages and wills by an id of their own; undefined: removed */
+  retained: { id: number; value: Buffer | undefined }[]
+  wills: { id: number; value: Buffer | undefined }[]
+  /** positions and ids below are taken; undefined: unchanged */
+  reserved: Reserved | undefined
 }
 
 export interface StoredChunk {
@@ -87,8 +87,8 @@ export class StoreBusy extends Error {}
 export interface Store {
   /** the URL in its full form, as shown to people */
   readonly url: string
-  /** Why it could take no commit now, in words; null: nothing is known that keeps it from that. */
-  readonly trouble: string | null
+  /** Why it could take no commit now, in words; undefined: nothing is known that keeps it from that. */
+  readonly trouble: string | undefined
   /** Called once, before anything else. Refuses data of a newer format. */
   load(): Promise<StoredState>
   /**
@@ -97,7 +97,7 @@ export interface Store {
    */
   commit(commit: Commit): Promise<void>
   /** The chunk with the greatest first position at or below `position`, if there is one. May throw StoreBusy, as read() may. */
-  chunkAt(log: number, position: number): StoredChunk | null
+  chunkAt(log: number, position: number): StoredChunk | undefined
   /**
    * The chunks from the smallest first position at or above `position` on, ascending: at most `most.chunks`, and
    * no more than the first with which they pass `most.bytes`.

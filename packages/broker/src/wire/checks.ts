@@ -113,7 +113,7 @@ export function readSubscribe(buf: Buffer, at: number, end: number, { version, l
     const options = buf[behind]!
     if (options & (version === 5 ? 0xc0 : 0xfc)) throw malformed("reserved bits of the Subscription Options must be 0 [MQTT-3.8.3-5]")
     const qos = toQoS(options & 3)
-    if (qos === null) throw protocolError("QoS 3 in SUBSCRIBE")
+    if (qos === undefined) throw protocolError("QoS 3 in SUBSCRIBE")
     if ((options & 0x30) === 0x30) throw protocolError("Retain Handling 3")
     const noLocal = (options & 4) !== 0
     if (noLocal && filter.startsWith("$share/")) throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")

@@ -26,9 +26,9 @@ export type ProtocolVersion = 3 | 4 | 5
 
 export type QoS = 0 | 1 | 2
 
-/** The QoS in two bits, null for the value that is none. */
-export function toQoS(bits: number): QoS | null {
-  return bits === 0 || bits === 1 || bits === 2 ? bits : null
+/** The QoS in two bits, undefined for the value that is none. */
+export function toQoS(bits: number): QoS | undefined {
+  return bits === 0 || bits === 1 || bits === 2 ? bits : undefined
 }
 
 /** The QoS in the first byte of a PUBLISH that was checked (section 3.3.1.2). */

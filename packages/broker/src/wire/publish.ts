@@ -13,8 +13,8 @@ export interface Encoding {
   retain: boolean
   /** how long the message waited, in whole seconds: taken off its Message Expiry Interval [MQTT-3.3.2-6] */
   waitedSeconds: number
-  /** of all matching Subscriptions [MQTT-3.3.4-4]; null: none */
-  subscriptionIdentifiers: readonly number[] | null
+  /** of all matching Subscriptions [MQTT-3.3.4-4]; undefined: none */
+  subscriptionIdentifiers: readonly number[] | undefined
 }
 
 /** Where the parts of a PUBLISH lie in its block: offsets. */
@@ -109,7 +109,7 @@ export function convert(src: Frames, v5: boolean, qos: QoS, waitedSeconds = 0): 
   const out = new Frames(src.buf, src.n)
   for (let k = 0; k < src.n; k++) {
     const retain = (src.headerOf(k) & RETAIN) === RETAIN
-    const part = encodeFor(src, k, { v5, qos, identifier: 0, dup: false, retain, waitedSeconds, subscriptionIdentifiers: null })
+    const part = encodeFor(src, k, { v5, qos, identifier: 0, dup: false, retain, waitedSeconds, subscriptionIdentifiers: undefined })
     const from = partsOf(src, k)
     const topicEnd = out.end + 1 + (readVarint(part, 1, part.length) & 7) + 2 + (from.topicEnd - from.topicAt)
     parts.push(part)

@@ -192,7 +192,7 @@ test("a log gives back what went in, from any position on, from memory and from 
 function readFrom(log: StoredLog["inMemory"], position: number): string[] {
   const found: string[] = []
   let at = position
-  let chunks = [log.find(position)].filter((chunk) => chunk !== null)
+  let chunks = [log.find(position)].filter((chunk) => chunk !== undefined)
   while (chunks.length > 0) {
     for (const chunk of chunks) {
       const packets = packetsIn([chunk])

@@ -9,11 +9,11 @@ const EXPIRY = 2
 const SUBSCRIPTION_IDENTIFIER = 11
 const versions = fc.constantFrom(4 as const, 5 as const)
 const published = versions.chain((version) => fc.tuple(fc.constant(version), messages(version)))
-const identifiers = fc.option(fc.array(fc.integer({ min: 1, max: 268_435_455 }), { maxLength: 3 }), { nil: null })
+const identifiers = fc.option(fc.array(fc.integer({ min: 1, max: 268_435_455 }), { maxLength: 3 }), { nil: undefined })
 const waits = fc.oneof(fc.constant(0), fc.nat(0xffff_ffff))
 
 /** What a receiver must see of the properties: what was published, what is left of the expiry, its own identifiers. */
-function expectedProperties(message: Published, waited: number, own: readonly number[] | null): Publication["properties"] {
+function expectedProperties(message: Published, waited: number, own: readonly number[] | undefined): Publication["properties"] {
   const passed = readPublish(packetOf(5, message), 5).properties.map(({ id, value }) => ({
     id,
     value: id === EXPIRY ? Buffer.from(long(Math.max(0, (message.expiry ?? 0) - waited))) : value,
@@ -34,7 +34,7 @@ test("a message that is encoded for a receiver is the same message, with what is
   fc.assert(
     fc.property(published, receivers, ([version, message], { to, subscriptionIdentifiers, ...how }) => {
       const v5 = to === 5
-      const own = v5 ? subscriptionIdentifiers : null
+      const own = v5 ? subscriptionIdentifiers : undefined
       const identifier = how.qos ? how.identifier : 0
       const bytes = encodeFor(framesOf(packetOf(version, message), version === 5), 0, {
         ...how,

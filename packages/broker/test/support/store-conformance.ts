@@ -19,7 +19,7 @@ const NOTHING: Commit = {
   incoming: [],
   retained: [],
   wills: [],
-  reserved: null,
+  reserved: undefined,
 }
 
 function row(clientId: string, more: Partial<SessionRow> = {}): SessionRow {
@@ -30,7 +30,7 @@ function subscription(filter: string, log: number): SubscriptionRow {
   return { filter, qos: 1, noLocal: false, retainAsPublished: true, identifier: 7, log, since: 3, until: null }
 }
 
-const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: null }
+const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: undefined }
 const value = (text: string): Buffer => Buffer.from(text)
 
 /** What every store promises (src/stores/store.ts), shown on one. */
@@ -63,7 +63,7 @@ export function describeStore(factory: StoreFactory): void {
 
     test("the url says where it is, and nothing keeps it from taking commits", () => {
       expect(store.url).toMatch(/^[a-z]+:/)
-      expect(store.trouble).toBe(null)
+      expect(store.trouble).toBe(undefined)
     })
 
     if (factory.lasting)
@@ -207,13 +207,13 @@ function describeLasting({ commit, reopen }: LastingTools): void {
           { session: 300, slot: 1, row: subscription("#", 5) },
         ],
         cursors: [
-          { session: 1, cursor: { position: 1, sentBelow: Infinity, inflight: null } },
+          { session: 1, cursor: { position: 1, sentBelow: Infinity, inflight: undefined } },
           { session: 300, cursor: { position: 2 ** 40, sentBelow: 2 ** 41, inflight: value("window") } },
         ],
       })
       await commit({
         sessions: [{ id: 1, row: row("a", { expirySeconds: 61 }) }],
-        subscriptions: [{ session: 1, slot: 1, row: null }],
+        subscriptions: [{ session: 1, slot: 1, row: undefined }],
         cursors: [{ session: 1, cursor: CURSOR }],
       })
       const { sessions } = await (await reopen()).load()
@@ -236,7 +236,7 @@ function describeLasting({ commit, reopen }: LastingTools): void {
 
     test("a removed session is gone with its cursor; a new one under the same id starts clean", async () => {
       await commit({ sessions: [{ id: 1, row: row("a") }], cursors: [{ session: 1, cursor: CURSOR }] })
-      await commit({ sessions: [{ id: 1, row: null }] })
+      await commit({ sessions: [{ id: 1, row: undefined }] })
       expect((await (await reopen()).load()).sessions).toEqual([])
       await commit({ sessions: [{ id: 1, row: row("b") }] })
       expect((await (await reopen()).load()).sessions[0]?.cursor.position).toBe(0)
@@ -257,7 +257,7 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       await commit({ [kind]: [1, 2, 3].map((id) => ({ id, value: value(`v${id}`) })) })
       await commit({
         [kind]: [
-          { id: 2, value: null },
+          { id: 2, value: undefined },
           { id: 3, value: value("new") },
         ],
       })

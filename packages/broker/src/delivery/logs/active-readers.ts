@@ -4,7 +4,7 @@ import type { Reader } from "./reader.js"
 /** The readers of one Session that may have something, merged by position. */
 export class ActiveReaders {
   /** of the last select(): the reader with the next message, and where that is */
-  best: Reader | null = null
+  best: Reader | undefined = undefined
   position = Infinity
   /** position of the next message of another reader */
   limit = Infinity
@@ -30,7 +30,7 @@ export class ActiveReaders {
   /** Finds the next durable message; readers that have none now are no longer active. False: there is none. May throw StoreBusy. */
   select(): boolean {
     const { active } = this
-    let best: Reader | null = null
+    let best: Reader | undefined = undefined
     let position = Infinity
     let limit = Infinity
     let qos: QoS = 0
@@ -56,7 +56,7 @@ export class ActiveReaders {
     this.position = position
     this.limit = limit
     this.qos = qos
-    return best !== null
+    return best !== undefined
   }
 
   /** The same message in several logs is one delivery: every reader goes past `position`. */

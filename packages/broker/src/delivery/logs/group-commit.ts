@@ -33,12 +33,12 @@ export interface Housekeeping {
 class Batch {
   readonly logs: Appendable[] = []
   readonly waiters: Waiter[] = []
-  readonly sessions = new Map<number, SessionRow | null>()
+  readonly sessions = new Map<number, SessionRow | undefined>()
   readonly subscriptions = new Map<string, Commit["subscriptions"][number]>()
   readonly cursors = new Set<CursorSource>()
   readonly incoming = new Map<number, Commit["incoming"][number]>()
-  readonly retained = new Map<number, Buffer | null>()
-  readonly wills = new Map<number, Buffer | null>()
+  readonly retained = new Map<number, Buffer | undefined>()
+  readonly wills = new Map<number, Buffer | undefined>()
   bytes = 0
   dirty = false
 }
@@ -69,8 +69,8 @@ export class GroupCommit {
   /** the last position whose commit is durable */
   durable: number
   gathering = new Batch()
-  flying: Batch | null = null
-  private housekeeping: Housekeeping | null = null
+  flying: Batch | undefined = undefined
+  private housekeeping: Housekeeping | undefined = undefined
   /** the store refuses commits; what needs it waits */
   failing = false
 
@@ -79,7 +79,7 @@ export class GroupCommit {
   private scheduled = false
   private keep = false
   private stopped = false
-  private timer: NodeJS.Timeout | null = null
+  private timer: NodeJS.Timeout | undefined
   private readonly afterBacklog: (() => void)[] = []
   private idle: (() => void)[] = []
 
@@ -125,12 +125,12 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeSession(id: number, row: SessionRow | null): void {
+  writeSession(id: number, row: SessionRow | undefined): void {
     this.gathering.sessions.set(id, row)
     this.touch()
   }
 
-  writeSubscription(session: number, slot: number, row: SubscriptionRow | null): void {
+  writeSubscription(session: number, slot: number, row: SubscriptionRow | undefined): void {
     this.gathering.subscriptions.set(`${session}/${slot}`, { session, slot, row })
     this.touch()
   }
@@ -145,12 +145,12 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeRetained(id: number, value: Buffer | null): void {
+  writeRetained(id: number, value: Buffer | undefined): void {
     this.gathering.retained.set(id, value)
     this.touch()
   }
 
-  writeWill(id: number, value: Buffer | null): void {
+  writeWill(id: number, value: Buffer | undefined): void {
     this.gathering.wills.set(id, value)
     this.touch()
   }
@@ -158,7 +158,7 @@ export class GroupCommit {
   /** The housekeeping has something; it rides on a commit soon. */
   later(): void {
     this.timer ??= setTimeout(() => {
-      this.timer = null
+      this.timer = undefined
       this.keep = true
       this.touch()
     }, HOUSEKEEPING_MS)
@@ -198,7 +198,7 @@ export class GroupCommit {
       await this.write(commit)
       this.durable = last
       for (const log of batch.logs) log.committed()
-      this.flying = null
+      this.flying = undefined
       for (const waiter of batch.waiters) waiter.released()
       for (const log of batch.logs) log.wake()
       this.housekeeping?.pump()
@@ -217,7 +217,7 @@ export class GroupCommit {
       incoming: [...batch.incoming.values()],
       retained: [...batch.retained].map(([id, value]) => ({ id, value })),
       wills: [...batch.wills].map(([id, value]) => ({ id, value })),
-      reserved: null,
+      reserved: undefined,
     }
     for (const log of batch.logs) log.seal(commit.appends)
     if (this.keep) {

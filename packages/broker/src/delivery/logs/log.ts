@@ -56,7 +56,7 @@ export class Log implements Appendable, Cached, Cuttable {
   private memoryFrom: number
   /** nothing is stored below */
   private low: number
-  private slowest: Holder | null = null
+  private slowest: Holder | undefined = undefined
   private cutBelow = -1
   private busy = false
 
@@ -70,7 +70,7 @@ export class Log implements Appendable, Cached, Cuttable {
     this.memoryFrom = next
     this.last = next - 1
     this.low = stored ? 0 : next
-    const chunk = stored ? this.parts.store.chunkAt(id, END_POSITION) : null
+    const chunk = stored ? this.parts.store.chunkAt(id, END_POSITION) : undefined
     if (chunk) {
       const frames = Frames.unseal(chunk.first, chunk.value)
       this.last = frames.last
@@ -159,13 +159,13 @@ export class Log implements Appendable, Cached, Cuttable {
     if (entry) this.memoryFrom = entry.chunk.last + 1
   }
 
-  /** The chunk with the first durable message at or after `position`, null when there is none. The place may lie within a chunk. */
-  find(position: number): Frames | null {
+  /** The chunk with the first durable message at or after `position`, undefined when there is none. The place may lie within a chunk. */
+  find(position: number): Frames | undefined {
     if (position >= this.memoryFrom) return this.fromMemory(position)
     const stored = this.parts.store.chunkAt(this.id, position)
     const chunk = stored && Frames.unseal(stored.first, stored.value)
-    if (chunk && chunk.last >= position) return chunk.first <= this.parts.commits.durable ? chunk : null
-    return this.read(position, 1)[0] ?? null
+    if (chunk && chunk.last >= position) return chunk.first <= this.parts.commits.durable ? chunk : undefined
+    return this.read(position, 1)[0]
   }
 
   /**
@@ -183,7 +183,7 @@ export class Log implements Appendable, Cached, Cuttable {
     return durable.map(({ first, value }) => Frames.unseal(first, value))
   }
 
-  private fromMemory(position: number): Frames | null {
+  private fromMemory(position: number): Frames | undefined {
     let lo = 0
     let hi = this.memory.length
     while (lo < hi) {
@@ -191,17 +191,17 @@ export class Log implements Appendable, Cached, Cuttable {
       if ((this.memory[mid]?.chunk.last ?? END_POSITION) < position) lo = mid + 1
       else hi = mid
     }
-    return this.memory[lo]?.chunk ?? null
+    return this.memory[lo]?.chunk
   }
 
   /** The chunk with the first message at or after `position` of those that are not durable yet. */
-  private gathered(position: number): Frames | null {
-    return [...this.flying, ...this.open].find((chunk) => chunk.last >= position) ?? null
+  private gathered(position: number): Frames | undefined {
+    return [...this.flying, ...this.open].find((chunk) => chunk.last >= position)
   }
 
   /** What went into this log below `position`, counted since it began. */
   countBelow(position: number): Amount {
-    const chunk = position > this.last ? null : (this.find(position) ?? this.gathered(position))
+    const chunk = position > this.last ? undefined : (this.find(position) ?? this.gathered(position))
     if (!chunk) return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
     const k = chunk.find(position)
     return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
@@ -213,7 +213,7 @@ export class Log implements Appendable, Cached, Cuttable {
   cut(commit: Commit, limit: number): number {
     if (this.slowest && this.holders.has(this.slowest) && this.slowest.need <= this.cutBelow) return 0
     let below = END_POSITION
-    this.slowest = null
+    this.slowest = undefined
     for (const holder of this.holders)
       if (holder.need < below) {
         below = holder.need

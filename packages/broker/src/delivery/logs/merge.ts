@@ -6,7 +6,7 @@ interface Place {
   readonly log: Log
   readonly until: number
   at: number
-  chunk: Frames | null
+  chunk: Frames | undefined
   i: number
 }
 
@@ -14,19 +14,19 @@ interface Place {
 export class Merge {
   /** the message at hand, after next(): its position, and where it lies */
   position = -1
-  chunk: Frames | null = null
+  chunk: Frames | undefined = undefined
   i = 0
   /** chunks that were looked up so far */
   chunks = 0
   private readonly places: Place[]
 
   constructor(readers: readonly Reader[], from: number) {
-    this.places = readers.map(({ log, since, until }) => ({ log, until, at: Math.max(from, since), chunk: null, i: 0 }))
+    this.places = readers.map(({ log, since, until }) => ({ log, until, at: Math.max(from, since), chunk: undefined, i: 0 }))
   }
 
   /** Goes to the next message; false: there is none. May read the store, and throw StoreBusy. */
   next(): boolean {
-    let best: Place | null = null
+    let best: Place | undefined = undefined
     let position = Infinity
     for (const place of this.places) {
       if (place.at <= this.position) place.at = this.position + 1

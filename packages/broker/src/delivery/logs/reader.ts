@@ -22,7 +22,7 @@ export interface Hold {
 
 /** One Session's hold on a log, and its place in it. */
 export class Reader implements Holder {
-  chunk: Frames | null = null
+  chunk: Frames | undefined = undefined
   /** the next message within `chunk` */
   i = 0
   /** may have something to read */
@@ -41,7 +41,7 @@ export class Reader implements Holder {
   private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
-  private split: string[] | null = null
+  private split: string[] | undefined = undefined
 
   constructor(
     private readonly session: ReadingSession,
@@ -85,14 +85,14 @@ export class Reader implements Holder {
   /** Passes what is below `position`. */
   forward(position: number): void {
     if (position <= this.at && !this.chunk) return
-    this.chunk = null
+    this.chunk = undefined
     this.ahead = []
     this.at = Math.max(position, this.since)
   }
 
   /** Goes back to the first message that is not done. */
   rewind(): void {
-    this.chunk = null
+    this.chunk = undefined
     this.ahead = []
     this.at = this.need
   }
@@ -124,10 +124,10 @@ export class Reader implements Holder {
     return chunk.positionOf(stop - 1) < below ? stop : Math.max(this.i + 1, Math.min(stop, chunk.find(below)))
   }
 
-  private behind(chunk: Frames): Frames | null {
+  private behind(chunk: Frames): Frames | undefined {
     this.at = chunk.last + 1
     if (!this.ahead.length) this.ahead = this.log.read(this.at).toReversed()
-    return this.ahead.pop() ?? null
+    return this.ahead.pop()
   }
 
   private bounded(position: number): number {

@@ -88,7 +88,7 @@ export class RetainedStream {
     const { session, variants } = this
     const v5 = session.outlet?.v5 ?? true
     if (qos === 0) session.sendAtOnce(variants.get(v5, 0), variants)
-    else session.offer(variants.get(v5, qos), null)
+    else session.offer(variants.get(v5, qos), undefined)
   }
 
   /** Resolves when there is room, or nothing left to send to. */

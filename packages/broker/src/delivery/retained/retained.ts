@@ -15,8 +15,8 @@ export interface RetainedLimits {
 export class RetainedMessage {
   /** another message, or none, has taken its place */
   replaced = false
-  /** when it expires; null: never */
-  due: Due<RetainedMessage> | null = null
+  /** when it expires; undefined: never */
+  due: Due<RetainedMessage> | undefined = undefined
 
   /**
    * @param value a sealed block of this one message, as it was published: there may be a million of them
@@ -97,7 +97,7 @@ export class Retained {
     if (!fits || !payloadOf(run, k).length) {
       if (!fits) this.refused++
       if (old) this.remove(topic, old)
-      return fits || old !== null
+      return fits || old !== undefined
     }
     const frames = run.only(k)
     frames.createdAt = Date.now()
@@ -167,7 +167,7 @@ export class Retained {
     if (this.tree.get(topic) !== message) return
     this.tree.delete(topic)
     this.forget(message)
-    this.commits.writeRetained(message.id, null)
+    this.commits.writeRetained(message.id, undefined)
   }
 
   private forget(message: RetainedMessage): void {

@@ -22,10 +22,10 @@ interface Quick {
 export interface Receiver {
   session: Session
   qos: QoS
-  /** the same without Subscriptions that ask for No Local; null: nothing (MQTT 5.0 section 3.8.3.1) */
-  qosOfOwn: QoS | null
-  /** the matching Subscriptions with an identifier or Retain As Published, null: none */
-  options: SubscriptionOptions[] | null
+  /** the same without Subscriptions that ask for No Local; undefined: nothing (MQTT 5.0 section 3.8.3.1) */
+  qosOfOwn: QoS | undefined
+  /** the matching Subscriptions with an identifier or Retain As Published, undefined: none */
+  options: SubscriptionOptions[] | undefined
 }
 
 /** Who receives what is published to one Topic Name; shared by all that publish to it. */
@@ -41,7 +41,7 @@ export class Match {
   readonly logs: RoutedLog[] = []
   /** subscriptions changed: look the topic up again */
   stale = false
-  private options: Map<Session, SubscriptionOptions[]> | null = null
+  private options: Map<Session, SubscriptionOptions[]> | undefined = undefined
 
   /** The Subscriptions of one Session among them that have an identifier or Retain As Published. */
   optionsOf(session: Session): readonly SubscriptionOptions[] {
@@ -61,13 +61,13 @@ export class Match {
 /** A log, and the Session whose own messages do not go into it: it asked for No Local. */
 export interface RoutedLog {
   log: Log
-  except: Session | null
+  except: Session | undefined
 }
 
 class Entry {
   readonly subscribers = new Map<Session, SubscriptionOptions>()
   /** shared by all Sessions that hold the Topic Filter; No Local has one per Session */
-  log: Log | null = null
+  log: Log | undefined = undefined
   readonly ownLogs = new Map<Session, Log>()
 }
 
@@ -95,7 +95,7 @@ export class Router {
   }
 
   /** The log of a Topic Filter; `make` is called when there is none yet. `owner`: a log for this Session alone. */
-  log(filter: string, owner: Session | null, make: () => Log): Log {
+  log(filter: string, owner: Session | undefined, make: () => Log): Log {
     const entry = this.entry(filter)
     const log = (owner ? entry.ownLogs.get(owner) : entry.log) ?? make()
     if (owner) entry.ownLogs.set(owner, log)
@@ -108,7 +108,7 @@ export class Router {
   removeLog(filter: string, log: Log): void {
     const entry = this.tree.get(filter)
     if (!entry) return
-    if (entry.log === log) entry.log = null
+    if (entry.log === log) entry.log = undefined
     for (const [session, own] of entry.ownLogs) if (own === log) entry.ownLogs.delete(session)
     this.changed(filter)
     this.prune(filter, entry)
@@ -191,13 +191,13 @@ function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boole
 
 function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): void {
   for (const [session, options] of entry.subscribers) {
-    const own = options.noLocal ? null : options.qos
+    const own = options.noLocal ? undefined : options.qos
     let target = targets.get(session)
-    if (!target) targets.set(session, (target = { session, qos: options.qos, qosOfOwn: own, options: null }))
+    if (!target) targets.set(session, (target = { session, qos: options.qos, qosOfOwn: own, options: undefined }))
     if (options.qos > target.qos) target.qos = options.qos
-    if (own !== null && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
+    if (own !== undefined && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
     if (options.identifier || options.retainAsPublished) (target.options ??= []).push(options)
   }
-  if (entry.log) match.logs.push({ log: entry.log, except: null })
+  if (entry.log) match.logs.push({ log: entry.log, except: undefined })
   for (const [session, log] of entry.ownLogs) match.logs.push({ log, except: session })
 }

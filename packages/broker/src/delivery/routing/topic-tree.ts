@@ -1,23 +1,23 @@
 class Node<T> {
-  children: Map<string, Node<T>> | null = null
-  value: T | null = null
+  children: Map<string, Node<T>> | undefined = undefined
+  value: T | undefined = undefined
 }
 
 /** Values under Topic Names or Topic Filters, in a tree of their levels: finding some does not look at the others (MQTT 5.0 section 4.7). */
 export class TopicTree<T extends object> {
   private readonly root = new Node<T>()
 
-  get(path: string): T | null {
+  get(path: string): T | undefined {
     let node: Node<T> | undefined = this.root
     for (const level of path.split("/")) {
       node = node.children?.get(level)
-      if (!node) return null
+      if (!node) return undefined
     }
     return node.value
   }
 
   /** Puts a value there; returns the one that was there. */
-  set(path: string, value: T): T | null {
+  set(path: string, value: T): T | undefined {
     let node = this.root
     for (const level of path.split("/")) {
       node.children ??= new Map()
@@ -40,7 +40,7 @@ export class TopicTree<T extends object> {
       nodes.push(child)
     }
     const leaf = nodes.at(-1)
-    if (leaf) leaf.value = null
+    if (leaf) leaf.value = undefined
     for (let depth = levels.length; depth > 0; depth--) {
       const node = nodes[depth]
       if (!node || node.value || node.children?.size) return

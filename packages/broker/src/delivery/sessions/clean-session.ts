@@ -19,7 +19,7 @@ export class CleanSession extends Session {
   private sent = 0 // messages of queue[0]
   private queued = 0 // bytes
   private readonly publishers = new Set<Outlet>()
-  private timer: NodeJS.Timeout | null = null
+  private timer: NodeJS.Timeout | undefined
   private stalled = false
 
   constructor(clientId: string, surroundings: Surroundings) {
@@ -31,7 +31,7 @@ export class CleanSession extends Session {
   }
 
   /** Takes messages `i` up to `n` of a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
-  offer(run: Frames, publisher: Outlet | null): void {
+  offer(run: Frames, publisher: Outlet | undefined): void {
     const outlet = this.outlet
     let k = 0
     if (outlet && !this.queue.length && outlet.unsent < UNSENT_BYTES) {
@@ -115,7 +115,7 @@ export class CleanSession extends Session {
 
   private releasePublishers(): void {
     if (this.timer) clearTimeout(this.timer)
-    this.timer = null
+    this.timer = undefined
     for (const publisher of this.publishers) publisher.resumeReading(Pause.RECEIVER)
     this.publishers.clear()
   }

@@ -27,7 +27,7 @@ export interface HoldingSession {
 
 /** What one persistent Session holds of the logs at QoS 1 and 2, by Topic Filter, and the rows of it in the store. */
 export class Holds {
-  private readonly held = new Map<string, { slot: number; reader: Reader | null }>()
+  private readonly held = new Map<string, { slot: number; reader: Reader | undefined }>()
   private nextSlot = 1
 
   constructor(
@@ -39,10 +39,10 @@ export class Holds {
   /** A Subscription was made or replaced. */
   subscribe(filter: string, options: SubscriptionOptions): void {
     const { session, commits } = this
-    const held = this.held.get(filter) ?? { slot: this.nextSlot++, reader: null }
+    const held = this.held.get(filter) ?? { slot: this.nextSlot++, reader: undefined }
     this.held.set(filter, held)
     const current = held.reader
-    const log = options.qos ? this.logs.of(filter, options.noLocal) : null
+    const log = options.qos ? this.logs.of(filter, options.noLocal) : undefined
     if (current && current.log === log) {
       if (options.qos > current.qos) session.raise()
       current.qos = options.qos
@@ -66,7 +66,7 @@ export class Holds {
     const ending = this.endingWith(filter)
     this.held.delete(filter)
     for (const reader of ending) this.drain(filter, reader)
-    if (held) this.commits.writeSubscription(this.session.id, held.slot, null)
+    if (held) this.commits.writeSubscription(this.session.id, held.slot, undefined)
   }
 
   /** Ends a hold; as long as something of it is to be delivered, it has a row of its own. */
@@ -96,7 +96,7 @@ export class Holds {
     const { filter, qos, since } = row
     this.nextSlot = Math.max(this.nextSlot, slot + 1)
     if (row.until === null) {
-      this.held.set(filter, { slot, reader: row.log ? session.hold(this.logs.stored(row), { since, qos, filter }) : null })
+      this.held.set(filter, { slot, reader: row.log ? session.hold(this.logs.stored(row), { since, qos, filter }) : undefined })
       return
     }
     const reader = session.hold(this.logs.stored(row), { since, qos, filter })
@@ -106,13 +106,13 @@ export class Holds {
 
   /** The Session is discarded. */
   removeRows(): void {
-    for (const { slot } of this.held.values()) this.commits.writeSubscription(this.session.id, slot, null)
+    for (const { slot } of this.held.values()) this.commits.writeSubscription(this.session.id, slot, undefined)
   }
 }
 
 const PRIVATE_OPTIONS: SubscriptionOptions = { qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 }
 
-function rowOf(filter: string, options: SubscriptionOptions, reader: Reader | null): SubscriptionRow {
+function rowOf(filter: string, options: SubscriptionOptions, reader: Reader | undefined): SubscriptionRow {
   return {
     filter,
     ...options,

@@ -126,7 +126,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     for (const reader of this.readers.toReversed()) this.dropReader(reader)
     this.holds.removeRows()
     for (const identifier of this.incoming) commits.writeIncoming(this.id, identifier, false)
-    commits.writeSession(this.id, null)
+    commits.writeSession(this.id, undefined)
   }
 
   get logs(): Log[] {
@@ -205,7 +205,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     return {
       position: this.cursor,
       sentBelow: this.lifetime.disconnectedAt === null ? Infinity : Math.max(this.passed + 1, this.dupBelow),
-      inflight: this.window.exactlyOnce || this.cursor < this.raisedBelow ? this.window.pack() : null,
+      inflight: this.window.exactlyOnce || this.cursor < this.raisedBelow ? this.window.pack() : undefined,
     }
   }
 
@@ -238,7 +238,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.readers.splice(this.readers.indexOf(reader), 1)
     this.active.remove(reader)
     reader.log.release(reader)
-    if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, null)
+    if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, undefined)
   }
 
   override attach(outlet: Outlet, receiveMaximum: number): void {

@@ -52,8 +52,8 @@ export abstract class Session implements Dropper {
   readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0, unsubscribed: 0, refused: 0, discarded: 0 }
   /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
   readonly incoming = new Set<number>()
-  /** the connection that may be written to; null: away, or its CONNACK has not left */
-  outlet: Outlet | null = null
+  /** the connection that may be written to; undefined: away, or its CONNACK has not left */
+  outlet: Outlet | undefined = undefined
   /** discarded: nothing refers to it any more */
   gone = false
   protected readonly window = new Window(100)
@@ -76,7 +76,7 @@ export abstract class Session implements Dropper {
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
   /** Takes messages at QoS 1 or 2 that reach it by no log: sends them, or keeps them until it can. `publisher`: who waits when they are too many. */
-  abstract offer(run: Frames, publisher: Outlet | null): void
+  abstract offer(run: Frames, publisher: Outlet | undefined): void
   /** It is new: from now on it is in the store, with the gathering commit, if it is to be kept. */
   begin(): void {}
   /** A CONNECT asks for it again. `expirySeconds`: its Session Expiry Interval, null: never. False: it cannot be resumed. */
@@ -131,7 +131,7 @@ export abstract class Session implements Dropper {
   }
 
   detach(): void {
-    this.outlet = null
+    this.outlet = undefined
   }
 
   /** Nothing refers to it any more: what is stored of it goes with the gathering commit. */
@@ -247,15 +247,15 @@ export abstract class Session implements Dropper {
     else this.outlet?.push(bytes)
   }
 
-  /** The packet with Packet Identifier 0, null when it must not be sent: expired or too large, which is counted. */
-  protected encode(src: Frames, k: number, { qos, dup }: { qos: QoS; dup: boolean }): Buffer | null {
+  /** The packet with Packet Identifier 0, undefined when it must not be sent: expired or too large, which is counted. */
+  protected encode(src: Frames, k: number, { qos, dup }: { qos: QoS; dup: boolean }): Buffer | undefined {
     const outlet = this.outlet
-    if (!outlet) return null
+    if (!outlet) return undefined
     const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
     // what was sent before must be completed [MQTT-4.3.3-7]
     if (!dup && expirySecondsOf(src, k) <= waitedSeconds) {
       this.giveUp("expired", 1)
-      return null
+      return undefined
     }
     const retain = (src.headerOf(k) & RETAIN) === RETAIN
     const matching = this.identifiers || retain ? this.surroundings.matching(this, topicOf(src, k)) : NO_OPTIONS
@@ -266,11 +266,11 @@ export abstract class Session implements Dropper {
       dup,
       retain: retain && (src.isKept(k) || matching.some((s) => s.retainAsPublished)),
       waitedSeconds,
-      subscriptionIdentifiers: outlet.v5 ? matching.filter((s) => s.identifier).map((s) => s.identifier) : null,
+      subscriptionIdentifiers: outlet.v5 ? matching.filter((s) => s.identifier).map((s) => s.identifier) : undefined,
     })
     if (bytes.length <= outlet.maximumPacketSize) return bytes
     this.giveUp("tooLarge", 1)
-    return null
+    return undefined
   }
 
   /** Messages are not delivered: counted here, and in the log soon. */

@@ -16,7 +16,7 @@ export interface SessionRequest {
   clientId: string
   /** Clean Start, in older versions Clean Session: discard what was there (MQTT 5.0 section 3.1.2.4) */
   cleanStart: boolean
-  /** Session Expiry Interval in seconds; 0: ends with the connection, null: never expires */
+  /** Session Expiry Interval in seconds; 0: ends with the connection, undefined: never expires */
   expirySeconds: number | null
 }
 
@@ -46,8 +46,8 @@ export interface Discarded {
   why: "clean start" | "expired" | "ended with its connection"
   /** false: it could not outlive its connection */
   persistent: boolean
-  /** how many; null: the store could not be read */
-  count: Count | null
+  /** how many; undefined: the store could not be read */
+  count: Count | undefined
   /** how many with all Sessions that ended since the broker started, these included */
   total: number
 }
@@ -102,7 +102,7 @@ export class Sessions implements PersistentSurroundings {
   }
 
   private persistent(clientId: string, expirySeconds: number | null): PersistentSession {
-    const start: Cursor = { position: this.commits.next, sentBelow: 0, inflight: null }
+    const start: Cursor = { position: this.commits.next, sentBelow: 0, inflight: undefined }
     return new PersistentSession({ id: this.commits.newId(), row: { clientId, expirySeconds, disconnectedAt: null } }, start, this)
   }
 
@@ -118,8 +118,9 @@ export class Sessions implements PersistentSurroundings {
 
   /** Ends Sessions, or the one of a client, whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
   expire(now: number, clientId?: string): void {
-    const one = clientId === undefined ? null : this.byId.get(clientId)
-    for (const session of one === null ? this.expiring : one ? [one] : []) if (now >= session.expiresAt) this.discard(session, "expired")
+    const one = clientId === undefined ? undefined : this.byId.get(clientId)
+    const looked = clientId === undefined ? this.expiring : one ? [one] : []
+    for (const session of looked) if (now >= session.expiresAt) this.discard(session, "expired")
   }
 
   /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
@@ -135,7 +136,7 @@ export class Sessions implements PersistentSurroundings {
 
   private tellLost(session: Session, why: Discarded["why"]): number {
     const { clientId, persistent, dropped } = session
-    let count: Count | null = null
+    let count: Count | undefined = undefined
     try {
       count = session.countWaiting()
     } catch (error) {
@@ -186,11 +187,11 @@ export class Sessions implements PersistentSurroundings {
     const { router } = this.parts
     const fresh = (filter: string): Log => this.makeLog(filter, this.commits.newId(), false)
     return {
-      of: (filter, own) => router.log(filter, own ? session : null, () => fresh(filter)),
+      of: (filter, own) => router.log(filter, own ? session : undefined, () => fresh(filter)),
       make: () => fresh(""),
       stored: (row) => {
         const make = (): Log => this.storedLog(row)
-        return row.until === null && row.filter ? router.log(row.filter, row.noLocal ? session : null, make) : make()
+        return row.until === null && row.filter ? router.log(row.filter, row.noLocal ? session : undefined, make) : make()
       },
     }
   }

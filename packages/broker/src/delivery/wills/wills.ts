@@ -54,7 +54,7 @@ export class Wills {
 
   /** The client left in order: its Will is not sent [MQTT-3.14.4-3]. Out of the store with the gathering commit. */
   disarm(will: ArmedWill): void {
-    this.commits.writeWill(will.id, null)
+    this.commits.writeWill(will.id, undefined)
   }
 
   /** The connection ended without leave: the Will is sent, now or when its delay is over. `sessionGoesOn`: else nothing delays it. */
@@ -80,9 +80,9 @@ export class Wills {
     if (will) this.fire(will)
   }
 
-  private take(clientId: string): ArmedWill | null {
+  private take(clientId: string): ArmedWill | undefined {
     const entry = this.delayed.get(clientId)
-    if (!entry) return null
+    if (!entry) return undefined
     entry.cancel()
     this.delayed.delete(clientId)
     return entry.will

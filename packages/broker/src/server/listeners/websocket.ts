@@ -39,7 +39,7 @@ export function webSocketEntrance(rules: WebSocketRules): Entrance {
     verifyClient: ({ req }, answer) => {
       const refusal = refusalOf(req, rules)
       if (refusal) arrivals.get(req.socket)?.tell(refusal.message)
-      answer(refusal === null, refusal?.status, refusal?.message)
+      answer(refusal === undefined, refusal?.status, refusal?.message)
     },
   })
   const server = httpServer((socket) => arrivals.get(socket))
@@ -70,7 +70,7 @@ function httpServer(arrivalOf: (socket: object) => Arrival | undefined): Server 
   return server
 }
 
-function refusalOf({ url = "", headers }: IncomingMessage, { path, origins }: WebSocketRules): Refusal | null {
+function refusalOf({ url = "", headers }: IncomingMessage, { path, origins }: WebSocketRules): Refusal | undefined {
   if (url.replace(/\?.*$/s, "") !== path) return { status: 404, message: `MQTT is at ${path}, not at ${JSON.stringify(url.slice(0, 100))}` }
   // programs that are no browser send none, or any: it protects people whose browser shows a strange page
   if (headers.origin !== undefined && origins.length > 0 && !origins.includes(headers.origin.toLowerCase()))
@@ -79,7 +79,7 @@ function refusalOf({ url = "", headers }: IncomingMessage, { path, origins }: We
       message: `pages of ${JSON.stringify(headers.origin.slice(0, 100))} may not connect, --ws-origin does not name it`,
     }
   const offered = headers["sec-websocket-protocol"]?.split(",").map((one) => one.trim()) ?? []
-  if (SUBPROTOCOLS.some((one) => offered.includes(one))) return null
+  if (SUBPROTOCOLS.some((one) => offered.includes(one))) return undefined
   return { status: 400, message: `it does not offer the WebSocket subprotocol "mqtt"` }
 }
 
