@@ -97,6 +97,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   get greeted(): boolean {
     return this.reader.greeted
   }
+  get bridge(): boolean {
+    return this.reader.bridge
+  }
   get v5(): boolean {
     return this.reader.v5
   }

@@ -20,6 +20,8 @@ export interface ConnectionFacts {
   readonly session: Session | undefined
   /** a CONNECT came */
   readonly greeted: boolean
+  /** the CONNECT has the bit of a bridge of MQTT 3.1 or 3.1.1 */
+  readonly bridge: boolean
 }
 
 /** What the broker says about one connection. */

@@ -4,12 +4,12 @@ import {
   checkConnect,
   checkProtocol,
   type DisconnectPacket,
-  type FilterRules,
   isVersion31,
   readDisconnect,
   readSubscribe,
   readUnsubscribe,
   type SubscribePacket,
+  type SubscribeRules,
   type UnsubscribePacket,
 } from "../wire/checks.js"
 import { FixedHeader } from "../wire/fixed-header.js"
@@ -43,6 +43,8 @@ export class PacketReader {
   private readonly splitter = new Splitter()
   private stopped = false
   /** a control packet waits for its answer */
+  /** what the CONNECT said: a bridge that cannot ask for No Local and Retain As Published itself */
+  bridge = false
   private waiting = false
 
   /**
@@ -155,9 +157,9 @@ export class PacketReader {
     this.taker.released(id)
   }
 
-  private get rules(): FilterRules {
+  private get rules(): SubscribeRules {
     const { topicLevels, subscriptions } = this.limits
-    return { version: this.version, levels: topicLevels, most: subscriptions }
+    return { version: this.version, levels: topicLevels, most: subscriptions, bridge: this.bridge }
   }
 
   private control(type: number, bytes: Buffer, body: number): void {
@@ -167,7 +169,7 @@ export class PacketReader {
       case PacketType.CONNECT:
         if (this.greeted) throw protocolError("a second CONNECT [MQTT-3.1.0-2]")
         this.greeted = true
-        this.version = checkProtocol(bytes, body, end)
+        ;({ version: this.version, bridge: this.bridge } = checkProtocol(bytes, body, end))
         checkConnect(bytes, body, end, this.rules)
         return this.wait(() => taker.connect(bytes))
       case PacketType.SUBSCRIBE: {

@@ -12,8 +12,8 @@ export function connectionLog(log: EventLog): ConnectionLog {
     connected: (connection) => {
       const [version, persistent] = [VERSION_NAMES[connection.version], connection.session?.persistent ?? false]
       log.limited("info", "connected", {
-        message: `${name(connection)} connected, MQTT ${version}${persistent ? ", persistent" : ""}`,
-        fields: { event: "connected", ...who(connection), version, persistent },
+        message: `${name(connection)} connected, MQTT ${version}${connection.bridge ? ", a bridge" : ""}${persistent ? ", persistent" : ""}`,
+        fields: { event: "connected", ...who(connection), version, bridge: connection.bridge, persistent },
       })
     },
     closed: (connection, reason, message) => {
