@@ -39,7 +39,7 @@ const HELP = {
 /** One option in the answer. */
 interface Row {
   readonly option: string
-  /** What the broker understood; a number of bytes or milliseconds where it is a size or a time. */
+  /** What the broker understood; a number of bytes or milliseconds where it is a size or a time, of a second where it is a rate. */
   readonly value: unknown
   readonly source: OptionSource
   /** The flag, the variable or the file. */
@@ -90,9 +90,13 @@ function placeOf(target: Target): string {
   return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
 }
 
+/** From here on some clients take a broker that does not answer for one that is gone. */
+const LONG_PAUSE_SECONDS = 10
+
 /** What is allowed and seldom meant. */
 function oddities(options: StartOptions, targets: readonly Target[]): string[] {
   const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
+  const { maxRate = Infinity, maxByteRate = Infinity } = options
   const found: [boolean, string][] = [
     ...targets.map((target): [boolean, string] => [
       !isLocal(target),
@@ -110,6 +114,11 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
       "max-retained-size is less than max-packet: a message that is accepted may never be retained",
     ],
     [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
+    [maxRate < 1, "max-rate is less than one message a second: a client that sends two waits longer for the answer than most do"],
+    [
+      maxPacket / maxByteRate > LONG_PAUSE_SECONDS,
+      `max-byte-rate is little for max-packet: behind the largest packet a client is not read for ${Math.round(maxPacket / maxByteRate)} s, its pings included`,
+    ],
     [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
   ]
   return found.filter(([odd]) => odd).map(([, text]) => text)

@@ -28,6 +28,7 @@ import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
 import { LISTEN_OPTIONS, listenOptions } from "./listen.js"
+import { RATE_OPTIONS, rateOf } from "./rate-options.js"
 
 export const START_OPTIONS = {
   config: CONFIG_OPTION,
@@ -126,6 +127,8 @@ export const START_OPTIONS = {
     parse: integer("the number of topic levels", 1, 100),
     fallback: 100,
   }),
+  maxRate: RATE_OPTIONS.maxRate,
+  maxByteRate: RATE_OPTIONS.maxByteRate,
   maxQueue: value({
     flags: "--max-queue <size>",
     help: "what may wait for one session; the oldest messages go first",
@@ -235,6 +238,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       sessions: options.maxSessions,
       subscriptions: options.maxSubscriptions,
       topicLevels: options.maxTopicLevels,
+      rate: rateOf(options),
     },
     queueBytes: options.maxQueue,
     retained: { count: options.maxRetained, bytes: options.maxRetainedSize },

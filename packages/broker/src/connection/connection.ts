@@ -196,21 +196,30 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.pauseReading(Pause.CONTROL)
     // one control packet per turn of the event loop: a flood of them takes its turn like everybody
     void answered.then(
-      () => setImmediate(() => this.answered()),
+      () => setImmediate(() => this.goOn(Pause.CONTROL)),
       (error: unknown) => this.fail(error),
     )
   }
 
-  private answered(): void {
+  /** The client is above its rate: reading stands still for so many ms. */
+  hold(ms: number): void {
+    this.pauseReading(Pause.RATE)
+    setTimeout(() => this.goOn(Pause.RATE), ms).unref()
+  }
+
+  /** The reader's packets need not wait any more for this reason, a bit of Pause. */
+  private goOn(reason: number): void {
     if (this.ended) return
-    this.pauses &= ~Pause.CONTROL
+    this.pauses &= ~reason
     try {
       this.reader.resume()
       this.treated()
     } catch (error) {
       this.fail(error)
     }
-    if (!this.pauses) this.socket.resume()
+    if (this.pauses) return
+    this.since = this.context.clock.now
+    this.socket.resume()
   }
 
   /** CONNECT was accepted; CONNACK follows. */

@@ -16,6 +16,7 @@ import { FixedHeader } from "../wire/fixed-header.js"
 import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
 import type { Limits } from "./limits.js"
+import { Pace } from "./pace.js"
 import { Splitter } from "./splitter.js"
 
 /** What becomes of the packets of one connection. All of them passed the strict checks. */
@@ -31,6 +32,8 @@ export interface PacketTaker {
   subscribe(packet: SubscribePacket): void
   unsubscribe(packet: UnsubscribePacket): void
   ping(bytes: Buffer): void
+  /** The client is above its rate: what it sent waits until resume(), which is to be called in so many ms. */
+  hold(ms: number): void
   disconnect(packet: DisconnectPacket): void
 }
 
@@ -40,12 +43,14 @@ export class PacketReader {
   version: ProtocolVersion = 4
   /** a CONNECT came */
   greeted = false
-  private readonly splitter = new Splitter()
-  private stopped = false
-  /** a control packet waits for its answer */
   /** what the CONNECT said: a bridge that cannot ask for No Local and Retain As Published itself */
   bridge = false
+  private readonly splitter = new Splitter()
+  private stopped = false
+  /** a control packet waits for its answer, or packets for their time */
   private waiting = false
+  /** undefined: the client may be as fast as it likes, or its CONNECT was not accepted */
+  private pace: Pace | undefined = undefined
 
   /**
    * @param limit most bytes of a packet, until widen()
@@ -62,9 +67,11 @@ export class PacketReader {
     return this.version === 5
   }
 
-  /** CONNECT was accepted: packets may be larger. */
+  /** CONNECT was accepted: packets may be larger, and their rate counts. */
   widen(): void {
-    this.limit = this.limits.packetBytes
+    const { packetBytes, rate } = this.limits
+    this.limit = packetBytes
+    if (rate) this.pace = new Pace(rate, performance.now())
   }
 
   /** The connection ends: no further packet is looked at. */
@@ -92,7 +99,7 @@ export class PacketReader {
     return true
   }
 
-  /** The control packet is answered: goes on with what came behind it. Throws a PacketError. */
+  /** The control packet is answered, or the time is there: goes on with what came behind. Throws a PacketError. */
   resume(): void {
     this.waiting = false
     if (this.splitter.kept) this.parse(this.splitter.take())
@@ -100,9 +107,10 @@ export class PacketReader {
 
   private parse(buf: Buffer): void {
     this.runs.begin(buf, this.taker.publish)
+    const until = this.pace ? this.pace.admit(buf, performance.now()) : buf.length
     let at = 0
     try {
-      while (buf.length - at >= 2 && !this.stopped && !this.waiting) {
+      while (until - at >= 2 && !this.stopped && !this.waiting) {
         if (!header.read(buf, at)) break
         const { body, end } = header
         if (end - at > this.limit)
@@ -116,6 +124,8 @@ export class PacketReader {
       this.runs.flush() // what came before a packet that is wrong is accepted
     }
     this.rest(buf, at, 0)
+    const { pace } = this
+    if (pace && until < buf.length && !this.stopped) this.wait(() => this.taker.hold(pace.wait))
   }
 
   /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */
