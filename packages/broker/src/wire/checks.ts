@@ -12,7 +12,7 @@ import { PacketType, type ProtocolVersion, type QoS, toQoS } from "./packet-type
 
 /** Whether a CONNECT's body begins as that of MQTT 3.1. */
 export function isVersion31(buf: Buffer, at: number, end: number): boolean {
-  return at + 9 <= end && buf.toString("latin1", at, at + 8) === "\0\u0006MQIsdp" && (buf[at + 8]! & ~BRIDGE) === 3
+  return at + 9 <= end && buf.toString("latin1", at, at + 9) === "\0\u0006MQIsdp\u0003"
 }
 
 /** Checks a CONNECT whose protocol was checked before (MQTT 5.0 and 3.1.1 section 3.1). */
@@ -47,7 +47,7 @@ export interface Protocol {
 /** The bit of the protocol level by which a bridge of mosquitto, and of those who took it over, says what it is. */
 const BRIDGE = 0x80
 
-/** The version that a CONNECT names (section 3.1.2.1). The bit of a bridge is cleared: nobody behind this sees it. */
+/** The version that a CONNECT names (section 3.1.2.1). */
 export function checkProtocol(buf: Buffer, at: number, end: number): Protocol {
   const behind = behindString(buf, at, end, true)
   const name = buf.toString("latin1", at + 2, behind)
@@ -55,10 +55,7 @@ export function checkProtocol(buf: Buffer, at: number, end: number): Protocol {
   const level = buf[behind]!
   if (name === "MQTT" && level === 5) return { version: level, bridge: false }
   const version = level & ~BRIDGE
-  if ((name === "MQTT" && version === 4) || (name === "MQIsdp" && version === 3)) {
-    buf[behind] = version
-    return { version, bridge: level !== version }
-  }
+  if ((name === "MQTT" && version === 4) || (name === "MQIsdp" && version === 3)) return { version, bridge: level !== version }
   if (name === "MQTT" || name === "MQIsdp")
     throw new PacketError(Reason.UNSUPPORTED_PROTOCOL_VERSION, `protocol version ${level} is not supported`)
   throw malformed("this is not MQTT")

@@ -37,6 +37,7 @@ const LIMITS = {
   sessions: 1,
   subscriptions: 1,
   topicLevels: LEVELS,
+  rate: undefined,
 }
 const EVENTS = { failing: (): void => {}, recovered: (): void => {} }
 
@@ -157,6 +158,7 @@ export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
     subscribe: unexpected,
     unsubscribe: unexpected,
     ping: unexpected,
+    hold: unexpected,
     disconnect: unexpected,
   }
   const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS)))
