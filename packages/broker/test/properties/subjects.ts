@@ -16,6 +16,7 @@ import type { QoS } from "../../src/wire/packet-types.js"
 import { framesOf, topicOf } from "../../src/wire/publish.js"
 import { connect, publish } from "../support/wire.js"
 
+export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
@@ -153,7 +154,7 @@ export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
   const taker = {
     publish: (run: Frames): unknown => runs.push(run.slice(0, run.n)),
     connect: (): void => {},
-    acknowledged: unexpected,
+    acknowledged: (): void => {},
     released: unexpected,
     subscribe: unexpected,
     unsubscribe: unexpected,
