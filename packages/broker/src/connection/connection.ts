@@ -196,30 +196,28 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.pauseReading(Pause.CONTROL)
     // one control packet per turn of the event loop: a flood of them takes its turn like everybody
     void answered.then(
-      () => setImmediate(() => this.goOn(Pause.CONTROL)),
+      () => setImmediate(() => this.answered()),
       (error: unknown) => this.fail(error),
     )
   }
 
-  /** The client is above its rate: reading stands still for so many ms. */
-  hold(ms: number): void {
+  /** The client is above its rate: it is not read for so many ms. What was, lies in the socket again: an end of the connection comes behind it. */
+  hold(rest: Buffer, ms: number): void {
     this.pauseReading(Pause.RATE)
-    setTimeout(() => this.goOn(Pause.RATE), ms).unref()
+    this.socket.unshift(rest)
+    setTimeout(() => this.resumeReading(Pause.RATE), ms).unref()
   }
 
-  /** The reader's packets need not wait any more for this reason, a bit of Pause. */
-  private goOn(reason: number): void {
+  private answered(): void {
     if (this.ended) return
-    this.pauses &= ~reason
+    this.pauses &= ~Pause.CONTROL
     try {
       this.reader.resume()
       this.treated()
     } catch (error) {
       this.fail(error)
     }
-    if (this.pauses) return
-    this.since = this.context.clock.now
-    this.socket.resume()
+    if (!this.pauses) this.socket.resume()
   }
 
   /** CONNECT was accepted; CONNACK follows. */

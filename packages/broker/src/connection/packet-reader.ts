@@ -32,8 +32,8 @@ export interface PacketTaker {
   subscribe(packet: SubscribePacket): void
   unsubscribe(packet: UnsubscribePacket): void
   ping(bytes: Buffer): void
-  /** The client is above its rate: what it sent waits until resume(), which is to be called in so many ms. */
-  hold(ms: number): void
+  /** The client is above its rate: the rest of what was read has to come again, in so many ms. */
+  hold(rest: Buffer, ms: number): void
   disconnect(packet: DisconnectPacket): void
 }
 
@@ -47,7 +47,7 @@ export class PacketReader {
   bridge = false
   private readonly splitter = new Splitter()
   private stopped = false
-  /** a control packet waits for its answer, or packets for their time */
+  /** a control packet waits for its answer */
   private waiting = false
   /** undefined: the client may be as fast as it likes, or its CONNECT was not accepted */
   private pace: Pace | undefined = undefined
@@ -99,7 +99,7 @@ export class PacketReader {
     return true
   }
 
-  /** The control packet is answered, or the time is there: goes on with what came behind. Throws a PacketError. */
+  /** The control packet is answered: goes on with what came behind it. Throws a PacketError. */
   resume(): void {
     this.waiting = false
     if (this.splitter.kept) this.parse(this.splitter.take())
@@ -123,9 +123,8 @@ export class PacketReader {
     } finally {
       this.runs.flush() // what came before a packet that is wrong is accepted
     }
-    this.rest(buf, at, 0)
-    const { pace } = this
-    if (pace && until < buf.length && !this.stopped) this.wait(() => this.taker.hold(pace.wait))
+    if (this.pace && until < buf.length) this.taker.hold(buf.subarray(until), this.pace.wait)
+    else this.rest(buf, at, 0)
   }
 
   /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */
