@@ -68,7 +68,7 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, { drops: new Drops(), matching: () => [] })
+    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] })
     this.sessions.set(name, session)
     return session
   }
