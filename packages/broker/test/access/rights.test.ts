@@ -9,7 +9,6 @@ import { DISCONNECT, packet, publish, puback, word } from "../support/wire.js"
 const VERSIONS = [4, 5] as const
 const NAMES = users("reader", "writer", "both", "none")
 const ACL = ["user reader", "topic read open/#", "topic deny open/secret", "user writer", "topic write open/#", "user both", "topic #"]
-const house = await Accounts.start({ users: NAMES, acl: [...ACL, "pattern readwrite own/%u/#"] })
 
 /** The Topic Names of what came, up to now. */
 async function topicsTo(peer: Peer): Promise<string[]> {
@@ -17,7 +16,9 @@ async function topicsTo(peer: Peer): Promise<string[]> {
   return (await peer.settled()).filter((one) => (one[0] ?? 0) >> 4 === 3).map((one) => readPublish(one, version).topic)
 }
 
-describe.each(VERSIONS)("version %i", (version) => {
+describe.each(VERSIONS)("version %i", async (version) => {
+  const house = await Accounts.start({ users: NAMES, acl: [...ACL, "pattern readwrite own/%u/#"] })
+
   test("a PUBLISH without the right is not delivered; MQTT 5.0 says 0x87, 3.1.1 is answered as if all were well", async () => {
     const watcher = await house.login(5, "both")
     await watcher.subscribe(["#", 2])
