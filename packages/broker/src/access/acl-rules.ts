@@ -103,8 +103,9 @@ class ClientRules {
 }
 
 class ClientPermissions implements Permissions {
-  private readonly reads = new Map<string, boolean>()
-  private readonly writes = new Map<string, boolean>()
+  // made when they are needed: most Sessions of many are away
+  private reads: Map<string, boolean> | undefined = undefined
+  private writes: Map<string, boolean> | undefined = undefined
 
   constructor(
     private readonly rules: ClientRules,
@@ -112,10 +113,12 @@ class ClientPermissions implements Permissions {
   ) {}
 
   mayRead(topic: string): boolean {
+    this.reads ??= new Map()
     return this.reads.get(topic) ?? this.ask(topic, "read", this.reads)
   }
 
   mayWrite(topic: string): boolean {
+    this.writes ??= new Map()
     return this.writes.get(topic) ?? this.ask(topic, "write", this.writes)
   }
 

@@ -47,7 +47,8 @@ export class RuleTree {
     if (rule.access === "deny") this.deepestDeny = Math.max(this.deepestDeny, isNamed ? MOST_LEVELS : rule.levels.length)
     let node = this.root
     for (const level of rule.levels) {
-      const map = isNamed && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
+      const map =
+        isNamed && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
       let child = map.get(level)
       if (!child) map.set(level, (child = new Node()))
       node = child
