@@ -240,7 +240,7 @@ function openToOthers(target: Target, { listen }: StartOptions): Error {
   const option = target.kind === "tcp" && !listen.includes(target) ? `--host ${JSON.stringify(target.host)}` : `--listen ${url}`
   return usageError(
     `${option} opens the broker to other machines`,
-    "add --password-file FILE with users (mqtt-broker user add NAME --password-file FILE), or --anonymous if everybody who reaches it may connect",
+    "add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect",
   )
 }
 

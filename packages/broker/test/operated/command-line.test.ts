@@ -10,27 +10,27 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   [
     "start --host 0.0.0.0",
     2,
-    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --host ::",
     2,
-    'error: --host "::" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --host "::" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen ws://0.0.0.0:0",
     2,
-    'error: --listen "ws://0.0.0.0:0/mqtt" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "ws://0.0.0.0:0/mqtt" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen mqtts://[::]:0 --listen mqtt://127.0.0.1:0 --tls-cert a --tls-key b",
     2,
-    'error: --listen "mqtts://[::]:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "mqtts://[::]:0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen mqtt://127.evil.example:0",
     2,
-    'error: --listen "mqtt://127.evil.example:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "mqtt://127.evil.example:0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   ["start --listen tcp://127.0.0.1", 2, listener('"tcp://127.0.0.1" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
   ["start --listen 1883", 2, listener('"1883" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
