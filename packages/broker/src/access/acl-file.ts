@@ -55,7 +55,8 @@ export function parseAcl(file: string, text: string): AclRule[] {
   return rules
 }
 
-function userName(at: string, name: string): string {
+function userName(at: string, rest: string): string {
+  const name = trimmed(rest)
   if (name === "") throw wrong(at, 'no name after "user"', "lines for clients without a user stand before the first user line")
   return name
 }
@@ -68,17 +69,17 @@ function parseRule(at: string, kind: string, rest: string): Pick<AclRule, "acces
     throw wrong(at, `${quoted(word)} is none of ${ACCESS.join(", ")}`, `a topic with spaces needs one of them before it: ${kind} readwrite ${rest}`)
   const [, lonely] = /^(read|write|readwrite|deny)(?:\t|$)/.exec(rest) ?? []
   if (lonely !== undefined) throw wrong(at, `no topic after ${quoted(lonely)}`, `${WORDS}; the topic of that name is: ${kind} readwrite ${lonely}`)
-  const filter = access === undefined ? word : topic
+  const filter = access === undefined ? word : trimmed(topic)
   // no topic begins like a shared subscription, so a line that does is one for nothing, as in mosquitto
   const problem = topicFilterProblem(filter.replace(/^\$share/, "-share"))
   if (problem !== undefined) throw wrong(at, `topic ${quoted(filter)} is not valid: ${problem}`, "see the wildcards + and # of Topic Filters")
   return { access: access ?? "readwrite", levels: filter.split("/") }
 }
 
-/** The first word, and what follows it without the blanks between. */
+/** The first word, and what follows it without the spaces between. */
 function split(text: string): [word: string, rest: string] {
   const end = text.indexOf(" ")
-  return end < 0 ? [text, ""] : [text.slice(0, end), trimmed(text.slice(end))]
+  return end < 0 ? [text, ""] : [text.slice(0, end), text.slice(end).replace(/^ +/, "")]
 }
 
 /** Without the blanks at both ends, those of C. */
