@@ -41,7 +41,10 @@ export function readAclFile(file: string): AclRules {
 export function parseAcl(file: string, text: string): AclRule[] {
   const rules: AclRule[] = []
   let scope: AclRule["scope"] = "anonymous"
-  for (const [index, raw] of text.replace(/^\uFEFF/, "").split("\n").entries()) {
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, "")
+    .split("\n")
+    .entries()) {
     const line = trimmed(raw)
     if (line === "" || line.startsWith("#")) continue
     const at = `${file}:${index + 1}`
@@ -66,13 +69,19 @@ function parseRule(at: string, kind: string, rest: string): Pick<AclRule, "acces
   const [word, topic] = split(rest)
   const access = ACCESS.find((one) => one === word)
   if (access === undefined && topic !== "")
-    throw wrong(at, `${quoted(word)} is none of ${ACCESS.join(", ")}`, `a topic with spaces needs one of them before it: ${kind} readwrite ${rest}`)
+    throw wrong(
+      at,
+      `${quoted(word)} is none of ${ACCESS.join(", ")}`,
+      `a topic with spaces needs one of them before it: ${kind} readwrite ${rest}`,
+    )
   const [, lonely] = /^(read|write|readwrite|deny)(?:\t|$)/.exec(rest) ?? []
-  if (lonely !== undefined) throw wrong(at, `no topic after ${quoted(lonely)}`, `${WORDS}; the topic of that name is: ${kind} readwrite ${lonely}`)
+  if (lonely !== undefined)
+    throw wrong(at, `no topic after ${quoted(lonely)}`, `${WORDS}; the topic of that name is: ${kind} readwrite ${lonely}`)
   const filter = access === undefined ? word : trimmed(topic)
   // no topic begins like a shared subscription, so a line that does is one for nothing, as in mosquitto
   const problem = topicFilterProblem(filter.replace(/^\$share/, "-share"))
-  if (problem !== undefined) throw wrong(at, `topic ${quoted(filter)} is not valid: ${problem}`, "see the wildcards + and # of Topic Filters")
+  if (problem !== undefined)
+    throw wrong(at, `topic ${quoted(filter)} is not valid: ${problem}`, "see the wildcards + and # of Topic Filters")
   return { access: access ?? "readwrite", levels: filter.split("/") }
 }
 

@@ -51,7 +51,8 @@ export class RuleTree {
     if (rule.access === "deny") this.deepestDeny = Math.max(this.deepestDeny, rule.levels.length)
     let node = this.root
     for (const level of rule.levels) {
-      const map = isPattern && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
+      const map =
+        isPattern && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
       let child = map.get(level)
       if (!child) map.set(level, (child = new Node()))
       node = child

@@ -105,5 +105,9 @@ function parseQuestion(words: readonly string[], anonymous: boolean): Question {
       anonymous ? "for example: mqtt-broker acl explain --anonymous read a/b" : "for clients without a user: --anonymous read|write TOPIC",
     )
   const direction = oneOf("what the client does", ["read", "write"] as const)(way)
-  return { user: user === undefined ? undefined : parseText(user), direction, topic: direction === "read" ? parseTopicFilter(topic) : parseTopicName(topic) }
+  return {
+    user: user === undefined ? undefined : parseText(user),
+    direction,
+    topic: direction === "read" ? parseTopicFilter(topic) : parseTopicName(topic),
+  }
 }

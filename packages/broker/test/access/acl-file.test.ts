@@ -20,9 +20,24 @@ const WRONG: [content: string | Buffer, message: string, hint: string, mosquitto
   ["topic a\r\nuser \t \r\n", '2: no name after "user"', "lines for clients without a user stand before the first user line", "refuses"],
   ["topic", '1: no topic after "topic"', WORDS, "refuses"],
   ["pattern  ", '1: no topic after "pattern"', WORDS, "refuses"],
-  ["topic reed a", '1: "reed" is none of read, write, readwrite, deny', "a topic with spaces needs one of them before it: topic readwrite reed a", "refuses"],
-  ["pattern a b", '1: "a" is none of read, write, readwrite, deny', "a topic with spaces needs one of them before it: pattern readwrite a b", "refuses"],
-  ["topic \tread a", '1: "\\tread" is none of read, write, readwrite, deny', "a topic with spaces needs one of them before it: topic readwrite \tread a", "refuses"],
+  [
+    "topic reed a",
+    '1: "reed" is none of read, write, readwrite, deny',
+    "a topic with spaces needs one of them before it: topic readwrite reed a",
+    "refuses",
+  ],
+  [
+    "pattern a b",
+    '1: "a" is none of read, write, readwrite, deny',
+    "a topic with spaces needs one of them before it: pattern readwrite a b",
+    "refuses",
+  ],
+  [
+    "topic \tread a",
+    '1: "\\tread" is none of read, write, readwrite, deny',
+    "a topic with spaces needs one of them before it: topic readwrite \tread a",
+    "refuses",
+  ],
   ["topic read a/#/b", '1: topic "a/#/b" is not valid: # must be the whole last level', FILTERS, "refuses"],
   ["topic a/b+", '1: topic "a/b+" is not valid: + must be a whole level', FILTERS, "refuses"],
   ["pattern deny %u#", '1: topic "%u#" is not valid: # must be the whole last level', FILTERS, "refuses"],
@@ -67,7 +82,10 @@ describe("a wrong file", () => {
     const folder = temporaryFolder()
     const hint = "give another one with --acl-file FILE, or none for no rules"
     const missing = join(folder, "none")
-    expect(errorOf(missing)).toMatchObject({ message: `the ACL file ${JSON.stringify(missing)} cannot be read: no such file or directory`, hint })
+    expect(errorOf(missing)).toMatchObject({
+      message: `the ACL file ${JSON.stringify(missing)} cannot be read: no such file or directory`,
+      hint,
+    })
     mkdirSync(join(folder, "a"))
     expect(errorOf(join(folder, "a")).message).toContain("illegal operation on a directory")
   })

@@ -113,21 +113,32 @@ describe.runIf(hasMosquitto())("mosquitto with the same ACL file", () => {
   const files = fc.sample(FILE, { numRuns: 6, seed })
   const topics = [...new Set(fc.sample(TOPIC, { numRuns: 200, seed }))].slice(0, 60)
 
-  test.each(files.map((content, n) => [n, content] as const))(`lets the same through, generated file %i of seed ${seed}`, { timeout: 60_000 }, async (_, content) => {
-    const file = join(temporaryFolder(), "acl")
-    writeFileSync(file, `${content}\n${ALL}`)
-    const expected = await asMosquitto(file, topics)
-    const here = asHere(file, topics)
-    expect({ content, differ: expected.flatMap((row, n) => (row === here[n] ? [] : [[row, here[n]]])) }).toEqual({ content, differ: [] })
-    // both kinds of answer were there
-    const none = expected.filter((row) => row.includes("has nothing of")).length
-    expect(none).toBeGreaterThan(0)
-    expect(none).toBeLessThan(expected.length)
-  })
+  test.each(files.map((content, n) => [n, content] as const))(
+    `lets the same through, generated file %i of seed ${seed}`,
+    { timeout: 60_000 },
+    async (_, content) => {
+      const file = join(temporaryFolder(), "acl")
+      writeFileSync(file, `${content}\n${ALL}`)
+      const expected = await asMosquitto(file, topics)
+      const here = asHere(file, topics)
+      expect({ content, differ: expected.flatMap((row, n) => (row === here[n] ? [] : [[row, here[n]]])) }).toEqual({ content, differ: [] })
+      // both kinds of answer were there
+      const none = expected.filter((row) => row.includes("has nothing of")).length
+      expect(none).toBeGreaterThan(0)
+      expect(none).toBeLessThan(expected.length)
+    },
+  )
 
   test("lets clients publish the same of $SYS/#, whatever the file says", async () => {
     const state = ["x", "", "ä b"].map((name) => `$SYS/broker/connection/${name}/state`)
-    const others = ["$SYS", "$SYS/", "$SYS/x", "$SYS/broker/connection/state", "$SYS/broker/connection/x/y/state", "$SYS/broker/connection/x/state/y"]
+    const others = [
+      "$SYS",
+      "$SYS/",
+      "$SYS/x",
+      "$SYS/broker/connection/state",
+      "$SYS/broker/connection/x/y/state",
+      "$SYS/broker/connection/x/state/y",
+    ]
     const file = join(temporaryFolder(), "acl")
     writeFileSync(file, ALL)
     const mosquitto = await startMosquitto(["allow_anonymous true", "sys_interval 0", `acl_file ${file}`])

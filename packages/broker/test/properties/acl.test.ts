@@ -12,8 +12,11 @@ const LEVELS = ["a", "b", "", "u", "c", "z"]
 const level = fc.constantFrom("a", "a", "b", "", "+", "+", "+", "%u", "%c")
 const ending = fc.constantFrom("", "", "/#", "/+")
 const filters = fc.tuple(fc.array(level, { minLength: 1, maxLength: 2 }), ending).map(([levels, end]) => levels.join("/") + end)
-const rules = fc
-  .tuple(fc.constantFrom("topic", "topic", "pattern"), fc.constantFrom("read", "readwrite", "write", "deny", "deny"), fc.oneof({ weight: 6, arbitrary: filters.filter((filter) => filter !== "") }, fc.constantFrom("#", "$a/#", "$a", "$a/+")))
+const rules = fc.tuple(
+  fc.constantFrom("topic", "topic", "pattern"),
+  fc.constantFrom("read", "readwrite", "write", "deny", "deny"),
+  fc.oneof({ weight: 6, arbitrary: filters.filter((filter) => filter !== "") }, fc.constantFrom("#", "$a/#", "$a", "$a/+")),
+)
 const files = fc.array(
   rules.map(([kind, access, filter]): Rule => [kind, access, kind === "pattern" ? filter : filter.replaceAll(/%[cu]/g, "c")]),
   { maxLength: 8 },
@@ -25,7 +28,10 @@ const TOPICS = topicsOf(4)
 
 function topicsOf(levels: number): string[] {
   const shorter = levels > 1 ? topicsOf(levels - 1) : []
-  const all = levels > 1 ? shorter.filter((topic) => topic.split("/").length === levels - 1).flatMap((topic) => LEVELS.map((one) => `${topic}/${one}`)) : [...LEVELS, "$a"]
+  const all =
+    levels > 1
+      ? shorter.filter((topic) => topic.split("/").length === levels - 1).flatMap((topic) => LEVELS.map((one) => `${topic}/${one}`))
+      : [...LEVELS, "$a"]
   return [...shorter, ...all]
 }
 
@@ -62,7 +68,10 @@ test("a topic may be read and written as the rules say, asked once and again", (
 })
 
 test("a filter may be subscribed to when any topic that it matches may be read, and only then", () => {
-  const asked = fc.oneof(filters.map((filter) => filter.replaceAll(/%[cu]/g, "z") || "a"), fc.constantFrom("#", "+/#", "$a/#", "$a/+", "c/#", "u"))
+  const asked = fc.oneof(
+    filters.map((filter) => filter.replaceAll(/%[cu]/g, "z") || "a"),
+    fc.constantFrom("#", "+/#", "$a/#", "$a/+", "c/#", "u"),
+  )
   const answers = { true: 0, false: 0 }
   fc.assert(
     fc.property(files, fc.array(asked, { minLength: 5, maxLength: 5 }), (list, wanted) => {
@@ -91,7 +100,8 @@ test("what decides is the first line of those that could", () => {
       // that line alone says the same, and none before it does
       const first = list.findIndex(isSame)
       if (rule) expect(first).toBe(rule.line - 2)
-      else expect(list.some(([one, access, filter]) => plain([[one, access === "deny" ? "read" : access, filter]], "read", topic))).toBe(false)
+      else
+        expect(list.some(([one, access, filter]) => plain([[one, access === "deny" ? "read" : access, filter]], "read", topic))).toBe(false)
     }),
   )
 })
