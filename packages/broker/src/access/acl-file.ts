@@ -58,7 +58,8 @@ export function parseAcl(file: string, text: string): AclRule[] {
   return rules
 }
 
-function userName(at: string, name: string): string {
+function userName(at: string, rest: string): string {
+  const name = trimmed(rest)
   if (name === "") throw wrong(at, 'no name after "user"', "lines for clients without a user stand before the first user line")
   return name
 }
@@ -76,7 +77,7 @@ function parseRule(at: string, kind: string, rest: string): Pick<AclRule, "acces
   const [, lonely] = /^(read|write|readwrite|deny)(?:\t|$)/.exec(rest) ?? []
   if (lonely !== undefined)
     throw wrong(at, `no topic after ${quoted(lonely)}`, `${WORDS}; the topic of that name is: ${kind} readwrite ${lonely}`)
-  const filter = access === undefined ? word : topic
+  const filter = access === undefined ? word : trimmed(topic)
   // no topic begins like a shared subscription, so a line that does is one for nothing, as in mosquitto
   const problem = topicFilterProblem(filter.replace(/^\$share/, "-share"))
   if (problem !== undefined)
@@ -84,10 +85,10 @@ function parseRule(at: string, kind: string, rest: string): Pick<AclRule, "acces
   return { access: access ?? "readwrite", levels: filter.split("/") }
 }
 
-/** The first word, and what follows it without the blanks between. */
+/** The first word, and what follows it without the spaces between. */
 function split(text: string): [word: string, rest: string] {
   const end = text.indexOf(" ")
-  return end < 0 ? [text, ""] : [text.slice(0, end), trimmed(text.slice(end))]
+  return end < 0 ? [text, ""] : [text.slice(0, end), text.slice(end).replace(/^ +/, "")]
 }
 
 /** Without the blanks at both ends, those of C. */

@@ -2,7 +2,10 @@ import { splitShare } from "@mqtt-trio/common"
 import { examplesOf, overlap } from "./filter-overlap.js"
 import { AnswerBudget } from "./remembered.js"
 import type { Direction, Identity, Permissions, Rights } from "./rights.js"
-import { type AclRule, type ClientNames, filledLevels, MOST_LEVELS, namesClient, RuleTree } from "./rule-tree.js"
+import { type AclRule, allows, type ClientNames, filledLevels, RuleTree } from "./rule-tree.js"
+
+/** The most levels that a Topic Name has, whatever `--max-topic-levels` says. */
+const MOST_LEVELS = 100
 
 /** An answer, and the line that it comes from; undefined: no line allows it. */
 export interface AclDecision {
@@ -23,7 +26,7 @@ export class AclRules implements Rights {
 
   /** Whether the answer may depend on the Client Identifier. */
   get namesClientIds(): boolean {
-    return this.patterns.rules.some((rule) => namesClient(rule, "%c"))
+    return this.patterns.namesClientIds
   }
 
   permissions(identity: Identity): Permissions {
@@ -41,7 +44,7 @@ export class AclRules implements Rights {
 
   /** Whether no pattern applies to the client, because it is named like a Topic Filter. */
   isUnfitForPatterns(client: ClientNames): boolean {
-    return this.patterns.rules.length > 0 && hasWildcard(client)
+    return !this.patterns.empty && hasWildcard(client)
   }
 
   private rulesOf(client: ClientNames): ClientRules {
@@ -73,7 +76,7 @@ class ClientRules {
       const rules = tree.matching(topic, this.names)
       const deny = first(rules, ({ access }) => access === "deny")
       if (deny) return { allowed: false, rule: deny }
-      const allow = first(rules, ({ access }) => allows(access, direction))
+      const allow = first(rules, (rule) => allows(rule, direction))
       if (allow) return { allowed: true, rule: allow }
     }
     return { allowed: false, rule: undefined }
@@ -82,23 +85,20 @@ class ClientRules {
   /** Whether any topic that the filter matches may be read: tried with topics of which one would be allowed if any were. */
   subscription(filter: string): AclDecision {
     const wanted = (splitShare(filter)?.filter ?? filter).split("/")
-    const levels = Math.min(MOST_LEVELS, Math.max(...this.trees.map(({ deepestDeny }) => deepestDeny), 0) + 1)
+    const more = Math.max(...this.trees.map(({ deepestDeny }) => deepestDeny), 0) + 1
     let refused: AclDecision = { allowed: false, rule: undefined }
-    for (const rule of this.trees.flatMap((tree) => tree.rules.filter(({ access }) => allows(access, "read")))) {
-      const readable = this.levelsOf(rule)
-      const both = readable && overlap(wanted, readable)
-      if (both === undefined) continue
-      for (const topic of examplesOf(both, Math.max(levels, both.length))) {
-        const decision = this.decide(topic, "read")
-        if (decision.allowed) return decision
-        refused = decision
+    for (const { readable } of this.trees)
+      for (const rule of readable) {
+        const levels = filledLevels(rule, this.names)
+        const both = levels && overlap(wanted, levels)
+        if (both === undefined) continue
+        for (const topic of examplesOf(both, more)) {
+          const decision = this.decide(topic, "read")
+          if (decision.allowed) return decision
+          refused = decision
+        }
       }
-    }
     return refused
-  }
-
-  private levelsOf(rule: AclRule): readonly string[] | undefined {
-    return rule.scope === "pattern" ? filledLevels(rule, this.names) : rule.levels
   }
 }
 
@@ -131,10 +131,6 @@ class ClientPermissions implements Permissions {
     this.budget.remember(answers, topic, allowed)
     return allowed
   }
-}
-
-function allows(access: AclRule["access"], direction: Direction): boolean {
-  return access === "readwrite" || access === direction
 }
 
 /** Of the rules that are so, the one that stands first in the file. */

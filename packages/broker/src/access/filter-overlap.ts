@@ -6,7 +6,8 @@ export function overlap(a: readonly string[], b: readonly string[]): readonly st
   if (hidesFrom(a, b) || hidesFrom(b, a)) return undefined
   const both: string[] = []
   for (let n = 0; ; n++) {
-    const [one, other] = [a[n], b[n]]
+    const one = a[n]
+    const other = b[n]
     if (one === "#") return [...both, ...b.slice(n)]
     if (other === "#") return [...both, ...a.slice(n)]
     if (one === undefined || other === undefined) return one === other ? both : undefined
@@ -16,20 +17,21 @@ export function overlap(a: readonly string[], b: readonly string[]): readonly st
 }
 
 /**
- * Topic Names that a Topic Filter matches, in levels, up to so many. When none of them is left by filters of fewer levels,
- * then no topic is: a level which nobody names is matched by wildcards alone, and past the last of its levels only by `#`.
+ * Topic Names that a Topic Filter matches, in levels, its # as none and up to `more` of them. When other filters, of fewer
+ * levels than `more`, match each of these, they match every topic: a level which nobody names is matched by wildcards alone,
+ * and so many of them only by #.
  */
-export function* examplesOf(filter: readonly string[], levels: number): Generator<readonly string[]> {
+export function* examplesOf(filter: readonly string[], more: number): Generator<readonly string[]> {
   const isOpen = filter.at(-1) === "#"
   const example = (isOpen ? filter.slice(0, -1) : filter).map((level) => (level === "+" ? ANY_LEVEL : level))
-  if (example.length > 0 && example.join("/") !== "") yield [...example]
-  while (isOpen && example.length < levels) {
+  if (example.join("/") !== "") yield [...example]
+  for (let n = 0; isOpen && n < more; n++) {
     example.push(ANY_LEVEL)
     yield [...example]
   }
 }
 
 /** Whether `a` begins with a wildcard, and `b` with the $ that those do not match [MQTT-4.7.2-1]. */
-function hidesFrom([a]: readonly string[], [b]: readonly string[]): boolean {
-  return (a === "+" || a === "#") && b?.startsWith("$") === true
+function hidesFrom(a: readonly string[], b: readonly string[]): boolean {
+  return (a[0] === "+" || a[0] === "#") && b[0]?.startsWith("$") === true
 }

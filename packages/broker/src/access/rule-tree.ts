@@ -19,9 +19,6 @@ export interface ClientNames {
   readonly clientId: string | undefined
 }
 
-/** The most levels that a Topic Name has, whatever `--max-topic-levels` says. */
-export const MOST_LEVELS = 100
-
 const NAMES = /%[cu]/g
 
 class Node {
@@ -36,19 +33,26 @@ class Node {
  * serves every client: the levels that name the client are filled in while it is asked.
  */
 export class RuleTree {
-  readonly rules: AclRule[] = []
+  /** those that allow to read */
+  readonly readable: AclRule[] = []
+  /** whether one names the Client Identifier */
+  namesClientIds = false
+  /** whether there is none */
+  empty = true
   /** levels of the rule with `deny` that has the most */
   deepestDeny = 0
   private readonly root = new Node()
 
   add(rule: AclRule): void {
-    this.rules.push(rule)
-    const isNamed = rule.scope === "pattern" && namesClient(rule)
-    if (rule.access === "deny") this.deepestDeny = Math.max(this.deepestDeny, isNamed ? MOST_LEVELS : rule.levels.length)
+    const isPattern = rule.scope === "pattern"
+    if (allows(rule, "read")) this.readable.push(rule)
+    if (isPattern && rule.levels.some((level) => level.includes("%c"))) this.namesClientIds = true
+    this.empty = false
+    if (rule.access === "deny") this.deepestDeny = Math.max(this.deepestDeny, rule.levels.length)
     let node = this.root
     for (const level of rule.levels) {
       const map =
-        isNamed && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
+        isPattern && level.search(NAMES) >= 0 ? (node.named ??= new Map<string, Node>()) : (node.children ??= new Map<string, Node>())
       let child = map.get(level)
       if (!child) map.set(level, (child = new Node()))
       node = child
@@ -64,13 +68,13 @@ export class RuleTree {
   }
 }
 
-/** Whether the levels of a pattern name the client: by either name, or by the one that is asked for. */
-export function namesClient(rule: AclRule, name: "%c" | "%u" | "%" = "%"): boolean {
-  return rule.levels.some((level) => level.match(NAMES)?.some((one) => one.startsWith(name)))
+export function allows({ access }: AclRule, direction: Direction): boolean {
+  return access === "readwrite" || access === direction
 }
 
-/** The levels of a pattern with the client's names in them; undefined: it does not apply to this client. */
-export function filledLevels({ levels }: AclRule, names: ClientNames): readonly string[] | undefined {
+/** The levels of a rule, of a pattern with the client's names in them; undefined: it does not apply to this client. */
+export function filledLevels({ scope, levels }: AclRule, names: ClientNames): readonly string[] | undefined {
+  if (scope !== "pattern") return levels
   const filled: string[] = []
   for (const level of levels) {
     const some = fill(level, names)

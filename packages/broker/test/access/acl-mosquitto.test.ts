@@ -4,13 +4,14 @@ import { hasMosquitto, startMosquitto, temporaryFolder } from "@mqtt-trio/testin
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { readAclFile } from "../../src/access/acl-file.js"
+import { isReserved } from "../../src/access/reserved-topics.js"
 import { Peer } from "../support/peer.js"
 import { readPublish } from "../support/read.js"
 import { packet, publish } from "../support/wire.js"
 
 /** A user who may all, whatever the patterns say; no generated line is about it. */
 const ADMIN = "-admin"
-const ALL = `user ${ADMIN}\ntopic #\ntopic $a/#\n`
+const ALL = `user ${ADMIN}\ntopic #\ntopic $a/#\ntopic $SYS/#\n`
 const USERS = [undefined, "a", "b", "ä b", "a/b", "a+", "#", "$a", "%c", ""]
 const CLIENTS = ["b", "c", "c/a", "c#", "$a", "%u"]
 
@@ -45,6 +46,10 @@ async function connected(port: number, clientId: string, user: string | undefine
   return peer
 }
 
+function message(topic: string): Buffer {
+  return publish(4, { topic, payload: "x" })
+}
+
 function topicsIn(packets: readonly Buffer[]): Set<string> {
   return new Set(packets.map((one) => readPublish(one, 4).topic))
 }
@@ -58,7 +63,7 @@ async function asMosquitto(file: string, topics: readonly string[]): Promise<Tab
   ]
   const admin = await connected(mosquitto.port, ADMIN, ADMIN)
   await admin.subscribe(...everything)
-  const packets = topics.map((topic) => publish(4, { topic, payload: "x" }))
+  const packets = topics.map(message)
   const table: Table = []
   for (const user of USERS)
     for (const clientId of CLIENTS) {
@@ -123,4 +128,27 @@ describe.runIf(hasMosquitto())("mosquitto with the same ACL file", () => {
       expect(none).toBeLessThan(expected.length)
     },
   )
+
+  test("lets clients publish the same of $SYS/#, whatever the file says", async () => {
+    const state = ["x", "", "ä b"].map((name) => `$SYS/broker/connection/${name}/state`)
+    const others = [
+      "$SYS",
+      "$SYS/",
+      "$SYS/x",
+      "$SYS/broker/connection/state",
+      "$SYS/broker/connection/x/y/state",
+      "$SYS/broker/connection/x/state/y",
+    ]
+    const file = join(temporaryFolder(), "acl")
+    writeFileSync(file, ALL)
+    const mosquitto = await startMosquitto(["allow_anonymous true", "sys_interval 0", `acl_file ${file}`])
+    const [reader, writer] = [await connected(mosquitto.port, "r", ADMIN), await connected(mosquitto.port, "w", ADMIN)]
+    await reader.subscribe(["$SYS/#", 0])
+    await reader.settled()
+    writer.send(...[...state, ...others].map(message))
+    await writer.settled()
+    const passed = topicsIn(await reader.settled())
+    expect([...passed]).toEqual([...state, ...others].filter((topic) => !isReserved(topic)))
+    expect(passed.size).toBe(3)
+  })
 })

@@ -17,6 +17,8 @@ import { framesOf, topicOf } from "../../src/wire/publish.js"
 import { connect, publish } from "../support/wire.js"
 
 export { Phase, Window }
+export { parseAcl } from "../../src/access/acl-file.js"
+export { AclRules } from "../../src/access/acl-rules.js"
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
 export { Frames } from "../../src/wire/frames.js"
