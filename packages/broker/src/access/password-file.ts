@@ -21,11 +21,6 @@ export class PasswordFile implements Users {
     this.unknown = { token: "", hash: costliest(accounts) }
   }
 
-  /** Their names, in the order of the file. */
-  get names(): string[] {
-    return [...this.accounts.keys()]
-  }
-
   /** True when so many passwords wait to be hashed that {@link verify} refuses others unseen. */
   get busy(): boolean {
     return this.checks.busy
