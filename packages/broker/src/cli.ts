@@ -5,6 +5,7 @@ import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
+import { registerUser } from "./commands/user.js"
 
 const HELP = {
   name: "mqtt-broker",
@@ -17,7 +18,7 @@ const HELP = {
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, config, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -28,6 +29,7 @@ await runMain(async () => {
   registerStart(program)
   registerCheck(program)
   registerConfig(program)
+  registerUser(program)
   registerQueue(program)
   let exitCode = 0
   const done = (code: number): void => {

@@ -2,6 +2,8 @@ import { setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
 import { readAclFile } from "./acl-file.js"
 import { Guesses } from "./guesses.js"
+import { Hasher } from "./hasher.js"
+import { PasswordChecks } from "./password-checks.js"
 import { type PasswordFile, readPasswordFile } from "./password-file.js"
 import type { Identity, Rights } from "./rights.js"
 
@@ -33,7 +35,7 @@ export interface Login extends Identity {
 }
 
 /** Why somebody was not let in. */
-export type Refusal = "bad user name or password" | "not authorized"
+export type Refusal = "bad user name or password" | "not authorized" | "server unavailable"
 
 export type Verdict = { readonly login: Login } | { readonly refused: Refusal }
 
@@ -47,17 +49,18 @@ export interface AccessLog {
 /** Who comes in and what they may do, as the files say now. */
 export class Access {
   private readonly guesses = new Guesses()
-
-  private constructor(
-    private readonly options: AccessOptions,
-    private readonly log: AccessLog,
-    private users: PasswordFile | undefined,
-    private rules: Rights | undefined,
-  ) {}
+  private readonly checks: PasswordChecks
+  private users: PasswordFile | undefined
+  private rules: Rights | undefined
 
   /** Throws a BrokerError `access-unusable` when a file cannot be used: then nobody is let in. */
-  static open(options: AccessOptions, log: AccessLog): Access {
-    return new Access(options, log, readUsers(options), readRules(options))
+  constructor(
+    private readonly options: AccessOptions,
+    private readonly log: AccessLog,
+  ) {
+    this.checks = new PasswordChecks(new Hasher({ failed: (problem) => log.error(`a password cannot be checked: ${problem}`) }))
+    this.users = this.readUsers()
+    this.rules = this.readRules()
   }
 
   get files(): Pick<AccessOptions, "passwordFile" | "aclFile"> {
@@ -80,8 +83,10 @@ export class Access {
     if (username === undefined) return { refused: password === undefined ? "not authorized" : "bad user name or password" }
     const bytes = typeof password === "string" ? Buffer.from(password) : (password ?? Buffer.alloc(0))
     const account = users.account(username)
-    if (!users.remembers(username, bytes) && !(await this.guess(users, { username, bytes, address })))
-      return { refused: "bad user name or password" }
+    if (!users.remembers(username, bytes)) {
+      if (users.busy) return { refused: "server unavailable" }
+      if (!(await this.guess(users, { username, bytes, address }))) return { refused: "bad user name or password" }
+    }
     // it took time: the account may be another one by now
     return this.users?.account(username) === account
       ? { login: { clientId, user: username, account } }
@@ -95,11 +100,10 @@ export class Access {
     const right = await users.verify(username, bytes)
     if (right) this.guesses.succeeded(address, username)
     else {
-      const { tell, failures } = this.guesses.failed(address, username, performance.now())
-      if (tell)
-        this.log.warn(
-          `${failures} wrong passwords from ${address ?? "a local process"}, the last for user ${JSON.stringify(username.slice(0, 100))}: its further ones are answered later and later`,
-        )
+      const episode = this.guesses.failed(address, username, performance.now())
+      const [from, user] = [address ?? "a local process", `user ${JSON.stringify(username.slice(0, 100))}`]
+      const who = episode?.of === "address" ? `from ${from}, the last for ${user}` : `for ${user}, the last from ${from}`
+      if (episode) this.log.warn(`${episode.failures} wrong passwords ${who}: further ones are answered later and later`)
     }
     return right
   }
@@ -119,8 +123,8 @@ export class Access {
 
   /** Reads the files again. What cannot be used is told, and what was read before stays. True: something is read anew. */
   reload(): boolean {
-    const users = this.renewed(() => readUsers(this.options), this.options.passwordFile)
-    const rules = this.renewed(() => readRules(this.options), this.options.aclFile)
+    const users = this.renewed(() => this.readUsers(), this.options.passwordFile)
+    const rules = this.renewed(() => this.readRules(), this.options.aclFile)
     if (users) this.users = users
     if (rules) this.rules = rules
     return users !== undefined || rules !== undefined
@@ -137,12 +141,14 @@ export class Access {
       return undefined
     }
   }
-}
 
-function readUsers({ passwordFile }: AccessOptions): PasswordFile | undefined {
-  return passwordFile === undefined ? undefined : readPasswordFile(passwordFile)
-}
+  private readUsers(): PasswordFile | undefined {
+    const { passwordFile } = this.options
+    return passwordFile === undefined ? undefined : readPasswordFile(passwordFile, this.checks)
+  }
 
-function readRules({ aclFile }: AccessOptions): Rights | undefined {
-  return aclFile === undefined ? undefined : readAclFile(aclFile)
+  private readRules(): Rights | undefined {
+    const { aclFile } = this.options
+    return aclFile === undefined ? undefined : readAclFile(aclFile)
+  }
 }

@@ -61,7 +61,7 @@ export const START_OPTIONS = {
   anonymous: flag({
     flags: "--anonymous",
     help: "let clients in without a user name: from other machines, or beside those of --password-file",
-    group: "Users",
+    group: "Users and rights",
     env: "MQTT_BROKER_ANONYMOUS",
   }),
   store: value({

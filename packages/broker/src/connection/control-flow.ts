@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
-import type { Credentials, Login } from "../access/access.js"
+import type { Credentials, Login, Verdict } from "../access/access.js"
 import type { RetainedStream, Wanted } from "../delivery/retained/retained-stream.js"
 import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
@@ -107,25 +107,21 @@ export class ControlFlow {
     const { connection, context } = this
     const { version } = connection
     const { username, password } = packet
-    let login: Login | undefined
-    let refused = ""
+    const found: { verdict: Verdict } = { verdict: { refused: "not authorized" } }
     this.channel = context.engine.open({
       admit: async () => {
-        const verdict = await context.access.authenticate({ clientId, username, password, ...connection.peer })
-        if ("login" in verdict) login = verdict.login
-        else refused = verdict.refused
-        return "login" in verdict ? 0 : RETURN_CODES[verdict.refused]
+        found.verdict = await context.access.authenticate({ clientId, username, password, ...connection.peer })
+        return "login" in found.verdict ? 0 : REFUSALS[found.verdict.refused].returnCode
       },
       maySubscribe: (filter) => connection.session?.permissions?.maySubscribe(filter) ?? true,
     })
     const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
-    if (!reply || (login && connackCode(reply, version) === 0)) return reply && login
-    const reason = refused === "bad user name or password" ? Reason.BAD_USER_NAME_OR_PASSWORD : Reason.NOT_AUTHORIZED
-    connection.refuseConnect(
-      reply,
-      reason,
-      username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`,
-    )
+    if (!reply) return undefined
+    const { verdict } = found
+    if ("login" in verdict && connackCode(reply, version) === 0) return verdict.login
+    const { reason } = REFUSALS["refused" in verdict ? verdict.refused : "not authorized"]
+    const user = username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`
+    connection.refuseConnect(reply, reason, user)
     return undefined
   }
 
@@ -238,8 +234,12 @@ export class ControlFlow {
   }
 }
 
-/** Refusals as MQTT 3.1.1 says them (section 3.2.2.3); aedes knows what they are in 5.0. */
-const RETURN_CODES = { "bad user name or password": 4, "not authorized": 5 } as const
+/** Refusals as MQTT 3.1.1 says them (section 3.2.2.3), from which aedes makes those of 5.0, and for the log. */
+const REFUSALS = {
+  "server unavailable": { returnCode: 3, reason: Reason.SERVER_UNAVAILABLE },
+  "bad user name or password": { returnCode: 4, reason: Reason.BAD_USER_NAME_OR_PASSWORD },
+  "not authorized": { returnCode: 5, reason: Reason.NOT_AUTHORIZED },
+} as const
 
 /** Topic Filters that are treated in one turn of the event loop. */
 const FILTERS_PER_TURN = 50

@@ -70,7 +70,7 @@ export class Broker {
   static async start(options: BrokerOptions, log: EventLog): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
-      const access = Access.open(options.access, log)
+      const access = new Access(options.access, log)
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())

@@ -1,0 +1,41 @@
+/* A thread that computes hashes of passwords, one after the other. */
+import { readlinkSync } from "node:fs"
+import { setPriority } from "node:os"
+import { parentPort } from "node:worker_threads"
+import { messageOf } from "@mqtt-trio/common"
+import { matches, type PasswordHash } from "./password-hash.js"
+
+/** What a thread is sent. */
+export interface HashJob {
+  readonly hash: PasswordHash
+  readonly password: Uint8Array
+}
+
+/** What it answers: whether the password is right, or why that cannot be computed. */
+export type HashAnswer = { readonly right: boolean } | { readonly failed: string }
+
+/** How much more the scheduler favours the broker's other threads: these get about a tenth of what one of them gets. */
+const NICENESS = 10
+
+yieldToOthers()
+parentPort?.on("message", (job: HashJob) => {
+  void answer(job).then((message) => parentPort?.postMessage(message))
+})
+
+async function answer({ hash, password }: HashJob): Promise<HashAnswer> {
+  try {
+    return { right: await matches(hash, password) }
+  } catch (error) {
+    return { failed: messageOf(error) }
+  }
+}
+
+/** Linux has a priority for each thread, and says here which one this is. */
+function yieldToOthers(): void {
+  if (process.platform !== "linux") return
+  try {
+    setPriority(Number(readlinkSync("/proc/thread-self").split("/").at(-1)), NICENESS)
+  } catch {
+    // no /proc is mounted: then all are equal
+  }
+}
