@@ -1,3 +1,4 @@
+import { statSync } from "node:fs"
 import { setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
 import { readAclFile } from "./acl-file.js"
@@ -50,6 +51,8 @@ export interface AccessLog {
 export class Access {
   private readonly guesses = new Guesses()
   private readonly checks: PasswordChecks
+  /** what the files were like when they were read last */
+  private readonly seen = new Map<string, string>()
   private users: PasswordFile | undefined
   private rules: Rights | undefined
 
@@ -121,17 +124,21 @@ export class Access {
     return namesMeanNothing || (owner === undefined && !this.anonymousAllowed)
   }
 
-  /** Reads the files again. What cannot be used is told, and what was read before stays. True: something is read anew. */
-  reload(): boolean {
-    const users = this.renewed(() => this.readUsers(), this.options.passwordFile)
-    const rules = this.renewed(() => this.readRules(), this.options.aclFile)
+  /**
+   * Reads the files again, those that changed or all. What cannot be used is told, and what was read before stays. True:
+   * something is read anew.
+   */
+  reload(which: "changed" | "all"): boolean {
+    const { passwordFile, aclFile } = this.options
+    const isDue = (file: string | undefined): boolean => file !== undefined && (which === "all" || this.seen.get(file) !== signatureOf(file))
+    const users = isDue(passwordFile) ? this.renewed(() => this.readUsers(), passwordFile) : undefined
+    const rules = isDue(aclFile) ? this.renewed(() => this.readRules(), aclFile) : undefined
     if (users) this.users = users
     if (rules) this.rules = rules
     return users !== undefined || rules !== undefined
   }
 
-  private renewed<T>(read: () => T | undefined, file: string | undefined): T | undefined {
-    if (file === undefined) return undefined
+  private renewed<T>(read: () => T, file: string | undefined): T | undefined {
     try {
       const value = read()
       this.log.info(`${JSON.stringify(file)} was read again`)
@@ -144,11 +151,25 @@ export class Access {
 
   private readUsers(): PasswordFile | undefined {
     const { passwordFile } = this.options
-    return passwordFile === undefined ? undefined : readPasswordFile(passwordFile, this.checks)
+    if (passwordFile === undefined) return undefined
+    this.seen.set(passwordFile, signatureOf(passwordFile))
+    return readPasswordFile(passwordFile, this.checks)
   }
 
   private readRules(): Rights | undefined {
     const { aclFile } = this.options
-    return aclFile === undefined ? undefined : readAclFile(aclFile)
+    if (aclFile === undefined) return undefined
+    this.seen.set(aclFile, signatureOf(aclFile))
+    return readAclFile(aclFile)
+  }
+}
+
+/** Changes with the file. */
+function signatureOf(file: string): string {
+  try {
+    const { ino, size, mtimeMs } = statSync(file)
+    return `${ino} ${size} ${mtimeMs}`
+  } catch {
+    return ""
   }
 }

@@ -254,7 +254,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     } else if (!this.currentSession) {
       // byte after byte does not give a CONNECT more time
       const late = this.reader.greeted ? idle : now - this.arrival.since
-      if (late > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
+      if (late <= this.context.limits.connectTimeoutMs + TICK_MS) return
+      if (this.reader.greeted) this.refuse(Reason.SERVER_UNAVAILABLE, "its CONNECT could not be answered in time")
+      else this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
     } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }

@@ -62,7 +62,7 @@ export class Broker {
     const { passwordFile, aclFile } = parts.access.files
     this.unwatch = watchFiles(
       [passwordFile, aclFile].filter((file) => file !== undefined),
-      () => this.reloadAccess(),
+      () => this.reloadAccess("changed"),
     )
   }
 
@@ -107,13 +107,13 @@ export class Broker {
   }
   /** Reads the files of users, rights and TLS again: what cannot be used is told, and what was read before stays. */
   reload(): void {
-    this.reloadAccess()
+    this.reloadAccess("all")
     this.parts.listeners.reload()
   }
 
-  private reloadAccess(): void {
+  private reloadAccess(which: "changed" | "all"): void {
     const { access, context, delivery } = this.parts
-    if (!access.reload()) return
+    if (!access.reload(which)) return
     delivery.govern(access.rights)
     context.clients.recheck((login) => access.holds(login))
   }
