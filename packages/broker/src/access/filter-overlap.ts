@@ -24,7 +24,7 @@ export function overlap(a: readonly string[], b: readonly string[]): readonly st
 export function* examplesOf(filter: readonly string[], more: number): Generator<readonly string[]> {
   const isOpen = filter.at(-1) === "#"
   const example = (isOpen ? filter.slice(0, -1) : filter).map((level) => (level === "+" ? ANY_LEVEL : level))
-  if (example.join("/") !== "") yield [...example]
+  if (example.length > 0) yield [...example]
   for (let n = 0; isOpen && n < more; n++) {
     example.push(ANY_LEVEL)
     yield [...example]
