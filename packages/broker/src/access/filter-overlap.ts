@@ -25,7 +25,7 @@ export function* examplesOf(filter: readonly string[], more: number): Generator<
   const isOpen = filter.at(-1) === "#"
   const example = (isOpen ? filter.slice(0, -1) : filter).map((level) => (level === "+" ? ANY_LEVEL : level))
   if (example.length > 0) yield [...example]
-  for (let n = 0; isOpen && n < more; n++) {
+  for (let n = isOpen ? 0 : more; n < more; n++) {
     example.push(ANY_LEVEL)
     yield [...example]
   }
