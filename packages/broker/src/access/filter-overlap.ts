@@ -24,7 +24,8 @@ export function overlap(a: readonly string[], b: readonly string[]): readonly st
 export function* examplesOf(filter: readonly string[], more: number): Generator<readonly string[]> {
   const isOpen = filter.at(-1) === "#"
   const example = (isOpen ? filter.slice(0, -1) : filter).map((level) => (level === "+" ? ANY_LEVEL : level))
-  if (example.length > 0) yield [...example]
+  // /# would match a topic that is none: an empty one
+  if (example.join("/") !== "") yield [...example]
   for (let n = isOpen ? 0 : more; n < more; n++) {
     example.push(ANY_LEVEL)
     yield [...example]

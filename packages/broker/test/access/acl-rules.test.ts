@@ -71,6 +71,8 @@ const SUBSCRIPTIONS: [lines: string, filter: string, allowed: boolean][] = [
   ["topic read a/+/c", "+/b/+", true],
   ["topic read a/#", "a", true],
   ["topic read a/+", "a", false],
+  ["topic read /#", "+", false],
+  ["topic read /#", "+/+", true],
   ["topic read #", "$SYS/#", false],
   ["topic read $SYS/#", "#", false],
   ["topic read $SYS/+", "$SYS/#", true],
