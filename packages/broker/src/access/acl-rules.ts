@@ -34,12 +34,12 @@ export class AclRules implements Rights {
   }
 
   /**
-   * Which line decides about a Topic Name, or about a subscription to a Topic Filter that is not one too. Without a Client
+   * Which line decides about a Topic Name, or about a subscription to a Topic Filter (only to read). Without a Client
    * Identifier, patterns with `%c` do not apply.
    */
   explain(client: ClientNames, direction: Direction, topic: string): AclDecision {
     const rules = this.rulesOf(client)
-    return /[+#]|^\$share\//.test(topic) ? rules.subscription(topic) : rules.decide(topic.split("/"), direction)
+    return direction === "read" ? rules.subscription(topic) : rules.decide(topic.split("/"), direction)
   }
 
   /** Whether no pattern applies to the client, because it is named like a Topic Filter. */
@@ -85,6 +85,7 @@ class ClientRules {
   /** Whether any topic that the filter matches may be read: tried with topics of which one would be allowed if any were. */
   subscription(filter: string): AclDecision {
     const wanted = (splitShare(filter)?.filter ?? filter).split("/")
+    if (!wanted.some((level) => level === "+" || level === "#")) return this.decide(wanted, "read")
     const more = Math.max(...this.trees.map(({ deepestDeny }) => deepestDeny), 0) + 1
     let refused: AclDecision = { allowed: false, rule: undefined }
     for (const { readable } of this.trees)

@@ -24,8 +24,9 @@ export function overlap(a: readonly string[], b: readonly string[]): readonly st
 export function* examplesOf(filter: readonly string[], more: number): Generator<readonly string[]> {
   const isOpen = filter.at(-1) === "#"
   const example = (isOpen ? filter.slice(0, -1) : filter).map((level) => (level === "+" ? ANY_LEVEL : level))
+  // /# would match a topic that is none: an empty one
   if (example.join("/") !== "") yield [...example]
-  for (let n = 0; isOpen && n < more; n++) {
+  for (let n = isOpen ? 0 : more; n < more; n++) {
     example.push(ANY_LEVEL)
     yield [...example]
   }

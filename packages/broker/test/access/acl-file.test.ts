@@ -117,6 +117,7 @@ describe("what lines mean", () => {
       "topic readwrite read",
       "topic deny $SYS/#",
       "pattern a",
+      "topic read $share/a",
     ].join("\n")
     expect(rulesOf(text)).toEqual([
       [2, "topic a/#", "anonymous", "readwrite", "a/#"],
@@ -126,6 +127,7 @@ describe("what lines mean", () => {
       [11, "topic readwrite read", { user: "d # e" }, "readwrite", "read"],
       [12, "topic deny $SYS/#", { user: "d # e" }, "deny", "$SYS/#"],
       [13, "pattern a", "pattern", "readwrite", "a"],
+      [14, "topic read $share/a", { user: "d # e" }, "read", "$share/a"],
     ])
   })
 

@@ -60,3 +60,39 @@ describe("names of clients in patterns", () => {
     expect(rights("pattern %u/%%u", "topic %c").namesClientIds).toBe(false)
   })
 })
+
+/** Lines, a Topic Filter, and whether it can bring anything. */
+const SUBSCRIPTIONS: [lines: string, filter: string, allowed: boolean][] = [
+  ["topic write #", "#", false],
+  ["topic read a/b", "a/#", true],
+  ["topic read a/b", "+/+", true],
+  ["topic read a/b", "a/+/#", true],
+  ["topic read a/b", "a/b/+", false],
+  ["topic read a/+/c", "+/b/+", true],
+  ["topic read a/#", "a", true],
+  ["topic read a/+", "a", false],
+  ["topic read /#", "+", false],
+  ["topic read /#", "+/+", true],
+  ["topic read #", "$SYS/#", false],
+  ["topic read $SYS/#", "#", false],
+  ["topic read $SYS/+", "$SYS/#", true],
+  ["topic read #, topic deny #", "#", false],
+  ["topic read #, topic deny +/#", "#", false],
+  ["topic read #, topic deny +/+/#", "#", true],
+  ["topic read #, topic deny +/+/#", "a/#", true],
+  ["topic read #, topic deny +/+/#", "a/+/#", false],
+  ["topic read a/#, topic deny a", "a/#", true],
+  ["topic read a/#, topic deny a, topic deny a/+", "a/#", true],
+  ["topic read a/#, topic deny a, topic deny a/+, topic deny a/+/+/#", "a/#", false],
+  ["topic read a/#, topic deny a, topic deny a/+/#", "a/#", false],
+  ["topic read a/+, topic deny a/b", "a/+", true],
+  ["topic read a/+, topic deny a/b", "a/b", false],
+  ["topic deny a/b, pattern read a/+", "a/b", false],
+  ["topic read a/b, pattern deny a/#", "a/#", true],
+  ["topic read a/b, pattern read a/#, pattern deny a/#", "a/c", false],
+]
+
+test.each(SUBSCRIPTIONS)("%s: a subscription to %s: %s", (lines, filter, allowed) => {
+  const permissions = rights(...lines.split(", ")).permissions({ user: undefined, clientId: "c" })
+  expect(permissions.maySubscribe(filter)).toBe(allowed)
+})

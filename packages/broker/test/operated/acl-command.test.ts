@@ -16,6 +16,8 @@ const LINES = [
   "topic $SYS/#",
   "pattern read dev/%c/#",
   "pattern deny dev/%u/x",
+  "user \u001b[31m",
+  "topic \u202e",
 ]
 writeFileSync(join(cwd, "acl"), LINES.join("\n"))
 writeFileSync(join(cwd, "plain"), "user joe\ntopic a\n")
@@ -44,6 +46,7 @@ const ANSWERS: [args: string[], code: number, stdout: string][] = [
   [["joe", "read", "dev/+/x", "--client", "+"], 5, "refused: no line of acl allows it; patterns are not for names with + or #"],
   [["ä b", "write", "$SYS/broker/x"], 5, "refused: clients may not publish below $SYS, whatever the file says"],
   [["ä b", "write", "$SYS/broker/connection/x/state"], 0, "allowed by acl:9: topic $SYS/#"],
+  [["\u001b[31m", "read", "\u202e"], 0, "allowed by acl:13: topic \\u202e"],
   [["ä b", "read", "$SYS/broker/x"], 0, "allowed by acl:9: topic $SYS/#"],
 ]
 
@@ -70,6 +73,10 @@ const REFUSED: [args: string[], code: number, stderr: string][] = [
   ],
 ]
 
+function joeReads(...args: string[]): ReturnType<typeof runCli> {
+  return runCli("mqtt-broker", ["acl", "explain", "joe", "read", ...args], { cwd })
+}
+
 describe("mqtt-broker acl explain", () => {
   test.each(ANSWERS)("%j: exit code %i, %s", async (args, code, stdout) => {
     const result = await runCli("mqtt-broker", ["acl", "explain", ...args, "--acl-file", "acl"], { cwd })
@@ -82,15 +89,13 @@ describe("mqtt-broker acl explain", () => {
 
   test("without --client it says that patterns with %c were left out, where they could decide", async () => {
     const note = "patterns with %c were left out; --client ID says whom they are about\n"
-    const explain = (...args: string[]): ReturnType<typeof runCli> =>
-      runCli("mqtt-broker", ["acl", "explain", "joe", "read", ...args], { cwd })
-    expect(await explain("dev/phone/y", "--acl-file", "acl")).toMatchObject({
+    expect(await joeReads("dev/phone/y", "--acl-file", "acl")).toMatchObject({
       code: 5,
       stdout: "refused: no line of acl allows it\n",
       stderr: note,
     })
-    expect(await explain("a/b", "--acl-file", "acl")).toMatchObject({ code: 0, stderr: "" })
-    expect(await explain("b", "--acl-file", "plain")).toMatchObject({ code: 5, stderr: "" })
+    expect(await joeReads("a/b", "--acl-file", "acl")).toMatchObject({ code: 0, stderr: "" })
+    expect(await joeReads("b", "--acl-file", "plain")).toMatchObject({ code: 5, stderr: "" })
   })
 
   test("--json, and the file from the environment", async () => {
