@@ -130,7 +130,8 @@ export class Access {
    */
   reload(which: "changed" | "all"): boolean {
     const { passwordFile, aclFile } = this.options
-    const isDue = (file: string | undefined): boolean => file !== undefined && (which === "all" || this.seen.get(file) !== signatureOf(file))
+    const isDue = (file: string | undefined): boolean =>
+      file !== undefined && (which === "all" || this.seen.get(file) !== signatureOf(file))
     const users = isDue(passwordFile) ? this.renewed(() => this.readUsers(), passwordFile) : undefined
     const rules = isDue(aclFile) ? this.renewed(() => this.readRules(), aclFile) : undefined
     if (users) this.users = users
