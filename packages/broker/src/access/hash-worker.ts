@@ -19,6 +19,7 @@ const NICENESS = 5
 
 yieldToOthers()
 parentPort?.on("message", (job: HashJob) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
   void answer(job).then((message) => parentPort?.postMessage(message))
 })
 

@@ -114,6 +114,7 @@ class Thread {
     clearTimeout(this.timer)
     this.current = job
     const { hash, password } = job
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
     this.worker.postMessage({ hash, password } satisfies HashJob)
   }
 
