@@ -137,8 +137,7 @@ function placeOf(address: string | undefined): string {
 /** The first 64 bits of an IPv6 address. */
 function networkOf(address: string): string {
   const [head = "", tail] = address.split("::")
-  const groups = (text: string): string[] => (text === "" ? [] : text.split(":"))
-  const [first, last] = [groups(head), groups(tail ?? "")]
+  const [first, last] = [groupsOf(head), groupsOf(tail ?? "")]
   // an IPv4 address at the end stands for two groups
   const written = first.length + last.length + (address.includes(".") ? 1 : 0)
   const all = tail === undefined ? first : [...first, ...Array<string>(8 - written).fill("0"), ...last]
@@ -146,6 +145,10 @@ function networkOf(address: string): string {
     .slice(0, 4)
     .map((group) => Number.parseInt(group, 16).toString(16))
     .join(":")
+}
+
+function groupsOf(text: string): string[] {
+  return text === "" ? [] : text.split(":")
 }
 
 /** As long for any name: those of guesses may be anything. */

@@ -14,11 +14,12 @@ export interface HashJob {
 /** What it answers: whether the password is right, or why that cannot be computed. */
 export type HashAnswer = { readonly right: boolean } | { readonly failed: string }
 
-/** How much more the scheduler favours the broker's other threads: these get about a tenth of what one of them gets. */
-const NICENESS = 10
+/** So much less than the broker's other threads: these get a third of what one of them gets, if all want to run. */
+const NICENESS = 5
 
 yieldToOthers()
 parentPort?.on("message", (job: HashJob) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
   void answer(job).then((message) => parentPort?.postMessage(message))
 })
 

@@ -55,7 +55,7 @@ export class Hasher {
   }
 
   private assign(): void {
-    const thread = this.freeThread()
+    const thread = this.waiting.length > 0 ? this.freeThread() : undefined
     const next = thread && this.waiting.shift()
     if (!next) return
     this.waitingBytes -= next.password.length
@@ -66,7 +66,7 @@ export class Hasher {
     for (const thread of this.threads) if (thread.free) return thread
     if (this.threads.size >= MOST_THREADS) return undefined
     const { program = new URL("./hash-worker.js", import.meta.url), idleMs = IDLE_MS } = this.options
-    const thread = new Thread(new Worker(program), idleMs, {
+    const thread = new Thread(new Worker(program, { execArgv: [] }), idleMs, {
       answered: () => this.assign(),
       failed: (problem) => this.options.failed?.(problem),
       ended: () => {
@@ -114,6 +114,7 @@ class Thread {
     clearTimeout(this.timer)
     this.current = job
     const { hash, password } = job
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
     this.worker.postMessage({ hash, password } satisfies HashJob)
   }
 

@@ -25,7 +25,6 @@ export async function askPassword(prompt = "password: "): Promise<Buffer> {
     return await readHidden()
   } finally {
     stdin.setRawMode(false)
-    stdin.pause()
     stderr.write("\n")
   }
 }
@@ -35,6 +34,7 @@ function readHidden(): Promise<Buffer> {
     let typed: number[] = []
     const end = (rest: Buffer, finish: () => void): void => {
       process.stdin.off("data", take)
+      process.stdin.pause()
       if (rest.length > 0) process.stdin.unshift(rest) // what was pasted for the next question
       finish()
     }
