@@ -8,11 +8,10 @@ import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
 import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
-import { type Delivery, openDelivery } from "../delivery/delivery.js"
+import { type Delivery, type DeliveryEvents, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/logs/group-commit.js"
 import { messageOf, type Target } from "@mqtt-trio/common"
 import type { RetainedLimits } from "../delivery/retained/retained.js"
-import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { prepareFolder } from "../stores/folder.js"
@@ -79,7 +78,11 @@ export class Broker {
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
-      const events = { ...storeEvents(log), discarded: (one: Discarded) => says.discarded(one), forbiddenWill: says.forbiddenWill }
+      const events: DeliveryEvents = {
+        ...storeEvents(log),
+        discarded: (one) => says.discarded(one),
+        forbiddenWill: (clientId, topic) => says.forbiddenWill(clientId, topic),
+      }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
       delivery.govern(access.rights)
