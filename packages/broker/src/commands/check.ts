@@ -15,6 +15,9 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
+import { readAclFile } from "../access/acl-file.js"
+import { readPasswordFile } from "../access/password-file.js"
+import { readTlsFiles } from "../server/listeners/tls-files.js"
 import { isLocal } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
@@ -65,7 +68,11 @@ export async function runCheck(
   resolved: ResolvedOptions<typeof START_OPTIONS>,
   { json }: OptionValues<typeof CHECK_OPTIONS>,
 ): Promise<void> {
-  const { targets } = checkStart(resolved)
+  const { targets, tls } = checkStart(resolved)
+  if (tls) readTlsFiles(tls)
+  const { passwordFile, aclFile } = resolved.values
+  if (passwordFile !== undefined) readPasswordFile(passwordFile)
+  if (aclFile !== undefined) readAclFile(aclFile)
   const rows = resolved.all.map((option) => rowOf(option, resolved.values))
   const warnings = oddities(resolved.values, targets)
   if (json) return void (await writeOut(`${jsonLine({ options: rows, warnings })}\n`))
@@ -95,14 +102,42 @@ const LONG_PAUSE_SECONDS = 10
 
 /** What is allowed and seldom meant. */
 function oddities(options: StartOptions, targets: readonly Target[]): string[] {
+<<<<<<< HEAD
   const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
   const { maxRate = Infinity, maxByteRate = Infinity } = options
+=======
+  const {
+    anonymous,
+    passwordFile,
+    aclFile,
+    store,
+    maxPacket,
+    maxQueue,
+    maxRetained,
+    maxRetainedSize,
+    maxSessions,
+    maxConnections,
+    logLevel,
+  } = options
+  const open = anonymous || passwordFile === undefined
+>>>>>>> 1512635406c82906381be2dfba235698d3be1488
   const found: [boolean, string][] = [
     ...targets.map((target): [boolean, string] => [
-      !isLocal(target),
+      !isLocal(target) && open,
       `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
     ]),
-    [anonymous && targets.every(isLocal), `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`],
+    ...targets.map((target): [boolean, string] => [
+      !isLocal(target) && !open && target.kind === "tcp" && !target.tls,
+      `passwords travel to ${placeOf(target)} as they are, for everybody on the way to read: mqtts: and wss: hide them`,
+    ]),
+    [
+      aclFile !== undefined && passwordFile === undefined,
+      "acl-file without password-file: everybody is anonymous, so only the rules before its first user line count",
+    ],
+    [
+      anonymous && !passwordFile && targets.every(isLocal),
+      `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`,
+    ],
     [
       targets.some((target) => target.kind === "tcp" && target.port === 0),
       "port 0: at each start another one, that clients have to be told",

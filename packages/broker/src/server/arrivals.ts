@@ -48,6 +48,10 @@ export class Arrival implements Timed {
   readonly since: number
   /** address and port of the other side */
   readonly remote: string
+  /** its address; undefined: a local process */
+  readonly address: string | undefined
+  /** the user that its certificate names, where it is asked for */
+  readonly certificateUser: string | undefined = undefined
   private stage: string | undefined = undefined
 
   constructor(
@@ -55,6 +59,7 @@ export class Arrival implements Timed {
     private readonly home: Arrivals,
   ) {
     this.since = home.context.clock.now
+    this.address = socket.remoteAddress
     this.remote = socket.remoteAddress === undefined ? "a local process" : `${socket.remoteAddress}:${socket.remotePort}`
   }
 

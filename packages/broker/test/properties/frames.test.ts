@@ -194,7 +194,7 @@ test("a log gives back what went in, from any position on, from memory and from 
         }
       }
     }),
-    { numRuns: 30 },
+    { numRuns: 15 },
   )
 })
 

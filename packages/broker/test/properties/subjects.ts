@@ -18,6 +18,8 @@ import { connect, publish } from "../support/wire.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
+export { parseAcl } from "../../src/access/acl-file.js"
+export { AclRules } from "../../src/access/acl-rules.js"
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
 export { Frames } from "../../src/wire/frames.js"
@@ -70,7 +72,7 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, { drops: new Drops(), matching: () => [] })
+    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] })
     this.sessions.set(name, session)
     return session
   }

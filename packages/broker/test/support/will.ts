@@ -13,7 +13,7 @@ export interface FullConnect {
   properties?: Buffer
   will?: Will
   userName?: string
-  password?: string
+  password?: string | Buffer
 }
 
 export interface Will {
@@ -36,7 +36,7 @@ export function fullConnect(version: 4 | 5, fields: FullConnect): Buffer {
   const payload: Part[] = [fields.clientId]
   if (will) payload.push(block(will.properties), will.topic, will.payload)
   if (userName !== undefined) payload.push(userName)
-  if (password !== undefined) payload.push(password)
+  if (password !== undefined) payload.push(word(Buffer.byteLength(password)), Buffer.from(password))
   return packet(0x10, "MQTT", [version, flags, ...word(fields.keepAlive ?? 0)], block(fields.properties), ...payload)
 }
 

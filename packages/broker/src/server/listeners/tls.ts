@@ -3,7 +3,8 @@ import { createServer, type Server, type TLSSocket } from "node:tls"
 import { messageOf, systemCode } from "@mqtt-trio/common"
 import type { Arrival, Entrance } from "../arrivals.js"
 import type { EventLog } from "../event-log.js"
-import { readTlsFiles, type TlsFiles, watchTlsFiles } from "./tls-files.js"
+import { watchFiles } from "../watched-files.js"
+import { readTlsFiles, type TlsFiles } from "./tls-files.js"
 
 /** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
 export class TlsEntrance {
@@ -21,7 +22,7 @@ export class TlsEntrance {
     this.server = createServer({ ...readTlsFiles(files), requestCert, rejectUnauthorized: requestCert })
     this.server.on("secureConnection", (socket) => this.secured(socket))
     this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
-    this.unwatch = watchTlsFiles(files, () => this.reload())
+    this.unwatch = watchFiles([files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])], () => this.reload())
   }
 
   /** An entrance through TLS; what is behind it gets the plain bytes. */
@@ -65,8 +66,8 @@ export class TlsEntrance {
     return waiting
   }
 
-  /** Connections that are open keep what they have. */
-  private reload(): void {
+  /** Reads the files again. Connections that are open keep what they have. */
+  reload(): void {
     try {
       this.server.setSecureContext(readTlsFiles(this.files))
       this.log.info(`the TLS certificate ${JSON.stringify(this.files.cert)} was read again`, { event: "tls-reloaded" })
