@@ -21,6 +21,7 @@ import { readTlsFiles } from "../server/listeners/tls-files.js"
 import { isLocal } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
+import { rateOddities } from "./rate-options.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
@@ -97,15 +98,8 @@ function placeOf(target: Target): string {
   return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
 }
 
-/** From here on some clients take a broker that does not answer for one that is gone. */
-const LONG_PAUSE_SECONDS = 10
-
 /** What is allowed and seldom meant. */
 function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-<<<<<<< HEAD
-  const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
-  const { maxRate = Infinity, maxByteRate = Infinity } = options
-=======
   const {
     anonymous,
     passwordFile,
@@ -120,7 +114,6 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
     logLevel,
   } = options
   const open = anonymous || passwordFile === undefined
->>>>>>> 1512635406c82906381be2dfba235698d3be1488
   const found: [boolean, string][] = [
     ...targets.map((target): [boolean, string] => [
       !isLocal(target) && open,
@@ -149,11 +142,7 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
       "max-retained-size is less than max-packet: a message that is accepted may never be retained",
     ],
     [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
-    [maxRate < 1, "max-rate is less than one message a second: a client that sends two waits longer for the answer than most do"],
-    [
-      maxPacket / maxByteRate > LONG_PAUSE_SECONDS,
-      `max-byte-rate is little for max-packet: behind the largest packet a client is not read for ${Math.round(maxPacket / maxByteRate)} s, its pings included`,
-    ],
+    ...rateOddities(options),
     [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
   ]
   return found.filter(([odd]) => odd).map(([, text]) => text)

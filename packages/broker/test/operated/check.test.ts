@@ -35,6 +35,8 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["max-sessions", "100000", "default"],
     ["max-subscriptions", "10000", "default"],
     ["max-topic-levels", "100", "default"],
+    ["max-rate", "none", "default"],
+    ["max-byte-rate", "none", "default"],
     ["max-queue", "2GB", "b.toml"],
     ["max-retained", "1000000", "default"],
     ["max-retained-size", "256MB", "default"],
@@ -70,6 +72,15 @@ const ODD: [args: string, stderr: string][] = [
   ["--max-queue 1KB", "warning: max-queue is less than max-packet: a message that is accepted may find no room in any queue\n"],
   ["--max-retained-size 1KB", "warning: max-retained-size is less than max-packet: a message that is accepted may never be retained\n"],
   ["--max-sessions 9999", "warning: max-sessions is less than max-connections: each connection needs a session, so fewer can connect\n"],
+  ["--max-rate 1/s --max-byte-rate 103KB/s", ""],
+  [
+    "--max-rate 59/m",
+    "warning: max-rate is less than one message a second: a client that sends two waits longer for the answer than most do\n",
+  ],
+  [
+    "--max-byte-rate 64KB/s",
+    "warning: max-byte-rate is little for max-packet: behind the largest packet a client is not read for 16 s, its pings included\n",
+  ],
   ["--log-level silent", "warning: log-level silent: nobody learns what was dropped\n"],
 ]
 
