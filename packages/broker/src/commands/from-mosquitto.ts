@@ -133,7 +133,7 @@ class Conversion {
 
   private refuse({ line, own }: Listener, why: string | undefined): void {
     if (line) this.leave(line, `no counterpart${why === undefined ? "" : `: ${why}`}`)
-    for (const one of own) this.leave(one, "its listener has no counterpart")
+    for (const one of own) if (!isAlreadySo(one)) this.leave(one, "its listener has no counterpart")
   }
 
   private listen(doors: readonly Door[]): void {
@@ -164,14 +164,16 @@ class Conversion {
     const files = clientCa ? /^(certfile|keyfile|cafile|require_certificate)$/ : /^(certfile|keyfile)$/
     this.take(own.filter(({ name }) => files.test(name)))
     for (const line of own) if (line.name === "cafile" && !clientCa) this.leave(line, "no counterpart without require_certificate")
-    if (clientCa && certificateUser(first) && this.setCertificateUser()) this.take(doors.flatMap((door) => certificateUser(door) ?? []))
+    const { tlsUser } = this
+    if (!clientCa || tlsUser === undefined || !certificateUser(first)) return
+    this.values["tls-user"] = tlsUser
+    this.take(doors.flatMap((door) => certificateUser(door) ?? []))
   }
 
-  private setCertificateUser(): boolean {
-    const spec = this.option("tls-user")
-    if (spec?.kind === "flag") this.values["tls-user"] = true
-    else if (spec && this.takes("tls-user", ["cn"])) this.values["tls-user"] = "cn"
-    return this.values["tls-user"] !== undefined
+  /** The value of --tls-user for the Common Name; undefined: there is none. */
+  private get tlsUser(): true | "cn" | undefined {
+    if (this.option("tls-user")?.kind === "flag") return true
+    return this.takes("tls-user", ["cn"]) ? "cn" : undefined
   }
 
   private securityOf({ listener: { line, own } }: Pick<Door, "listener">): Security {
@@ -190,7 +192,7 @@ class Conversion {
   }
 
   private isNamed(line: string): boolean {
-    return line === "use_identity_as_username" && this.option("tls-user") !== undefined
+    return line === "use_identity_as_username" && this.tlsUser !== undefined
   }
 
   /** Users, rights, and who comes in without being one. */
@@ -233,7 +235,7 @@ class Conversion {
     const { name, value } = line
     const limit = LIMITS[name]
     if (READ_BY_NAME.test(name) || this.done.has(line) || this.problems.has(line)) return
-    if (ALREADY_SO.has(`${name} ${value}`)) return
+    if (isAlreadySo(line)) return
     if (limit === undefined) this.leave(line, "no counterpart")
     else if (value === "0" || value === "-1") this.leave(line, "no limit is not possible; the default stays")
     else if (this.takes(limit, [value])) this.values[limit] = /^\d+$/.test(value) ? Number(value) : value
@@ -271,6 +273,10 @@ class Conversion {
   private leave(line: MosquittoLine, why: string): void {
     this.problems.set(line, `${line.at}: ${line.name}: ${why}`)
   }
+}
+
+function isAlreadySo({ name, value }: MosquittoLine): boolean {
+  return ALREADY_SO.has(`${name} ${value}`)
 }
 
 function urlOf(target: Target): string {

@@ -25,12 +25,15 @@ const CLOSED = "no counterpart: without it nobody is let in; see anonymous"
 const LEFT_OUT = "left out, because something else that limits its users has no counterpart"
 const OTHER_USERS = "no counterpart: all listeners have the same users and rights here, and its are others"
 const DEFAULT_STAYS = "the default stays"
+/** Lines that belong together. */
+const these = (...lines: string[]): string[] => lines
 const TLS = ["certfile server.crt", "keyfile server.key"]
 const TLS_TOML = ['tls-cert = "server.crt"', 'tls-key = "server.key"']
 
 /** What the rows refer to: certificates, `pw` with the user u, `acl`. */
 const files = temporaryFolder()
 makeCertificates(files)
+mkdirSync(join(files, "conf.d"))
 writeFileSync(join(files, "acl"), "user u\ntopic readwrite u/#\n")
 await runCli("mqtt-broker", ["user", "add", "u", "--password-file", "pw"], { cwd: files, stdin: "secret\n" })
 
@@ -94,10 +97,10 @@ const TABLE: Row[] = [
   {
     what: "every kind of listener",
     conf: [
-      ...["listener 8883", ...TLS, "cafile ca.crt", "require_certificate false"],
-      ...["listener 9001 127.0.0.1", "protocol websockets", "websockets_origin https://a.example", "websockets_origin http://b:3000"],
-      ...["listener 9002 ::1", "protocol websockets", ...TLS, "tls_version tlsv1.2"],
-      ...["listener 0 /run/x y.sock", "listener 1883", "listener 1884 0.0.0.0", "protocol mqtt", "allow_anonymous true"],
+      ...these("listener 8883", ...TLS, "cafile ca.crt", "require_certificate false"),
+      ...these("listener 9001 127.0.0.1", "protocol websockets", "websockets_origin https://a.example", "websockets_origin http://b:3000"),
+      ...these("listener 9002 ::1", "protocol websockets", ...TLS, "tls_version tlsv1.2"),
+      ...these("listener 0 /run/x y.sock", "listener 1883", "listener 1884 0.0.0.0", "protocol mqtt", "allow_anonymous true"),
     ],
     toml: [
       "port = 1883",
@@ -119,44 +122,44 @@ const TABLE: Row[] = [
   {
     what: "listeners that are none here: nothing becomes plain, or open to more",
     conf: [
-      ...["listener 1", "bind_interface eth0", "listener 2", "psk_hint s3cret", "listener 3", "mount_point s3cret"],
-      ...["listener 4", ...TLS, "crlfile s3cret", "listener 5", TLS[0] ?? "", "listener 6", "protocol http_api"],
-      ...["listener 7", ...TLS, "capath s3cret", "require_certificate true", "listener 8", "socket_domain ipv6", "listener 0"],
-      ...["listener 99999", "listener 11", "protocol websockets", "websockets_origin s3cret", "listener x", "allow_anonymous true"],
+      ...these("listener 1", "bind_interface eth0", "listener 2", "psk_hint s3cret", "listener 3", "mount_point s3cret"),
+      ...these("listener 4", ...TLS, "crlfile s3cret", "listener 5", "certfile server.crt", "listener 6", "protocol http_api"),
+      ...these("listener 7", ...TLS, "capath s3cret", "require_certificate true", "listener 8", "socket_domain ipv6", "listener 0"),
+      ...these("listener 99999", "listener 11", "protocol websockets", "websockets_origin s3cret", "listener x", "allow_anonymous true"),
     ],
     toml: [MEMORY],
     left: [
-      ...["1: listener: no counterpart: its bind_interface has none", `2: bind_interface: ${NO_LISTENER}`],
-      ...["3: listener: no counterpart: its psk_hint has none", `4: psk_hint: ${NO_LISTENER}`],
-      ...["5: listener: no counterpart: its mount_point has none", `6: mount_point: ${NO_LISTENER}`],
-      ...["7: listener: no counterpart: its crlfile has none", `8: certfile: ${NO_LISTENER}`, `9: keyfile: ${NO_LISTENER}`],
-      ...[`10: crlfile: ${NO_LISTENER}`, "11: listener: no counterpart: a certfile and a keyfile belong together"],
-      ...[`12: certfile: ${NO_LISTENER}`, "13: listener: no counterpart: its protocol has none", `14: protocol: ${NO_LISTENER}`],
-      ...["15: listener: no counterpart: its require_certificate has one with a cafile alone", `16: certfile: ${NO_LISTENER}`],
-      ...[`17: keyfile: ${NO_LISTENER}`, `18: capath: ${NO_LISTENER}`, `19: require_certificate: ${NO_LISTENER}`],
-      ...["20: listener: no counterpart: its socket_domain has none", `21: socket_domain: ${NO_LISTENER}`],
-      ...["22: listener: no counterpart: a socket has one for MQTT alone, without TLS and WebSocket"],
-      ...["23: listener: no counterpart: --listen does not take it"],
-      ...["24: listener: no counterpart: --ws-origin does not take its websockets_origin", `25: protocol: ${NO_LISTENER}`],
-      ...[`26: websockets_origin: ${NO_LISTENER}`, "27: listener: no counterpart: --listen does not take it"],
+      ...these("1: listener: no counterpart: its bind_interface has none", `2: bind_interface: ${NO_LISTENER}`),
+      ...these("3: listener: no counterpart: its psk_hint has none", `4: psk_hint: ${NO_LISTENER}`),
+      ...these("5: listener: no counterpart: its mount_point has none", `6: mount_point: ${NO_LISTENER}`),
+      ...these("7: listener: no counterpart: its crlfile has none", `8: certfile: ${NO_LISTENER}`, `9: keyfile: ${NO_LISTENER}`),
+      ...these(`10: crlfile: ${NO_LISTENER}`, "11: listener: no counterpart: a certfile and a keyfile belong together"),
+      ...these(`12: certfile: ${NO_LISTENER}`, "13: listener: no counterpart: its protocol has none", `14: protocol: ${NO_LISTENER}`),
+      ...these("15: listener: no counterpart: its require_certificate has one with a cafile alone", `16: certfile: ${NO_LISTENER}`),
+      ...these(`17: keyfile: ${NO_LISTENER}`, `18: capath: ${NO_LISTENER}`, `19: require_certificate: ${NO_LISTENER}`),
+      ...these("20: listener: no counterpart: its socket_domain has none", `21: socket_domain: ${NO_LISTENER}`),
+      ...these("22: listener: no counterpart: a socket has one for MQTT alone, without TLS and WebSocket"),
+      ...these("23: listener: no counterpart: --listen does not take it"),
+      ...these("24: listener: no counterpart: --ws-origin does not take its websockets_origin", `25: protocol: ${NO_LISTENER}`),
+      ...these(`26: websockets_origin: ${NO_LISTENER}`, "27: listener: no counterpart: --listen does not take it"),
     ],
   },
   {
     what: "one set of TLS files, users and rights for all listeners: that of the first",
     conf: [
-      ...["per_listener_settings true", "listener 1", "allow_anonymous false", "password_file pw", "acl_file acl", ...TLS],
-      ...["listener 2", "password_file pw", "acl_file acl", "certfile other", "keyfile other"],
-      ...["listener 3", "allow_anonymous true", "listener 4", "password_file pw", "listener 5", "password_file pw", "acl_file acl"],
+      ...these("per_listener_settings true", "listener 1", "allow_anonymous false", "password_file pw", "acl_file acl", ...TLS),
+      ...these("listener 2", "password_file pw", "acl_file acl", "certfile other", "keyfile other"),
+      ...these("listener 3", "allow_anonymous true", "listener 4", "password_file pw", "listener 5", "password_file pw", "acl_file acl"),
     ],
     toml: [
-      ...["port = 5", 'host = "::"', 'listen = [ "mqtts://[::]:1" ]', ...TLS_TOML],
-      ...['password-file = "pw"', 'acl-file = "acl"', MEMORY],
+      ...these("port = 5", 'host = "::"', 'listen = [ "mqtts://[::]:1" ]', ...TLS_TOML),
+      ...these('password-file = "pw"', 'acl-file = "acl"', MEMORY),
     ],
     left: [
       "8: listener: no counterpart: all listeners have the same TLS files here, and its are others",
       ...["9: password_file", "10: acl_file", "11: certfile", "12: keyfile"].map((line) => `${line}: ${NO_LISTENER}`),
-      ...[`13: listener: ${OTHER_USERS}`, `14: allow_anonymous: ${NO_LISTENER}`],
-      ...[`15: listener: ${OTHER_USERS}`, `16: password_file: ${NO_LISTENER}`],
+      ...these(`13: listener: ${OTHER_USERS}`, `14: allow_anonymous: ${NO_LISTENER}`),
+      ...these(`15: listener: ${OTHER_USERS}`, `16: password_file: ${NO_LISTENER}`),
     ],
   },
   {
@@ -170,10 +173,54 @@ const TABLE: Row[] = [
     what: "names from certificates that are none here: the rules about them let nobody in",
     conf: ["listener 8883", ...TLS, "cafile ca.crt", "require_certificate true", "use_subject_as_username true", "acl_file acl"],
     toml: [
-      ...['listen = [ "mqtts://[::]:8883" ]', ...TLS_TOML, 'tls-ca = "ca.crt"', "tls-require-cert = true"],
-      ...['acl-file = "acl"', MEMORY],
+      ...these('listen = [ "mqtts://[::]:8883" ]', ...TLS_TOML, 'tls-ca = "ca.crt"', "tls-require-cert = true"),
+      ...these('acl-file = "acl"', MEMORY),
     ],
     left: [`6: use_subject_as_username: ${CLOSED}`],
+    check: 2,
+  },
+  {
+    what: "Debian's file",
+    conf: [
+      ...these(
+        "# Place your local configuration in /etc/mosquitto/conf.d/",
+        "",
+        "pid_file /run/mosquitto/mosquitto.pid",
+        "",
+        "persistence true",
+      ),
+      ...these("persistence_location /var/lib/mosquitto/", "", "log_dest file /var/log/mosquitto/mosquitto.log", "", "include_dir conf.d"),
+    ],
+    toml: [...LOCAL, 'store = "file:/var/lib/mosquitto/mqtt-broker"'],
+    left: ["3: pid_file: no counterpart", "8: log_dest: no counterpart"],
+  },
+  {
+    what: "that of Home Assistant's add-on, whose users are in a plugin",
+    conf: [
+      ...these(
+        "protocol mqtt",
+        "user root",
+        "log_dest stdout",
+        "log_type error",
+        "log_type warning",
+        "log_type notice",
+        "persistence true",
+      ),
+      ...these("persistence_location /data/", "auth_plugin /usr/share/mosquitto/go-auth.so", "auth_opt_backends files,http"),
+      ...these("listener 1883", "protocol mqtt", "listener 1884", "protocol websockets"),
+      ...these("listener 8883", "protocol mqtt", "cafile ca.crt", ...TLS, "require_certificate false"),
+      ...these("listener 8884", "protocol websockets", "cafile ca.crt", ...TLS, "require_certificate false"),
+    ],
+    toml: [
+      ...these("port = 1883", 'host = "::"', 'listen = [ "ws://[::]:1884/mqtt", "mqtts://[::]:8883", "wss://[::]:8884/mqtt" ]'),
+      ...these(...TLS_TOML, 'store = "file:/data/mqtt-broker"', 'log-level = "info"'),
+    ],
+    left: [
+      ...these("2: user: no counterpart", "3: log_dest: no counterpart"),
+      ...these(`9: auth_plugin: ${CLOSED}`, "10: auth_opt_backends: no counterpart", `14: protocol: ${PATH}`),
+      ...these("17: cafile: no counterpart without require_certificate", `22: protocol: ${PATH}`),
+      "23: cafile: no counterpart without require_certificate",
+    ],
     check: 2,
   },
   {
