@@ -37,6 +37,7 @@ const DOORS = {
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
   "smol-toml": "packages/broker/src/commands/config-file[.]ts",
+  "@peculiar/x509": "packages/broker/src/commands/x509[.]ts",
   ws: "packages/broker/src/server/listeners/websocket",
   pino: "packages/broker/src/server/(event-log|line-sink)[.]ts",
 }

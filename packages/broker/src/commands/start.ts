@@ -49,6 +49,7 @@ export const START_OPTIONS = {
   }),
   listen: LISTEN_OPTIONS.listen,
   wsOrigin: LISTEN_OPTIONS.wsOrigin,
+  proxyProtocol: LISTEN_OPTIONS.proxyProtocol,
   anonymous: flag({
     flags: "--anonymous",
     help: "let everybody in who reaches an address that is not loopback",
@@ -59,6 +60,7 @@ export const START_OPTIONS = {
   tlsKey: LISTEN_OPTIONS.tlsKey,
   tlsCa: LISTEN_OPTIONS.tlsCa,
   tlsRequireCert: LISTEN_OPTIONS.tlsRequireCert,
+  tlsUser: LISTEN_OPTIONS.tlsUser,
   store: value({
     flags: "--store <url>",
     help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
@@ -92,6 +94,13 @@ export const START_OPTIONS = {
     env: "MQTT_BROKER_MAX_CONNECTIONS",
     parse: integer("the number of connections", 1, 1_000_000),
     fallback: 10_000,
+  }),
+  maxConnectionsPerAddress: value({
+    flags: "--max-connections-per-address <n>",
+    help: "the same from one address, or one /64 of IPv6; without it as many as there may be",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_CONNECTIONS_PER_ADDRESS",
+    parse: integer("the number of connections per address", 1, 1_000_000),
   }),
   connectTimeout: value({
     flags: "--connect-timeout <time>",
@@ -232,6 +241,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       connectTimeoutMs: options.connectTimeout,
       inflight: options.maxInflight,
       connections: options.maxConnections,
+      connectionsPerAddress: options.maxConnectionsPerAddress ?? Infinity,
       sessions: options.maxSessions,
       subscriptions: options.maxSubscriptions,
       topicLevels: options.maxTopicLevels,

@@ -53,11 +53,11 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** CONNACK left */
   private welcomed = false
 
-  /** @param arrival the other side, and since when it is there, by the clock */
+  /** @param arrival the other side, since when it is there, by the clock, and the user that its certificate names */
   constructor(
     private readonly socket: ByteStream,
     private readonly context: Context,
-    private readonly arrival: { readonly remote: string; readonly since: number },
+    private readonly arrival: Pick<ConnectionFacts, "remote"> & Pick<ControlledConnection, "certificateUser"> & { readonly since: number },
   ) {
     this.output = new Output(socket)
     this.replies = new ReplyLine(context.delivery.commits, this.output)
@@ -81,6 +81,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   get remote(): string {
     return this.arrival.remote
+  }
+  get certificateUser(): string | undefined {
+    return this.arrival.certificateUser
   }
   get session(): Session | undefined {
     return this.currentSession

@@ -21,6 +21,8 @@ export interface ControlledConnection {
   readonly version: ProtocolVersion
   readonly v5: boolean
   readonly closed: boolean
+  /** the user that the client's certificate names, where that counts */
+  readonly certificateUser: string | undefined
   /** undefined until open() */
   readonly session: Session | undefined
   readonly retained: RetainedStream | undefined
@@ -58,7 +60,12 @@ export class ControlFlow {
     const { version } = connection
     if (packet.properties?.authenticationMethod !== undefined)
       throw new PacketError(Reason.BAD_AUTHENTICATION_METHOD, "extended authentication is not supported")
-    this.channel = context.engine.open({ clientId, username: packet.username, password: packet.password })
+    this.channel = context.engine.open({
+      clientId,
+      username: packet.username,
+      password: packet.password,
+      certificateUser: connection.certificateUser,
+    })
     const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
     if (!reply) return
     if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)

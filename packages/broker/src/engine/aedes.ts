@@ -7,6 +7,8 @@ export interface Credentials {
   clientId: string
   username: string | undefined
   password: Buffer | string | undefined
+  /** the user that the client's certificate names, where that counts: it came in over TLS with --tls-user */
+  certificateUser: string | undefined
 }
 
 /** Decides who may do what. Both are asked with the real Client Identifier. */
