@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { messageOf, outputError, quoted, systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
@@ -42,7 +42,8 @@ export class CertFolder {
     if (cert === undefined && key !== undefined) throw stray(files)
     const isNew = cert === undefined
     const pair = isNew ? await makeAuthority(name, until) : { cert, key }
-    if (pair.key === undefined) throw unusable(`the authority ${quoted(files.cert)} is there without its key ${quoted(files.key)}`, OTHER_FOLDER)
+    if (pair.key === undefined)
+      throw unusable(`the authority ${quoted(files.cert)} is there without its key ${quoted(files.key)}`, OTHER_FOLDER)
     const signer = signerOf(files, { cert: pair.cert, key: pair.key })
     if (isNew) write(folder, files, { cert: pair.cert, key: pair.key })
     const made = { ...files, until: new Date(signer.cert.validTo), before: undefined, isNew }
@@ -101,7 +102,8 @@ function signerOf(files: Files, pair: KeyPair): Signer {
   const cert = parsed(files.cert, "certificate", () => new X509Certificate(pair.cert))
   const key = parsed(files.key, "private key without a password", () => createPrivateKey(pair.key))
   if (!cert.ca) throw unusable(`the certificate ${quoted(files.cert)} is not that of an authority`, OTHER_FOLDER)
-  if (!cert.checkPrivateKey(key)) throw unusable(`the key ${quoted(files.key)} does not belong to the certificate ${quoted(files.cert)}`, OTHER_FOLDER)
+  if (!cert.checkPrivateKey(key))
+    throw unusable(`the key ${quoted(files.key)} does not belong to the certificate ${quoted(files.cert)}`, OTHER_FOLDER)
   if (new Date(cert.validTo) <= new Date())
     throw unusable(`the authority ${quoted(files.cert)} has ended, ${cert.validTo}`, `${OTHER_FOLDER}; each client needs the new one then`)
   return { cert, key }
@@ -120,7 +122,8 @@ function read(file: string): string | undefined {
 /** Each file is there as a whole or not at all, and the key is its owner's. */
 function write(folder: string, files: Files, pair: KeyPair): void {
   try {
-    mkdirSync(folder, { recursive: true })
+    // not those above it: the system's own way to make them never ends in a folder that refuses new entries, such as /proc
+    if (!existsSync(folder)) mkdirSync(folder)
     replace(files.cert, pair.cert, 0o644)
     replace(files.key, pair.key, 0o600)
   } catch (error) {

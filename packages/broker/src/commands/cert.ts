@@ -3,7 +3,6 @@ import { hostname, networkInterfaces } from "node:os"
 import { domainToASCII } from "node:url"
 import {
   applyOptions,
-  createDiagnostics,
   describeTarget,
   escapeLine,
   helpText,
@@ -51,13 +50,14 @@ const HELP = {
     ["mqtt-broker cert --client sensor", "a certificate for a client, of the same authority"],
   ],
   footer: [
-    "Once more renews the broker's certificate; authority and names stay as they are. A running broker takes it within two seconds. Whoever has ca.key can make certificates; clients need ca.crt alone.",
+    "Once more renews the broker's certificate: authority and names stay, and a running broker takes it within two seconds. Clients need ca.crt; whoever has ca.key can make certificates.",
   ],
 } as const
 
 const DAY_MS = 86_400_000
 const AUTHORITY_DAYS = 3650
 const PORT = 8883
+const LOCAL_NAMES = ["localhost", "127.0.0.1", "::1"]
 /** Most characters of a Common Name (RFC 5280 appendix A.1). */
 const MOST_CHARACTERS = 64
 /** Most characters of a client's file without ending: file systems have 255 bytes. */
@@ -95,23 +95,26 @@ interface Client {
   readonly made: Made
 }
 
-/** The server's certificate: for the names that are wanted, else for those of the one that is there, else for this machine's. */
+/** The server's certificate: for the names that are wanted, else for those of the one that is there, else for this machine. */
 async function serverOf(folder: CertFolder, wanted: readonly string[], how: { isNeeded: boolean; until: Date }): Promise<Server> {
   const present = folder.namesOf("server")
-  const own = ownNames()
-  const names = wanted.length > 0 ? wanted : (present ?? own)
-  if (present && wanted.length === 0 && !how.isNeeded) return { made: undefined, files: folder.filesOf("server"), names }
-  const missing = own.filter((name) => !names.includes(name))
-  if (present && wanted.length === 0 && missing.length > 0)
-    createDiagnostics().note(`the names stay; this machine also has ${missing.join(", ")}: give all names that the certificate shall have`)
+  if (present && wanted.length === 0 && !how.isNeeded) return { made: undefined, files: folder.filesOf("server"), names: present }
+  const names = wanted.length > 0 ? wanted : present ? renewed(present) : ownNames()
   const [first = ""] = names
   const name = first.length > MOST_CHARACTERS ? "mqtt-broker" : first
   const made = await folder.make({ file: "server", name, purpose: { kind: "server", names }, until: how.until })
   return { made, files: made, names }
 }
 
+/** The names stay; a certificate for this machine also gets those that the machine has by now. */
+function renewed(names: readonly string[]): readonly string[] {
+  return LOCAL_NAMES.every((name) => names.includes(name)) ? [...new Set([...names, ...ownNames()])] : names
+}
+
 function filesMade({ authority }: CertFolder, server: Server, clients: readonly Client[]): string[] {
-  const lines = [`${authority.cert}: ${authority.isNew ? "a new authority" : "the authority that was there"}, until ${day(authority.until)}`]
+  const lines = [
+    `${authority.cert}: ${authority.isNew ? "a new authority" : "the authority that was there"}, until ${day(authority.until)}`,
+  ]
   if (server.made) lines.push(`${server.files.cert}: ${history(server.made)}, for ${server.names.join(", ")}`)
   for (const { name, made } of clients) lines.push(`${made.cert}: ${history(made)}, for the client ${quoted(name)}`)
   return lines
@@ -161,7 +164,7 @@ function ownNames(): string[] {
   const name = hostname().toLowerCase()
   // a name without a dot is known to others as NAME.local, where it is at all (RFC 6762)
   const names = isName(name) ? [name, ...(name.includes(".") || name === "localhost" ? [] : [`${name}.local`])] : []
-  const all = ["localhost", "127.0.0.1", "::1", ...addresses.filter((one) => isIPv4(one)), ...names, ...addresses]
+  const all = [...LOCAL_NAMES, ...addresses.filter((one) => isIPv4(one)), ...names, ...addresses]
   return [...new Set(all)]
 }
 
@@ -174,7 +177,10 @@ function parseName(text: string): string {
   if (isIP(host) !== 0 && !host.includes("%")) return host
   const name = domainToASCII(host)
   if (isName(name)) return name
-  throw usageError(`${quoted(text)} is neither the name nor the address of a host`, "for example broker.home, *.home, 192.168.1.5 or fd00::5")
+  throw usageError(
+    `${quoted(text)} is neither the name nor the address of a host`,
+    "for example broker.home, *.home, 192.168.1.5 or fd00::5",
+  )
 }
 
 /** A name in DNS, perhaps with a star for its first part. */
@@ -183,7 +189,7 @@ function isName(name: string): boolean {
 }
 
 function parseCommonName(text: string): string {
-  if ([...parseText(text)].length > MOST_CHARACTERS || clientFile(text).length > MOST_FILE_CHARACTERS)
+  if (Array.from(parseText(text)).length > MOST_CHARACTERS || clientFile(text).length > MOST_FILE_CHARACTERS)
     throw usageError(`the client's name ${quoted(text)} is too long`, `give at most ${MOST_CHARACTERS} characters`)
   return text
 }

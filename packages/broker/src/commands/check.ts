@@ -15,7 +15,7 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { isLocal } from "../server/loopback.js"
+import { isLocal, isLoopback } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
@@ -110,6 +110,20 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
       "max-retained-size is less than max-packet: a message that is accepted may never be retained",
     ],
     [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
+    [
+      (options.maxConnectionsPerAddress ?? 0) >= maxConnections,
+      "max-connections-per-address is not less than max-connections: one address may take them all",
+    ],
+    [
+      options.proxyProtocol.some(({ bits }) => bits === 0),
+      "proxy-protocol of 0 bits: whoever connects may say that it comes from anywhere",
+    ],
+    [
+      options.proxyProtocol.length > 0 &&
+        targets.every(isLocal) &&
+        !options.proxyProtocol.some(({ address, bits }) => bits === 0 || isLoopback(address)),
+      "proxy-protocol changes nothing: none of its addresses is this machine's, which alone reaches the broker",
+    ],
     [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
   ]
   return found.filter(([odd]) => odd).map(([, text]) => text)

@@ -125,7 +125,10 @@ function parseRange(text: string): AddressRange {
   const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
   const wide = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Infinity
   if (wide <= most && !address.includes("%") && text.split("/").length <= 2 && most >= 0) return { address, bits: wide }
-  throw usageError(`proxy ${quoted(text)} is not an IP address, alone or with a number of bits`, "for example 192.168.1.5, 10.0.0.0/8 or fd00::/8")
+  throw usageError(
+    `proxy ${quoted(text)} is not an IP address, alone or with a number of bits`,
+    "for example 192.168.1.5, 10.0.0.0/8 or fd00::/8",
+  )
 }
 
 function parseListenUrl(text: string): Target {

@@ -107,7 +107,10 @@ async function identifierOf(authority: X509Certificate): Promise<AuthorityKeyIde
   return own === undefined ? AuthorityKeyIdentifierExtension.create(authority.publicKey) : new AuthorityKeyIdentifierExtension(own)
 }
 
-function algorithmOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): { name: string; hash: string; namedCurve?: string } | undefined {
+function algorithmOf({
+  asymmetricKeyType,
+  asymmetricKeyDetails,
+}: KeyObject): { name: string; hash: string; namedCurve?: string } | undefined {
   if (asymmetricKeyType === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
   const namedCurve = CURVES[asymmetricKeyDetails?.namedCurve ?? ""]
   return namedCurve === undefined ? undefined : { name: "ECDSA", hash: "SHA-256", namedCurve }

@@ -35,7 +35,9 @@ export function proxyEntrance(inner: Entrance, trusted: readonly AddressRange[])
   return (socket, arrival) => {
     // a link-local address has its interface behind it
     const address = socket.remoteAddress?.replace(/%.*$/, "")
-    if (address !== undefined && proxies.check(address, familyOf(address))) expectHeader(socket, arrival, inner)
+    // who reset the connection already, as health checks do, has no address any more
+    if (address === undefined) socket.destroy()
+    else if (proxies.check(address, familyOf(address))) expectHeader(socket, arrival, inner)
     else if (arrival.admit()) inner(socket, arrival)
   }
 }

@@ -103,7 +103,8 @@ const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_
 
 function handshakeProblem(error: Error): string {
   const code = systemCode(error) ?? ""
-  if (PLAIN.includes(code)) return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
+  if (PLAIN.includes(code))
+    return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
   if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
   const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
   if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`
