@@ -38,6 +38,7 @@ const DOORS = {
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
   "hash-wasm": "packages/broker/src/access/password-hash[.]ts",
   "smol-toml": "packages/broker/src/commands/config-file[.]ts",
+  "@peculiar/x509": "packages/broker/src/commands/x509[.]ts",
   ws: "packages/broker/src/server/listeners/websocket",
   pino: "packages/broker/src/server/(event-log|line-sink)[.]ts",
 }

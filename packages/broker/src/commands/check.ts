@@ -18,10 +18,10 @@ import type { Command } from "commander"
 import { readAclFile } from "../access/acl-file.js"
 import { readPasswordFile } from "../access/password-file.js"
 import { readTlsFiles } from "../server/listeners/tls-files.js"
-import { isLocal } from "../server/loopback.js"
+import { isLocal, isLoopback } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
-import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
+import { checkStart, isOpen, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
 export const CHECK_OPTIONS = {
@@ -102,10 +102,7 @@ const LONG_PAUSE_SECONDS = 10
 
 /** What is allowed and seldom meant. */
 function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-<<<<<<< HEAD
-  const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
   const { maxRate = Infinity, maxByteRate = Infinity } = options
-=======
   const {
     anonymous,
     passwordFile,
@@ -119,19 +116,17 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
     maxConnections,
     logLevel,
   } = options
-  const open = anonymous || passwordFile === undefined
->>>>>>> 1512635406c82906381be2dfba235698d3be1488
   const found: [boolean, string][] = [
     ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && open,
+      !isLocal(target) && isOpen(target, options),
       `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
     ]),
     ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && !open && target.kind === "tcp" && !target.tls,
+      !isLocal(target) && !isOpen(target, options) && target.kind === "tcp" && !target.tls,
       `passwords travel to ${placeOf(target)} as they are, for everybody on the way to read: mqtts: and wss: hide them`,
     ]),
     [
-      aclFile !== undefined && passwordFile === undefined,
+      aclFile !== undefined && passwordFile === undefined && !options.tlsUser,
       "acl-file without password-file: everybody is anonymous, so only the rules before its first user line count",
     ],
     [
@@ -153,6 +148,20 @@ function oddities(options: StartOptions, targets: readonly Target[]): string[] {
     [
       maxPacket / maxByteRate > LONG_PAUSE_SECONDS,
       `max-byte-rate is little for max-packet: behind the largest packet a client is not read for ${Math.round(maxPacket / maxByteRate)} s, its pings included`,
+    ],
+    [
+      (options.maxConnectionsPerAddress ?? 0) >= maxConnections,
+      "max-connections-per-address is not less than max-connections: one address may take them all",
+    ],
+    [
+      options.proxyProtocol.some(({ bits }) => bits === 0),
+      "proxy-protocol of 0 bits: whoever connects may say that it comes from anywhere",
+    ],
+    [
+      options.proxyProtocol.length > 0 &&
+        targets.every(isLocal) &&
+        !options.proxyProtocol.some(({ address, bits }) => bits === 0 || isLoopback(address)),
+      "proxy-protocol changes nothing: none of its addresses is this machine's, which alone reaches the broker",
     ],
     [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
   ]

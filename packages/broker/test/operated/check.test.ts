@@ -20,10 +20,12 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["host", "127.0.0.1", "default"],
     ["listen", "none", "default"],
     ["ws-origin", "none", "default"],
+    ["proxy-protocol", "none", "default"],
     ["tls-cert", "none", "default"],
     ["tls-key", "none", "default"],
     ["tls-ca", "none", "default"],
     ["tls-require-cert", "false", "default"],
+    ["tls-user", "false", "default"],
     ["password-file", "none", "default"],
     ["acl-file", "none", "default"],
     ["anonymous", "false", "default"],
@@ -31,6 +33,7 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["max-packet", "4KB", "MQTT_BROKER_MAX_PACKET"],
     ["max-inflight", "100", "default"],
     ["max-connections", "10000", "default"],
+    ["max-connections-per-address", "none", "default"],
     ["connect-timeout", "5s", "MQTT_BROKER_CONNECT_TIMEOUT"],
     ["max-sessions", "100000", "default"],
     ["max-subscriptions", "10000", "default"],
@@ -70,6 +73,16 @@ const ODD: [args: string, stderr: string][] = [
   ["--max-queue 1KB", "warning: max-queue is less than max-packet: a message that is accepted may find no room in any queue\n"],
   ["--max-retained-size 1KB", "warning: max-retained-size is less than max-packet: a message that is accepted may never be retained\n"],
   ["--max-sessions 9999", "warning: max-sessions is less than max-connections: each connection needs a session, so fewer can connect\n"],
+  ["--max-connections-per-address 9999 --proxy-protocol 127.0.0.1", ""],
+  [
+    "--max-connections-per-address 10000",
+    "warning: max-connections-per-address is not less than max-connections: one address may take them all\n",
+  ],
+  ["--proxy-protocol ::/0", "warning: proxy-protocol of 0 bits: whoever connects may say that it comes from anywhere\n"],
+  [
+    "--proxy-protocol 10.0.0.0/8",
+    "warning: proxy-protocol changes nothing: none of its addresses is this machine's, which alone reaches the broker\n",
+  ],
   ["--log-level silent", "warning: log-level silent: nobody learns what was dropped\n"],
 ]
 

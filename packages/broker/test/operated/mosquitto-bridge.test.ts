@@ -26,27 +26,30 @@ const CASES = [
 const start = (): Promise<TestBroker> => startBroker({ store: "memory:", args: ["--log-level", "debug"] })
 
 describe.runIf(hasMosquitto())("mosquitto as a bridge to us", () => {
-  test.each(CASES)("$what, $direction, QoS $cap: nothing lost, twice or in a circle, RETAIN is kept", async ({ direction, cap, settings, ...more }) => {
-    const bit = !("bit" in more)
-    const topic = `topic # ${direction}${cap === 0 ? "" : ` ${cap}`}`
-    const ours = await start()
-    const theirs = await startBridge([ours], [topic, ...settings])
-    const [here, there] = [await Watcher.at(ours), await Watcher.at(theirs)]
-    const [inwards, outwards] = [direction !== "out", direction !== "in"]
-    await publishAll(ours, "here")
-    await publishAll(theirs, "there")
-    // what one end echoes goes before this
-    await passed(ours, "first", inwards ? [here, there] : [here])
-    await passed(theirs, "second", outwards ? [here, there] : [there])
-    await passed(ours, "third", inwards ? [here, there] : [here])
-    expect(crossing(here)).toEqual([...allOf("here", 2), ...(outwards ? allOf("there", cap) : [])].toSorted(byText))
-    // without the bit a broker cannot know: mosquitto gives its own clients the echo of what they published, once, whoever the other broker is
-    const echo = direction === "both" && !bit ? allOf("there", cap) : []
-    expect(crossing(there)).toEqual([...allOf("there", 2), ...(inwards ? allOf("here", cap) : []), ...echo].toSorted(byText))
-    expect(await keptAt(ours)).toEqual([...keptOf("here", 2), ...(outwards ? keptOf("there", cap) : [])])
-    expect(await keptAt(theirs)).toEqual([...(inwards && bit ? keptOf("here", cap) : []), ...keptOf("there", 2)])
-    expect(connects(ours, ".c0")).toBe(1)
-  })
+  test.each(CASES)(
+    "$what, $direction, QoS $cap: nothing lost, twice or in a circle, RETAIN is kept",
+    async ({ direction, cap, settings, ...more }) => {
+      const bit = !("bit" in more)
+      const topic = `topic # ${direction}${cap === 0 ? "" : ` ${cap}`}`
+      const ours = await start()
+      const theirs = await startBridge([ours], [topic, ...settings])
+      const [here, there] = [await Watcher.at(ours), await Watcher.at(theirs)]
+      const [inwards, outwards] = [direction !== "out", direction !== "in"]
+      await publishAll(ours, "here")
+      await publishAll(theirs, "there")
+      // what one end echoes goes before this
+      await passed(ours, "first", inwards ? [here, there] : [here])
+      await passed(theirs, "second", outwards ? [here, there] : [there])
+      await passed(ours, "third", inwards ? [here, there] : [here])
+      expect(crossing(here)).toEqual([...allOf("here", 2), ...(outwards ? allOf("there", cap) : [])].toSorted(byText))
+      // without the bit a broker cannot know: mosquitto gives its own clients the echo of what they published, once, whoever the other broker is
+      const echo = direction === "both" && !bit ? allOf("there", cap) : []
+      expect(crossing(there)).toEqual([...allOf("there", 2), ...(inwards ? allOf("here", cap) : []), ...echo].toSorted(byText))
+      expect(await keptAt(ours)).toEqual([...keptOf("here", 2), ...(outwards ? keptOf("there", cap) : [])])
+      expect(await keptAt(theirs)).toEqual([...(inwards && bit ? keptOf("here", cap) : []), ...keptOf("there", 2)])
+      expect(connects(ours, ".c0")).toBe(1)
+    },
+  )
 
   test("it says whether it is there, with a Will and RETAIN, and stays", async () => {
     const ours = await start()

@@ -9,8 +9,13 @@ import { Frames, framesOf, payloadOf, runsOf, StoredLog, topicOf } from "./subje
 const versions = fc.constantFrom(4 as const, 5 as const)
 /** Messages of one client; some come several times in a row. */
 const streams = versions.chain((version) => {
-  const repeated = fc.tuple(messages(version), fc.integer({ min: 1, max: 4 })).map(([message, times]) => Array.from({ length: times }, () => message))
-  return fc.tuple(fc.constant(version), fc.array(repeated, { maxLength: 10 }).map((lists) => lists.flat()))
+  const repeated = fc
+    .tuple(messages(version), fc.integer({ min: 1, max: 4 }))
+    .map(([message, times]) => Array.from({ length: times }, () => message))
+  return fc.tuple(
+    fc.constant(version),
+    fc.array(repeated, { maxLength: 10 }).map((lists) => lists.flat()),
+  )
 })
 
 /** What the packets of a run have in common. */
@@ -25,7 +30,10 @@ function packetsIn(blocks: readonly Frames[]): Buffer[] {
 const hex = (packets: readonly Buffer[]): string[] => packets.map((packet) => packet.toString("hex"))
 
 /** What a client that receives sends between its messages. */
-const acks = fc.array(fc.constantFrom(Buffer.alloc(0), puback(1), packet(0x50, [0, 1]), packet(0x70, [0, 1])), { minLength: 40, maxLength: 40 })
+const acks = fc.array(fc.constantFrom(Buffer.alloc(0), puback(1), packet(0x50, [0, 1]), packet(0x70, [0, 1])), {
+  minLength: 40,
+  maxLength: 40,
+})
 
 test("the packets of a stream are the same, however it is cut into pieces, and whatever is acknowledged between them", () => {
   fc.assert(

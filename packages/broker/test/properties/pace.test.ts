@@ -117,17 +117,22 @@ describe("how long to wait", () => {
   test("a client that always has more gets its rate and a second's burst, and no more than one more packet", () => {
     const rates = fc.oneof(fc.integer({ min: 1, max: 5000 }), fc.constantFrom(0.5, 1 / 60, 1 / 3))
     fc.assert(
-      fc.property(rates, fc.constantFrom("messages" as const, "bytes" as const), fc.integer({ min: 10, max: 120 }), (perSecond, unit, size) => {
-        const seconds = 30
-        const { bytes, waits } = within(new Pace(only({ [unit]: perSecond }), 0), messages(50, size), seconds * 1000)
-        const got = unit === "messages" ? bytes / size : bytes
-        const due = perSecond * seconds + Math.max(perSecond, 1)
-        const packetOver = unit === "messages" ? 1 : size
-        expect(got).toBeLessThanOrEqual(due + packetOver + perSecond) // asked up to a wait past the end
-        expect(got).toBeGreaterThanOrEqual(perSecond * seconds - packetOver)
-        expect(Math.min(...waits)).toBeGreaterThanOrEqual(50)
-        expect(Math.max(...waits)).toBeLessThanOrEqual(1000)
-      }),
+      fc.property(
+        rates,
+        fc.constantFrom("messages" as const, "bytes" as const),
+        fc.integer({ min: 10, max: 120 }),
+        (perSecond, unit, size) => {
+          const seconds = 30
+          const { bytes, waits } = within(new Pace(only({ [unit]: perSecond }), 0), messages(50, size), seconds * 1000)
+          const got = unit === "messages" ? bytes / size : bytes
+          const due = perSecond * seconds + Math.max(perSecond, 1)
+          const packetOver = unit === "messages" ? 1 : size
+          expect(got).toBeLessThanOrEqual(due + packetOver + perSecond) // asked up to a wait past the end
+          expect(got).toBeGreaterThanOrEqual(perSecond * seconds - packetOver)
+          expect(Math.min(...waits)).toBeGreaterThanOrEqual(50)
+          expect(Math.max(...waits)).toBeLessThanOrEqual(1000)
+        },
+      ),
     )
   })
 })

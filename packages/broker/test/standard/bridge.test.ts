@@ -90,7 +90,10 @@ test("the log says that it is one", async () => {
   await bridge(undefined, fresh)
   await Peer.connected(fresh.port, 4)
   await logged(fresh, /"connected"[^]*"connected"/)
-  expect(fresh.stderr.match(/"version":"3.1.1","bridge":\w+/g)).toEqual(['"version":"3.1.1","bridge":true', '"version":"3.1.1","bridge":false'])
+  expect(fresh.stderr.match(/"version":"3.1.1","bridge":\w+/g)).toEqual([
+    '"version":"3.1.1","bridge":true',
+    '"version":"3.1.1","bridge":false',
+  ])
 })
 
 test("a Shared Subscription stays one, refused as for everybody", async () => {

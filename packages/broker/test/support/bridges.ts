@@ -35,7 +35,9 @@ export async function startBridge(brokers: readonly TestBroker[], settings: read
   const before = brokers.map(answered)
   const mosquitto = await startMosquitto(["allow_anonymous true", "persistence true", "persistence_location {dir}/", ...connections])
   await Promise.all(
-    brokers.map((broker, n) => waitFor(() => answered(broker) > (before[n] ?? 0), { what: `the bridge, among ${broker.stderr}`, timeoutMs: 20_000 })),
+    brokers.map((broker, n) =>
+      waitFor(() => answered(broker) > (before[n] ?? 0), { what: `the bridge, among ${broker.stderr}`, timeoutMs: 20_000 }),
+    ),
   )
   return mosquitto
 }

@@ -6,6 +6,12 @@ import type { EventLog } from "../event-log.js"
 import { watchFiles } from "../watched-files.js"
 import { readTlsFiles, type TlsFiles } from "./tls-files.js"
 
+/** What holds for TLS. */
+export interface TlsRules extends TlsFiles {
+  /** the user is the Common Name of the client's certificate; a certificate without one is refused */
+  readonly certificateUser: boolean
+}
+
 /** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
 export class TlsEntrance {
   private readonly server: Server
@@ -15,7 +21,7 @@ export class TlsEntrance {
 
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
-    private readonly files: TlsFiles,
+    private readonly files: TlsRules,
     private readonly log: EventLog,
   ) {
     const requestCert = files.clientCa !== undefined
@@ -42,8 +48,14 @@ export class TlsEntrance {
 
   private secured(socket: TLSSocket): void {
     const waiting = this.take(socket)
-    if (waiting) waiting.inner(socket, waiting.arrival)
-    else socket.destroy()
+    if (!waiting) return void socket.destroy()
+    const { arrival, inner } = waiting
+    if (this.files.certificateUser) {
+      arrival.certificateUser = commonName(socket)
+      if (arrival.certificateUser === undefined)
+        return arrival.refuse("its certificate has not exactly one Common Name, and --tls-user makes that the user")
+    }
+    inner(socket, arrival)
   }
 
   private failed(error: Error, socket: TLSSocket): void {
@@ -77,6 +89,13 @@ export class TlsEntrance {
   }
 }
 
+/** The Common Name of the client's certificate; undefined without one, or with several. */
+function commonName(socket: TLSSocket): string | undefined {
+  const { subject } = socket.getPeerCertificate()
+  const name: unknown = subject.CN // its type says that it always is one text
+  return typeof name === "string" && name !== "" ? name : undefined
+}
+
 function addresses({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
@@ -85,7 +104,8 @@ const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_
 
 function handshakeProblem(error: Error): string {
   const code = systemCode(error) ?? ""
-  if (PLAIN.includes(code)) return "bytes without TLS came to a port that speaks TLS"
+  if (PLAIN.includes(code))
+    return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
   if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
   const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
   if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`
