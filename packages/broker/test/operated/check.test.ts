@@ -38,6 +38,8 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["max-sessions", "100000", "default"],
     ["max-subscriptions", "10000", "default"],
     ["max-topic-levels", "100", "default"],
+    ["max-rate", "none", "default"],
+    ["max-byte-rate", "none", "default"],
     ["max-queue", "2GB", "b.toml"],
     ["max-retained", "1000000", "default"],
     ["max-retained-size", "256MB", "default"],
