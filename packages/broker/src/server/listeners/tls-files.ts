@@ -13,6 +13,12 @@ export interface TlsFiles {
   readonly clientCa: string | undefined
 }
 
+/** What keeps a recorded connection secret when the key gets lost, and no other; TLS 1.3 has nothing else. */
+const CIPHERS = [
+  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
+  ...["AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256"].flatMap((one) => [`ECDHE-ECDSA-${one}`, `ECDHE-RSA-${one}`]),
+].join(":")
+
 /** How often the files are looked at, and how long they must have been left alone before they are read again, in ms. */
 const LOOK_MS = 1000
 const SETTLE_MS = 500
@@ -20,7 +26,7 @@ const SETTLE_MS = 500
 /** What the files say. Throws a BrokerError that names the file which cannot be used. */
 export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOptions {
   const [certBytes, keyBytes] = [read(cert), read(key)]
-  const options: SecureContextOptions = { cert: certBytes, key: keyBytes, minVersion: "TLSv1.2" }
+  const options: SecureContextOptions = { cert: certBytes, key: keyBytes, minVersion: "TLSv1.2", ciphers: CIPHERS }
   const certificate = parsed(cert, "certificate", () => new X509Certificate(certBytes))
   const privateKey = parsed(key, "private key without a password", () => createPrivateKey(keyBytes))
   if (clientCa !== undefined) {
