@@ -6,9 +6,8 @@ import { type Certificates, makeCertificates, runCli, runProcess, startBroker, t
 import { describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { type Doors, logged, startDoors } from "../support/doors.js"
-import { range } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
-import { connect, publish } from "../support/wire.js"
+import { connect } from "../support/wire.js"
 
 const doors = await startDoors()
 
@@ -65,16 +64,6 @@ async function strict(): Promise<Doors> {
   const made = await startDoors(["--tls-require-cert", "--tls-ca", own.ca])
   return { ...made, certificates: { ...made.certificates, clientCert: own.clientCert, clientKey: own.clientKey } }
 }
-
-test("2,000 clients over TLS at a time: each gets the message", async () => {
-  const { open } = await startDoors(["--connect-timeout", "60s"])
-  const clients: Peer[] = []
-  while (clients.length < 2000) clients.push(...(await Promise.all(range(1, 100).map(async () => Peer.connected(open("mqtts"), 4)))))
-  for (const client of clients) expect(await client.subscribe(["t", 1])).toEqual([1])
-  clients[0]?.send(publish(4, { topic: "t", payload: "x" }))
-  const messages = await Promise.all(clients.map(async (client) => client.nextPublish()))
-  expect(messages.map(({ topic }) => topic)).toEqual(clients.map(() => "t"))
-})
 
 describe("--tls-require-cert", () => {
   test.each(["TLSv1.2", "TLSv1.3"] as const)(
