@@ -37,8 +37,8 @@ export interface TestBroker {
   readonly url: string
   /** Where it listens: `url`, then what `--listen` said. */
   readonly urls: readonly string[]
-  /** Its listener with TLS; throws for a broker that was started without `tls`. */
-  readonly tls: TlsListener
+  /** Its listener with TLS, for a broker that was started with `tls`. */
+  readonly tls: TlsListener | undefined
   readonly dir: string
   readonly pid: number
   readonly stdout: string
@@ -55,7 +55,14 @@ export interface TestBroker {
   restart(): Promise<void>
 }
 
+/** One that listens with TLS too. */
+export interface SecureTestBroker extends TestBroker {
+  readonly tls: TlsListener
+}
+
 /** Starts the broker and resolves when it has printed its ready line. */
+export function startBroker(options: BrokerOptions & { tls: true }): Promise<SecureTestBroker>
+export function startBroker(options?: BrokerOptions): Promise<TestBroker>
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const dir = options.dir ?? temporaryFolder()
   const doors = new ExtraDoors(options.tls ?? false)
@@ -114,8 +121,8 @@ function accessArguments(dir: string, { users, acl }: BrokerOptions): string[] {
   ]
 }
 
-function tlsListener(url: string | undefined, { certificates }: ExtraDoors): TlsListener {
-  if (url === undefined || !certificates) throw new Error("this broker has no TLS: startBroker({ tls: true })")
+function tlsListener(url: string | undefined, { certificates }: ExtraDoors): TlsListener | undefined {
+  if (url === undefined || !certificates) return undefined
   return { url, port: Number(new URL(url).port), certificates }
 }
 

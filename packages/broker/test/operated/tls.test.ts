@@ -27,7 +27,8 @@ describe("versions of TLS", () => {
 })
 
 describe("ciphers of TLS 1.2", () => {
-  const good = (kind: string): string[] => ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].map((one) => `ECDHE-${kind}-${one}`)
+  const good = (kind: string): string[] =>
+    ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].map((one) => `ECDHE-${kind}-${one}`)
 
   test.each([
     ["ECDSA", ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]],
