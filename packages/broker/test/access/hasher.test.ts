@@ -96,3 +96,19 @@ test("a thread that cannot work makes no password right, and says why", async ()
   expect(await Promise.all([1, 2, 3].map(() => hasher.check(cheap, RIGHT)))).toEqual([false, false, false])
   expect(problems).toEqual(Array<unknown>(3).fill(expect.stringContaining("/nowhere/hash-worker.js")))
 })
+
+test("a hash that cannot be computed makes no password right, and is told of; the thread goes on", async () => {
+  const problems: string[] = []
+  const hasher = builtHasher({ failed: (problem) => problems.push(problem) })
+  const tooLarge: PasswordHash = {
+    kind: "argon2id",
+    memoryKib: 2 ** 23,
+    iterations: 1,
+    lanes: 1,
+    salt: Buffer.alloc(8),
+    digest: Buffer.alloc(32),
+  }
+  expect(await hasher.check(tooLarge, RIGHT)).toBe(false)
+  expect(problems).toHaveLength(1)
+  expect([await hasher.check(cheap, RIGHT), hasher.threadCount]).toEqual([true, 1])
+})
