@@ -11,17 +11,16 @@ import {
   type OptionValues,
   type ResolvedOption,
   type ResolvedOptions,
-  type Target,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import { readAclFile } from "../access/acl-file.js"
 import { readPasswordFile } from "../access/password-file.js"
 import { readTlsFiles } from "../server/listeners/tls-files.js"
-import { isLocal, isLoopback } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
-import { checkStart, isOpen, START_OPTIONS, type StartOptions } from "./start.js"
+import { oddities } from "./oddities.js"
+import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
 export const CHECK_OPTIONS = {
@@ -91,79 +90,4 @@ function rowOf({ spec, value, source, from, texts }: ResolvedOption, { store }: 
 
 function shown(value: unknown): string {
   return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
-}
-
-function placeOf(target: Target): string {
-  return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
-}
-
-/** From here on some clients take a broker that does not answer for one that is gone. */
-const LONG_PAUSE_SECONDS = 10
-
-/** What is allowed and seldom meant. */
-function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-  const { maxRate = Infinity, maxByteRate = Infinity } = options
-  const {
-    anonymous,
-    passwordFile,
-    aclFile,
-    store,
-    maxPacket,
-    maxQueue,
-    maxRetained,
-    maxRetainedSize,
-    maxSessions,
-    maxConnections,
-    logLevel,
-  } = options
-  const found: [boolean, string][] = [
-    ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && isOpen(target, options),
-      `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
-    ]),
-    ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && !isOpen(target, options) && target.kind === "tcp" && !target.tls,
-      `passwords travel to ${placeOf(target)} as they are, for everybody on the way to read: mqtts: and wss: hide them`,
-    ]),
-    [
-      aclFile !== undefined && passwordFile === undefined && !options.tlsUser,
-      "acl-file without password-file: everybody is anonymous, so only the rules before its first user line count",
-    ],
-    [
-      anonymous && !passwordFile && targets.every(isLocal),
-      `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`,
-    ],
-    [
-      targets.some((target) => target.kind === "tcp" && target.port === 0),
-      "port 0: at each start another one, that clients have to be told",
-    ],
-    [store.kind === "memory", "store memory: nothing survives the broker"],
-    [maxQueue < maxPacket, "max-queue is less than max-packet: a message that is accepted may find no room in any queue"],
-    [
-      maxRetained > 0 && maxRetainedSize < maxPacket,
-      "max-retained-size is less than max-packet: a message that is accepted may never be retained",
-    ],
-    [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
-    [maxRate < 1, "max-rate is less than one message a second: a client that sends two waits longer for the answer than most do"],
-    [
-      maxPacket / maxByteRate > LONG_PAUSE_SECONDS,
-      `max-byte-rate is little for max-packet: behind the largest packet a client is not read for ${Math.round(maxPacket / maxByteRate)} s, its pings included`,
-    ],
-    [
-      (options.maxConnectionsPerAddress ?? 0) >= maxConnections,
-      "max-connections-per-address is not less than max-connections: one address may take them all",
-    ],
-    [
-      options.proxyProtocol.some(({ bits }) => bits === 0),
-      "proxy-protocol of 0 bits: whoever connects may say that it comes from anywhere",
-    ],
-    [
-      options.proxyProtocol.length > 0 &&
-        targets.every(isLocal) &&
-        !options.proxyProtocol.some(({ address, bits }) => bits === 0 || isLoopback(address)),
-      "proxy-protocol changes nothing: none of its addresses is this machine's, which alone reaches the broker",
-    ],
-    [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
-  ]
-  return found.filter(([odd]) => odd).map(([, text]) => text)
 }

@@ -21,9 +21,29 @@ export const RATE_OPTIONS = {
   }),
 } as const
 
+interface RateValues {
+  readonly maxRate: number | undefined
+  readonly maxByteRate: number | undefined
+}
+
+/** From here on some clients take a broker that does not answer for one that is gone. */
+const LONG_PAUSE_SECONDS = 10
+
+/** Rates that are allowed and seldom meant, each with whether they are there. */
+export function rateOddities(options: RateValues & { readonly maxPacket: number }): [boolean, string][] {
+  const { maxRate = Infinity, maxByteRate = Infinity, maxPacket } = options
+  const pause = Math.round(maxPacket / maxByteRate)
+  return [
+    [maxRate < 1, "max-rate is less than one message a second: a client that sends two waits longer for the answer than most do"],
+    [
+      pause > LONG_PAUSE_SECONDS,
+      `max-byte-rate is little for max-packet: behind the largest packet a client is not read for ${pause} s, its pings included`,
+    ],
+  ]
+}
+
 /** Both rates, Infinity where there is none; undefined: neither is limited. */
-export function rateOf(options: { maxRate: number | undefined; maxByteRate: number | undefined }): BrokerOptions["limits"]["rate"] {
-  const { maxRate: messages, maxByteRate: bytes } = options
+export function rateOf({ maxRate: messages, maxByteRate: bytes }: RateValues): BrokerOptions["limits"]["rate"] {
   return messages === undefined && bytes === undefined ? undefined : { messages: messages ?? Infinity, bytes: bytes ?? Infinity }
 }
 

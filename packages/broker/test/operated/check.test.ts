@@ -85,6 +85,15 @@ const ODD: [args: string, stderr: string][] = [
     "--proxy-protocol 10.0.0.0/8",
     "warning: proxy-protocol changes nothing: none of its addresses is this machine's, which alone reaches the broker\n",
   ],
+  ["--max-rate 1/s --max-byte-rate 103KB/s", ""],
+  [
+    "--max-rate 59/m",
+    "warning: max-rate is less than one message a second: a client that sends two waits longer for the answer than most do\n",
+  ],
+  [
+    "--max-byte-rate 64KB/s",
+    "warning: max-byte-rate is little for max-packet: behind the largest packet a client is not read for 16 s, its pings included\n",
+  ],
   ["--log-level silent", "warning: log-level silent: nobody learns what was dropped\n"],
 ]
 

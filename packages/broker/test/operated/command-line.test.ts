@@ -73,6 +73,13 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["start --log-level loud", 2, 'error: --log-level: log level "loud" is not one of error, warn, info, debug, silent\n'],
   ["start --max-inflight 0", 2, 'error: --max-inflight: the number of messages in flight "0" is not a whole number from 1 to 4096\n'],
   ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
+  ["start --max-rate 1000", 2, 'error: --max-rate: rate "1000" is not one such as 100/s, 30/m or 10/h\n'],
+  ["start --max-rate 9/day", 2, 'error: --max-rate: rate "9/day" is not one such as 100/s, 30/m or 10/h\n'],
+  ["start --max-rate 1.5/s", 2, 'error: --max-rate: the number of messages "1.5" is not a whole number from 1 to 1000000000\n'],
+  ["start --max-rate 1MB/s", 2, 'error: --max-rate: the number of messages "1MB" is not a whole number from 1 to 1000000000\n'],
+  ["start --max-byte-rate 1MB", 2, 'error: --max-byte-rate: rate "1MB" is not one such as 64KB/s, 1MB/m or 10MB/h\n'],
+  ["start --max-byte-rate 8Mbit/s", 2, 'error: --max-byte-rate: size "8Mbit" is not a size such as 512, 64KB or 16MB\n'],
+  ["start --max-byte-rate 0/s", 2, 'error: --max-byte-rate: rate "0/s" lets nothing through\nhint: leave it out for no limit\n'],
   ["start --connect-timeout 0", 2, 'error: --connect-timeout: connect timeout "0" is too short\nhint: give at least 1ms\n'],
   [
     "start --host 127.0.0.1:6801",
