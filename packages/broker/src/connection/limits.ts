@@ -1,3 +1,5 @@
+import type { Rate } from "./pace.js"
+
 /** Bounds on what a client may do. */
 export interface Limits {
   /** most bytes of a packet, fixed header included; MQTT 5.0 clients learn it as Maximum Packet Size */
@@ -18,4 +20,6 @@ export interface Limits {
   subscriptions: number
   /** most levels of a Topic Name or Topic Filter */
   topicLevels: number
+  /** what is taken from one client in a second; undefined: all that it sends */
+  rate: Rate | undefined
 }

@@ -71,6 +71,10 @@ export class Arrival implements Timed {
     this.source = address === undefined || port === undefined ? undefined : { address, port }
   }
 
+  /** the address of the other side; undefined: a local process */
+  get address(): string | undefined {
+    return this.source?.address
+  }
   /** address and port of the other side */
   get remote(): string {
     return this.source === undefined ? "a local process" : `${this.source.address}:${this.source.port}`

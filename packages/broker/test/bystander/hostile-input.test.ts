@@ -1,7 +1,7 @@
-import { connect } from "node:net"
 import { randomId, startBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { expectAlive } from "../support/alive.js"
+import { openPort } from "../support/doors.js"
 import { HOSTILE } from "../support/hostile-packets.js"
 import { Peer } from "../support/peer.js"
 import { anonymousMemory } from "../support/processes.js"
@@ -112,7 +112,7 @@ test("10,000 filters in one SUBSCRIBE and in many: served, others do not notice"
 
 test("what a refused client goes on sending is not read without end", async () => {
   const broker = await startBroker({ store: "memory:" })
-  const socket = connect(broker.port, "127.0.0.1")
+  const socket = openPort(broker.port)
   socket.on("error", () => {})
   socket.write(hex("10 ff ff ff 7f"))
   const flood = 64 * 1024 * 1024

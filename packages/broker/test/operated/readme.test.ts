@@ -4,11 +4,13 @@ import { fileURLToPath } from "node:url"
 import { errorReference, optionReference } from "@mqtt-trio/common"
 import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
+import { ACL_OPTIONS } from "../../src/commands/acl.js"
 import { CERT_OPTIONS } from "../../src/commands/cert.js"
 import { CHECK_OPTIONS } from "../../src/commands/check.js"
 import { QUEUE_OPTIONS } from "../../src/commands/queue.js"
 import { START_OPTIONS } from "../../src/commands/start.js"
 import { TORTURE_OPTIONS } from "../../src/commands/torture.js"
+import { USER_OPTIONS } from "../../src/commands/user.js"
 import { BROKER_ERRORS } from "../../src/errors.js"
 
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url))
@@ -107,6 +109,8 @@ describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 write
       start: START_OPTIONS,
       "check [options of start]": CHECK_OPTIONS,
       "cert [name...]": CERT_OPTIONS,
+      "user <add|passwd|remove|list> [name]": USER_OPTIONS,
+      "acl explain <user> read|write <topic>": ACL_OPTIONS,
       "queue <client>": QUEUE_OPTIONS,
       torture: TORTURE_OPTIONS,
     }

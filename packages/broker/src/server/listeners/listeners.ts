@@ -45,6 +45,11 @@ export class Listeners {
     return this.open.map(({ target }) => target)
   }
 
+  /** Reads the files of TLS again. */
+  reload(): void {
+    this.tls?.reload()
+  }
+
   /** Nobody new is accepted. */
   close(): void {
     for (const listener of this.open) listener.close()

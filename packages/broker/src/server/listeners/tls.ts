@@ -3,7 +3,8 @@ import { createServer, type Server, type TLSSocket } from "node:tls"
 import { messageOf, systemCode } from "@mqtt-trio/common"
 import type { Arrival, Entrance } from "../arrivals.js"
 import type { EventLog } from "../event-log.js"
-import { readTlsFiles, type TlsFiles, watchTlsFiles } from "./tls-files.js"
+import { watchFiles } from "../watched-files.js"
+import { readTlsFiles, type TlsFiles } from "./tls-files.js"
 
 /** What holds for TLS. */
 export interface TlsRules extends TlsFiles {
@@ -11,12 +12,17 @@ export interface TlsRules extends TlsFiles {
   readonly certificateUser: boolean
 }
 
+/** Handshakes that begin in one turn of the event loop: each computes for about a millisecond, and everybody else waits for it. */
+const HANDSHAKES_PER_TURN = 8
+
 /** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
 export class TlsEntrance {
   private readonly server: Server
   private readonly unwatch: () => void
   /** handshakes under way, by the addresses of both sides */
   private readonly waiting = new Map<string, { arrival: Arrival; inner: Entrance }>()
+  /** those whose handshake has not begun yet */
+  private readonly queue: Socket[] = []
 
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
@@ -27,7 +33,7 @@ export class TlsEntrance {
     this.server = createServer({ ...readTlsFiles(files), requestCert, rejectUnauthorized: requestCert })
     this.server.on("secureConnection", (socket) => this.secured(socket))
     this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
-    this.unwatch = watchTlsFiles(files, () => this.reload())
+    this.unwatch = watchFiles([files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])], () => this.reload())
   }
 
   /** An entrance through TLS; what is behind it gets the plain bytes. */
@@ -37,8 +43,16 @@ export class TlsEntrance {
       arrival.begin("TLS handshake")
       this.waiting.set(key, { arrival, inner })
       socket.on("close", () => this.waiting.delete(key))
-      this.server.emit("connection", socket)
+      if (this.queue.push(socket) === 1) setImmediate(() => this.begin())
     }
+  }
+
+  /** Some of the handshakes that wait; the first of them stays in the queue until then, so that nobody else calls this. */
+  private begin(): void {
+    const begun = this.queue.slice(0, HANDSHAKES_PER_TURN)
+    for (const socket of begun) if (!socket.destroyed) this.server.emit("connection", socket)
+    this.queue.splice(0, begun.length)
+    if (this.queue.length > 0) setImmediate(() => this.begin())
   }
 
   close(): void {
@@ -77,8 +91,8 @@ export class TlsEntrance {
     return waiting
   }
 
-  /** Connections that are open keep what they have. */
-  private reload(): void {
+  /** Reads the files again. Connections that are open keep what they have. */
+  reload(): void {
     try {
       this.server.setSecureContext(readTlsFiles(this.files))
       this.log.info(`the TLS certificate ${JSON.stringify(this.files.cert)} was read again`, { event: "tls-reloaded" })

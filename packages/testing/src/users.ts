@@ -1,0 +1,19 @@
+import { pbkdf2Sync, randomBytes } from "node:crypto"
+
+/** mosquitto_passwd's own numbers of rounds and bytes. */
+const ROUNDS = 101
+const SALT_BYTES = 12
+const HASH_BYTES = 64
+
+/** The text of a password file, by user name and password, as mosquitto_passwd writes it: PBKDF2 with SHA-512, `$7$`. */
+export function passwordFile(users: Readonly<Record<string, string>>): string {
+  return Object.entries(users)
+    .map(([name, password]) => `${name}:${hashed(password)}\n`)
+    .join("")
+}
+
+function hashed(password: string): string {
+  const salt = randomBytes(SALT_BYTES)
+  const hash = pbkdf2Sync(password, salt, ROUNDS, HASH_BYTES, "sha512")
+  return `$7$${ROUNDS}$${salt.toString("base64")}$${hash.toString("base64")}`
+}
