@@ -133,7 +133,8 @@ function commands({ authority }: CertFolder, { files, names }: Server, clients: 
   const host = names.find((name) => !isLoopback(name) && !name.includes("*")) ?? names.find((name) => !name.includes("*")) ?? "localhost"
   const isLocal = isLoopback(host)
   const listen = isLocal ? host : isIPv6(host) ? "::" : "0.0.0.0"
-  const start = ["mqtt-broker start --listen", url(listen), ...(isLocal ? [] : ["--anonymous"])]
+  // who shows a certificate with a name is somebody
+  const start = ["mqtt-broker start --listen", url(listen), ...(isLocal || clients.length > 0 ? [] : ["--anonymous"])]
   const tls = ["--tls-cert", word(files.cert), "--tls-key", word(files.key)]
   const strict = clients.length > 0 ? ["--tls-ca", word(authority.cert), "--tls-require-cert", "--tls-user"] : []
   const lines = ["broker:", `  ${[...start, ...tls, ...strict].join(" ")}`]
