@@ -14,13 +14,17 @@ const alone = files(
   "delivered/retained-lookup",
 )
 
-/** Sends and reads packets as they are: once more through the other doors. */
-const packets = files("standard/*", "bystander/fuzz", "bystander/hostile-input", "bystander/limits", "delivered/*")
+/** Bytes of all kinds, once more through each other door. */
+const packets = files("standard/*", "bystander/fuzz", "bystander/hostile-input", "bystander/limits")
+/** Thousands of connections that differ in one byte: no door changes what is behind it. */
+const long = files("standard/reason-codes", "standard/subscribe-permutations")
+/** The promise, through TLS and WebSocket one behind the other. */
+const promise = files("delivered/*")
 
-/** The same tests through a listener of another kind; most bytes are hostile ones anyway, so fewer of those. */
-const door = (kind: string): TestProjectConfiguration => {
-  const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: "1500" }
-  return { extends: true, test: { name: kind, include: packets, exclude: alone, env, maxWorkers: 3, sequence: { groupOrder: 1 } } }
+/** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
+const door = (kind: string, include: string[]): TestProjectConfiguration => {
+  const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1500" }
+  return { extends: true, test: { name: kind, include, exclude: [...long, ...alone], env, maxWorkers: 3, sequence: { groupOrder: 1 } } }
 }
 
 export default defineConfig({
@@ -32,7 +36,9 @@ export default defineConfig({
       { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers: 3 } },
       { extends: true, test: { name: "searches", include: searches, maxWorkers: 2, sequence: { groupOrder: 2 } } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 3 } } },
-      ...["mqtts", "ws", "wss"].map(door),
+      door("mqtts", packets),
+      door("ws", packets),
+      door("wss", [...packets, ...promise]),
     ],
   },
 })
