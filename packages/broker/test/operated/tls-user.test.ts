@@ -54,16 +54,18 @@ test.each(["/O=house", "/", "/CN=", "/CN=a/CN=b"])("a certificate with the subje
   await (await Peer.connected(other("mqtts", shown), 4)).settled()
 })
 
+/** Whether a connection has the rights of its certificate's user, and not of the one that it names. */
+async function isUser(stream: Duplex): Promise<void> {
+  const peer = await Peer.connected(stream, 5, { userName: "other", password: "x" })
+  expect(await peer.subscribe(["own", 0], ["other", 0], ["all", 0])).toEqual([0, 0x87, 0x87])
+}
+
 test.each(["client", "Zoë", "x".repeat(64)])("%s is the user, over wss too, and when the TLS session is resumed", async (name) => {
   const shown = withSubject(`/CN=${name}`)
   const rules = join(temporaryFolder(), "acl")
   writeFileSync(rules, `topic all\nuser ${name}\ntopic own\nuser other\ntopic other\n`)
   const { url, port, certificates } = await startDoors([...STRICT, "--tls-user", "--acl-file", rules])
   const authority = readFileSync(certificates.ca)
-  const isUser = async (stream: Duplex): Promise<void> => {
-    const peer = await Peer.connected(stream, 5, { userName: "other", password: "x" })
-    expect(await peer.subscribe(["own", 0], ["other", 0], ["all", 0])).toEqual([0, 0x87, 0x87])
-  }
   const wss = new WebSocket(url("wss"), "mqtt", { ca: authority, ...shown })
   await isUser(createWebSocketStream(wss))
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
