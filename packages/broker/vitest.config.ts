@@ -1,4 +1,4 @@
-import { defineConfig } from "vitest/config"
+import { defineConfig, type TestProjectConfiguration } from "vitest/config"
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
@@ -10,8 +10,22 @@ const alone = files(
   "bystander/rate",
   "bystander/slow-subscriber",
   "bystander/stuck-clients",
+  "bystander/tls-crowd",
   "delivered/retained-lookup",
 )
+
+/** Bytes of all kinds, once more through each other door. */
+const packets = files("standard/*", "bystander/fuzz", "bystander/hostile-input", "bystander/limits")
+/** Thousands of connections that differ in one byte: no door changes what is behind it. */
+const long = files("standard/reason-codes", "standard/subscribe-permutations")
+/** The promise, through TLS and WebSocket one behind the other. */
+const promise = files("delivered/*")
+
+/** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
+const door = (kind: string, include: string[]): TestProjectConfiguration => {
+  const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1500" }
+  return { extends: true, test: { name: kind, include, exclude: [...long, ...alone], env, maxWorkers: 3, sequence: { groupOrder: 1 } } }
+}
 
 export default defineConfig({
   test: {
@@ -20,8 +34,11 @@ export default defineConfig({
     projects: [
       // most tests wait for processes and disks: more files at a time than there are cores
       { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers: 3 } },
-      { extends: true, test: { name: "searches", include: searches, maxWorkers: 2, sequence: { groupOrder: 1 } } },
-      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 2 } } },
+      { extends: true, test: { name: "searches", include: searches, maxWorkers: 2, sequence: { groupOrder: 2 } } },
+      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 3 } } },
+      door("mqtts", packets),
+      door("ws", packets),
+      door("wss", [...packets, ...promise]),
     ],
   },
 })

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { once } from "node:events"
-import { freePort } from "@mqtt-trio/testing"
+import { type Certificates, freePort, makeCertificates } from "@mqtt-trio/testing"
 import type { Contender } from "./contender.js"
+import type { Door } from "./door.js"
 import { until } from "./wait.js"
 
 const READY_LIMIT_MS = 30_000
@@ -15,28 +16,48 @@ const STOP_LIMIT_MS = 10_000
 /** A broker under test: a process of its own with a temporary folder of its own. */
 export class BrokerProcess {
   port = 0
+  /** Plain TCP and, where they were asked for and the broker has them, TLS and WebSocket. */
+  doors: Door[] = []
   /** From the spawn to ready, in milliseconds. */
   readyMs = 0
   readonly folder = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
   private child: ChildProcess | undefined
   private errors = ""
 
+  /** The broker's own may hold nothing else. */
+  private readonly certificateFolder = mkdtempSync(join(tmpdir(), "mqtt-bench-tls-"))
   private readonly contender: Contender
+  private readonly certificates: Certificates | undefined
 
-  constructor(contender: Contender) {
+  /** @param withDoors listens with TLS, and for WebSocket if it can, beside plain TCP */
+  constructor(contender: Contender, withDoors = false) {
     this.contender = contender
+    this.certificates = withDoors ? makeCertificates(this.certificateFolder) : undefined
   }
 
   /** Starts the broker, or starts it again on the same folder, and waits until it is ready. */
   async start(): Promise<void> {
     const port = await freePort()
-    const { program, args } = this.contender.command(this.folder, port)
+    const { certificates, folder } = this
+    const tls = certificates && { certificates, port: await freePort() }
+    const { program, args } = this.contender.command({ folder, port, tls })
     const startedAt = performance.now()
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] })
     this.child = child
     child.stderr.setEncoding("utf8").on("data", (text: string) => (this.errors = (this.errors + text).slice(-4000)))
-    this.port = this.contender.announces ? await announcedPort(child, () => this.errors) : await openPort(child, port, () => this.errors)
+    const errors = (): string => this.errors
+    const plain = `mqtt://127.0.0.1:${port}`
+    const urls = this.contender.announces ? await announcedUrls(child, errors) : [plain, ...(tls ? [`mqtts://127.0.0.1:${tls.port}`] : [])]
+    if (!this.contender.announces) await openPort(child, port, errors)
+    this.doors = urls.map((url) => this.doorOf(url))
+    this.port = this.doors[0]?.port ?? 0
     this.readyMs = performance.now() - startedAt
+  }
+
+  private doorOf(url: string): Door {
+    const { protocol, port } = new URL(url)
+    const kind = protocol === "mqtts:" ? "TLS" : protocol === "ws:" ? "WebSocket" : "TCP"
+    return { kind, port: Number(port), ca: this.certificates && readFileSync(this.certificates.ca) }
   }
 
   /** Process id of the running broker. */
@@ -69,18 +90,18 @@ export class BrokerProcess {
   /** Stops the broker and removes its folder. */
   async remove(): Promise<void> {
     await this.stop("SIGKILL")
-    rmSync(this.folder, { recursive: true, force: true })
+    for (const folder of [this.folder, this.certificateFolder]) rmSync(folder, { recursive: true, force: true })
   }
 }
 
-async function announcedPort(child: ChildProcess, errors: () => string): Promise<number> {
+async function announcedUrls(child: ChildProcess, errors: () => string): Promise<string[]> {
   if (!child.stdout) throw new Error("the broker has no stdout")
   const lines = createInterface({ input: child.stdout })
   const timer = setTimeout(() => lines.close(), READY_LIMIT_MS)
   try {
     for await (const line of lines) {
-      const port = readyPort(line)
-      if (port !== undefined) return port
+      const urls = readyUrls(line)
+      if (urls) return urls
     }
   } finally {
     clearTimeout(timer)
@@ -90,18 +111,17 @@ async function announcedPort(child: ChildProcess, errors: () => string): Promise
   throw new Error(`the broker did not announce its port: ${errors()}`)
 }
 
-function readyPort(line: string): number | undefined {
+function readyUrls(line: string): string[] | undefined {
   if (!line.startsWith("{")) return undefined
-  const event: unknown = JSON.parse(line)
-  if (typeof event !== "object" || event === null || !("event" in event) || event.event !== "ready" || !("port" in event)) return undefined
-  return Number(event.port)
+  const { event, port, listeners }: { event?: string; port?: number; listeners?: { url: string }[] } = JSON.parse(line)
+  if (event !== "ready" || port === undefined) return undefined
+  return (listeners ?? [{ url: `mqtt://127.0.0.1:${port}` }]).map(({ url }) => url)
 }
 
-async function openPort(child: ChildProcess, port: number, errors: () => string): Promise<number> {
+async function openPort(child: ChildProcess, port: number, errors: () => string): Promise<void> {
   child.stdout?.resume()
   const open = await until(() => child.exitCode !== null || accepts(port), READY_LIMIT_MS)
   if (!open || child.exitCode !== null) throw new Error(`the broker did not open port ${port}: ${errors()}`)
-  return port
 }
 
 function accepts(port: number): Promise<boolean> {

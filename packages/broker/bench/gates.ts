@@ -1,9 +1,9 @@
-/** Numbers to hold. A `ratio` is ours to mosquitto's in the same run and must not be smaller; a `limit` must not be passed. */
+/** Numbers to hold. A `ratio` is ours to mosquitto's in the same run and must not be smaller, nor a `floor`, which is ours alone; a `limit` must not be passed. */
 export interface Gate {
   scenario: string
   /** Name of the value in the measurement. */
   value: string
-  kind: "ratio" | "limit"
+  kind: "ratio" | "floor" | "limit"
   gate: number
   aim: number
 }
@@ -39,6 +39,8 @@ export const GATES: readonly Gate[] = [
   { scenario: "queue-1", value: "drained/s", kind: "ratio", gate: 2, aim: 3 },
   { scenario: "queue-1000", value: "queued/s", kind: "ratio", gate: 0.4, aim: 1.5 },
   { scenario: "queue-1000", value: "drained/s", kind: "ratio", gate: 1, aim: 2 },
+  { scenario: "doors", value: "TLS / TCP", kind: "floor", gate: 0.5, aim: 0.7 },
+  { scenario: "doors", value: "WebSocket / TCP", kind: "floor", gate: 0.5, aim: 0.7 },
   { scenario: "puback-latency", value: "p50 / append", kind: "limit", gate: 4, aim: 2.5 },
   { scenario: "puback-latency", value: "p99 / append", kind: "limit", gate: 20, aim: 8 },
   { scenario: "idle-memory", value: "bytes/connection", kind: "limit", gate: 20_000, aim: 8000 },
@@ -54,7 +56,7 @@ export type Verdict = "aim" | "gate" | "MISSED"
 
 /** Compares `number` (a ratio or a value, as the gate says) with the gate. */
 export function judge(gate: Gate, number: number): Verdict {
-  const reaches = (bound: number): boolean => (gate.kind === "ratio" ? number >= bound : number <= bound)
+  const reaches = (bound: number): boolean => (gate.kind === "limit" ? number <= bound : number >= bound)
   if (reaches(gate.aim)) return "aim"
   return reaches(gate.gate) ? "gate" : "MISSED"
 }

@@ -1,5 +1,6 @@
-import { connect, type Socket } from "node:net"
+import type { Duplex } from "node:stream"
 import { setTimeout as delay } from "node:timers/promises"
+import { openDoor, type Door } from "./door.js"
 import { connectPacket, disconnectPacket, PUBACKS, subscribePacket, type LoadQos } from "./packets.js"
 
 /** Longest part of a packet that may be left over when a read ends; packets of the load are about 80 bytes. */
@@ -12,7 +13,8 @@ const CONNACK_LIMIT_MS = 30_000
 
 /** What a link asks for. `cleanSession` is true by default. */
 export interface LinkOptions {
-  port: number
+  /** A port of 127.0.0.1, or a listener of another kind. */
+  port: number | Door
   clientId: string
   cleanSession?: boolean
 }
@@ -37,7 +39,7 @@ export class Link {
   /** Session Present of the CONNACK. */
   sessionPresent = false
 
-  private readonly socket: Socket
+  private readonly socket: Duplex
   private carry = 0
   private readonly rest = Buffer.allocUnsafe(CARRY)
   private connack: ((code: number) => void) | undefined
@@ -45,13 +47,9 @@ export class Link {
   private failed: Error | undefined
   private reject: ((error: Error) => void) | undefined
 
-  private constructor(port: number) {
-    this.socket = connect({
-      port,
-      host: "127.0.0.1",
-      noDelay: true,
-      onread: { buffer: readInto, callback: (bytes) => this.read(bytes) },
-    })
+  private constructor(port: number | Door) {
+    const door = typeof port === "number" ? ({ kind: "TCP", port, ca: undefined } as const) : port
+    this.socket = openDoor(door, readInto, (bytes) => this.read(bytes))
     this.socket.on("drain", () => this.onDrain())
     this.socket.on("error", (error) => this.fail(error))
     this.socket.on("close", () => this.fail(new Error("the broker closed the connection")))

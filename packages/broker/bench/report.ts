@@ -39,7 +39,7 @@ function row(result: ScenarioResult, value: string): Row {
   const rival = result.rival.map((measurement) => measurement.values[value] ?? Number.NaN)
   const ratios = rival.map((theirs, round) => (own[round] ?? Number.NaN) / theirs)
   const gate = GATES.find((candidate) => candidate.scenario === result.scenario.name && candidate.value === value)
-  const judged = gate?.kind === "limit" || ratios.length === 0 ? own : ratios
+  const judged = (gate && gate.kind !== "ratio") || ratios.length === 0 ? own : ratios
   return {
     scenario: result.scenario.name,
     title: result.scenario.title,
@@ -59,7 +59,7 @@ function row(result: ScenarioResult, value: string): Row {
 function verdictOf(gate: Gate | undefined, own: number[], ratios: number[]): Row["verdict"] {
   if (!gate) return "no gate"
   if (gate.kind === "ratio" && ratios.length === 0) return "no gate"
-  const number = median(gate.kind === "limit" ? own : ratios)
+  const number = median(gate.kind === "ratio" ? ratios : own)
   return Number.isNaN(number) ? "failed" : judge(gate, number)
 }
 
@@ -67,16 +67,17 @@ function verdictOf(gate: Gate | undefined, own: number[], ratios: number[]): Row
 export function renderTable(table: readonly Row[], own: string, rival: string | undefined): string {
   const header = ["what", own, rival ?? "-", "ratio", "lowest … highest", "gate", "aim", "verdict"]
   const lines = table.map((entry) => {
-    const limit = GATES.some((gate) => gate.kind === "limit" && gate.scenario === entry.scenario && gate.value === entry.value)
-    const unit = entry.gate === undefined || limit || entry.ratio === undefined ? "" : " x"
+    const kind = GATES.find((gate) => gate.scenario === entry.scenario && gate.value === entry.value)?.kind
+    const unit = kind !== "ratio" || entry.ratio === undefined ? "" : " x"
+    const sign = kind === "limit" ? "≤ " : kind === "floor" ? "≥ " : ""
     return [
       `${entry.title}: ${entry.value}`,
       amount(entry.own),
       amount(entry.rival),
       entry.ratio === undefined ? "" : amount(entry.ratio),
       `${amount(entry.low)} … ${amount(entry.high)}`,
-      entry.gate === undefined ? "" : `${limit ? "≤ " : ""}${amount(entry.gate)}${unit}`,
-      entry.aim === undefined ? "" : `${limit ? "≤ " : ""}${amount(entry.aim)}${unit}`,
+      entry.gate === undefined ? "" : `${sign}${amount(entry.gate)}${unit}`,
+      entry.aim === undefined ? "" : `${sign}${amount(entry.aim)}${unit}`,
       entry.verdict === "no gate" ? "" : entry.verdict,
     ]
   })

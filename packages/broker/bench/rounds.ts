@@ -38,7 +38,7 @@ export async function runScenario(scenario: Scenario, plan: Plan): Promise<Scena
 }
 
 async function measureOnce(scenario: Scenario, contender: Contender, effort: Effort): Promise<Measurement> {
-  const broker = new BrokerProcess(contender)
+  const broker = new BrokerProcess(contender, scenario.needsDoors ?? false)
   try {
     await broker.start()
     return await scenario.run(broker, effort)

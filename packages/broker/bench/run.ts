@@ -5,6 +5,7 @@ import { missedGates, renderTable, rows } from "./report.js"
 import { runScenario, type Plan, type ScenarioResult } from "./rounds.js"
 import type { Scenario } from "./scenario.js"
 import { clientScenarios } from "./scenarios/client-start.js"
+import { doorScenarios } from "./scenarios/doors.js"
 import { latencyScenarios } from "./scenarios/latency.js"
 import { queueScenarios } from "./scenarios/queue.js"
 import { resourceScenarios } from "./scenarios/resources.js"
@@ -13,6 +14,7 @@ import { throughputScenarios } from "./scenarios/throughput.js"
 const SCENARIOS: readonly Scenario[] = [
   ...throughputScenarios,
   ...queueScenarios,
+  ...doorScenarios,
   ...latencyScenarios,
   ...resourceScenarios,
   ...clientScenarios,

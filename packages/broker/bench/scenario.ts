@@ -29,5 +29,7 @@ export interface Scenario {
   title: string
   /** True when it makes sense only with a broker whose queue survives a restart. */
   needsDurable?: boolean
+  /** True when the broker must listen with TLS and for WebSocket too. */
+  needsDoors?: boolean
   run(broker: BrokerProcess, effort: Effort): Promise<Measurement>
 }

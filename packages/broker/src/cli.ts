@@ -1,5 +1,6 @@
 import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
 import { registerAcl } from "./commands/acl.js"
+import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
 import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
@@ -18,7 +19,7 @@ const HELP = {
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, cert, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -28,6 +29,7 @@ await runMain(async () => {
   )
   registerStart(program)
   registerCheck(program)
+  registerCert(program)
   registerConfig(program)
   registerUser(program)
   registerQueue(program)

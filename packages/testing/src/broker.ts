@@ -1,7 +1,11 @@
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Certificates } from "./certificates.js"
 import { spawnCli } from "./cli.js"
+import { ExtraDoors } from "./extra-doors.js"
 import type { ProcessEnd, RunningProcess } from "./running-process.js"
 import { temporaryFolder } from "./temporary.js"
+import { passwordFile } from "./users.js"
 
 export interface BrokerOptions {
   /** The store's URL. Default: `file:` in the broker's folder. */
@@ -11,6 +15,20 @@ export interface BrokerOptions {
   readonly env?: Readonly<Record<string, string>>
   /** The folder to work in. Default: a new temporary one. */
   readonly dir?: string
+  /** Listens with TLS too, with a certificate that is made for it: {@link TestBroker.tls}. */
+  readonly tls?: boolean
+  /** Passwords by user name, in `DIR/users`: nobody else is let in. */
+  readonly users?: Readonly<Record<string, string | Buffer>>
+  /** Rights in the words of mosquitto's ACL file, in `DIR/acl`. */
+  readonly acl?: string
+}
+
+/** A listener with TLS, and the files for its clients. */
+export interface TlsListener {
+  /** `mqtts://127.0.0.1:PORT` */
+  readonly url: string
+  readonly port: number
+  readonly certificates: Certificates
 }
 
 /** A real `mqtt-broker start` on a free port. */
@@ -19,6 +37,8 @@ export interface TestBroker {
   readonly url: string
   /** Where it listens: `url`, then what `--listen` said. */
   readonly urls: readonly string[]
+  /** Its listener with TLS, for a broker that was started with `tls`. */
+  readonly tls: TlsListener | undefined
   readonly dir: string
   readonly pid: number
   readonly stdout: string
@@ -31,25 +51,39 @@ export interface TestBroker {
   kill9(): Promise<void>
   /** Ends it with SIGTERM; resolves with its exit code. */
   stop(): Promise<number | null>
-  /** Starts it again on the same store and the same port; resolves when it is ready. */
+  /** Starts it again on the same store and the same ports; resolves when it is ready. */
   restart(): Promise<void>
 }
 
+/** One that listens with TLS too. */
+export interface SecureTestBroker extends TestBroker {
+  readonly tls: TlsListener
+}
+
 /** Starts the broker and resolves when it has printed its ready line. */
+export function startBroker(options: BrokerOptions & { tls: true }): Promise<SecureTestBroker>
+export function startBroker(options?: BrokerOptions): Promise<TestBroker>
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const dir = options.dir ?? temporaryFolder()
-  const store = options.store ?? `file:${join(dir, "store")}`
+  const doors = new ExtraDoors(options.tls ?? false)
+  const fixed = ["--store", options.store ?? `file:${join(dir, "store")}`, "--json", ...accessArguments(dir, options)]
   const launch = async (wantedPort: number): Promise<[RunningProcess, Ready]> => {
-    const args = ["start", "--port", String(wantedPort), "--store", store, "--json", ...(options.args ?? [])]
+    const args = ["start", "--port", String(wantedPort), ...fixed, ...(options.args ?? []), ...doors.args]
     const running = spawnCli("mqtt-broker", args, { env: options.env ?? {}, cwd: dir })
-    return [running, readReady(await running.waitForLine('"event":"ready"'))]
+    const ready = readReady(await running.waitForLine('"event":"ready"'))
+    tlsUrl = doors.opened(ready.port, ready.urls)
+    return [running, ready]
   }
+  let tlsUrl: string | undefined
   let [running, { port, urls }] = await launch(0)
   return {
     port,
     url: `mqtt://127.0.0.1:${port}`,
     get urls() {
       return urls
+    },
+    get tls() {
+      return tlsListener(tlsUrl, doors)
     },
     dir,
     get pid() {
@@ -73,6 +107,23 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
       ;[running, { port, urls }] = await launch(port)
     },
   }
+}
+
+/** Writes the files of users and rights and returns the options that name them. */
+function accessArguments(dir: string, { users, acl }: BrokerOptions): string[] {
+  const written = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text, { mode: 0o600 })
+    return join(dir, name)
+  }
+  return [
+    ...(users ? ["--password-file", written("users", passwordFile(users))] : []),
+    ...(acl === undefined ? [] : ["--acl-file", written("acl", acl)]),
+  ]
+}
+
+function tlsListener(url: string | undefined, { certificates }: ExtraDoors): TlsListener | undefined {
+  if (url === undefined || !certificates) return undefined
+  return { url, port: Number(new URL(url).port), certificates }
 }
 
 interface Ready {

@@ -1,10 +1,10 @@
+import type { Address } from "./address.js"
 import type { GrantedFilter } from "./checker/checked-session.js"
 import type { Checker } from "./checker/checker.js"
 import type { StoredQos } from "./checker/stream.js"
 import type { AcknowledgementFile } from "./acknowledgement-file.js"
 import { TorturePublisher, type Budget, type OwnStream } from "./publisher.js"
 import { Random } from "./random.js"
-import type { Address } from "./raw-connection.js"
 import { TortureSubscriber } from "./subscriber.js"
 
 /** Windows of the publishers, in turn. */

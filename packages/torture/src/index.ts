@@ -2,7 +2,7 @@
  * Users of the library: torture() on a TorturedBroker, and its report.
  */
 export { renderJson, renderReport } from "./report.js"
-export type { Address } from "./raw-connection.js"
+export type { Address, TlsTrust } from "./address.js"
 export { TorturedBroker, type TortureSignal } from "./tortured-broker.js"
 export { torture, type TortureReport, type TortureShape } from "./torture.js"
 /*

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises"
+import type { Address } from "./address.js"
 import type { RawPacket } from "./packet-splitter.js"
-import { RawConnection, type Address, type ConnectionHandlers } from "./raw-connection.js"
+import { RawConnection, type ConnectionHandlers } from "./raw-connection.js"
 
 const RETRY_MS = 20
 

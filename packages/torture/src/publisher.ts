@@ -1,3 +1,4 @@
+import type { Address } from "./address.js"
 import type { Checker } from "./checker/checker.js"
 import type { StoredQos } from "./checker/stream.js"
 import type { AcknowledgementFile } from "./acknowledgement-file.js"
@@ -5,7 +6,7 @@ import { acknowledgementPacket, PACKET, payloadOf, publishPacket } from "./packe
 import type { RawPacket } from "./packet-splitter.js"
 import { PersistentClient } from "./persistent-client.js"
 import type { Random } from "./random.js"
-import type { Address, RawConnection } from "./raw-connection.js"
+import type { RawConnection } from "./raw-connection.js"
 
 const UNSENT_BYTES = 1 << 20
 const LAST_IDENTIFIER = 65_535

@@ -1,14 +1,9 @@
-import { connect, type Socket } from "node:net"
+import type { Socket } from "node:net"
+import { openSocket, type Address } from "./address.js"
 import { connectPacket, disconnectPacket, PACKET } from "./packets.js"
 import { PacketSplitter, type RawPacket } from "./packet-splitter.js"
 
 const CONNACK_LIMIT_MS = 20_000
-
-/** Where a broker listens. */
-export interface Address {
-  host: string
-  port: number
-}
 
 /** What the owner of a connection hears of. All are called synchronously, in the order of the bytes. */
 export interface ConnectionHandlers {
@@ -35,7 +30,7 @@ export class RawConnection {
 
   private constructor(address: Address, handlers: ConnectionHandlers) {
     this.handlers = handlers
-    this.socket = connect({ ...address, noDelay: true })
+    this.socket = openSocket(address)
     this.socket.on("data", (chunk: Buffer) => this.read(chunk))
     this.socket.on("drain", () => this.handlers.drained())
     this.socket.on("error", () => this.socket.destroy())

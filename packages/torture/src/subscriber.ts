@@ -1,9 +1,10 @@
+import type { Address } from "./address.js"
 import type { GrantedFilter } from "./checker/checked-session.js"
 import type { Checker } from "./checker/checker.js"
 import { acknowledgementPacket, PACKET, pingreqPacket, readPayload, subscribePacket } from "./packets.js"
 import type { RawPacket } from "./packet-splitter.js"
 import { PersistentClient } from "./persistent-client.js"
-import type { Address, RawConnection } from "./raw-connection.js"
+import type { RawConnection } from "./raw-connection.js"
 
 const SLOW_PAUSE_MS = 15
 const NO_STREAM = 0xffff_ffff

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { connect } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
-import type { Address } from "./raw-connection.js"
+import type { Address } from "./address.js"
 
 const READY_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 30_000
@@ -71,9 +71,9 @@ export class TorturedBroker {
   }
 }
 
-function accepts(address: Address): Promise<boolean> {
+function accepts({ host, port }: Address): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(address)
+    const socket = connect({ host, port })
     const answer = (open: boolean): void => {
       socket.destroy()
       resolve(open)

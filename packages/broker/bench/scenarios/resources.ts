@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { BrokerProcess } from "../broker-process.js"
+import type { Door } from "../door.js"
 import { Link } from "../link.js"
 import type { Effort, Measurement, Scenario } from "../scenario.js"
 import { absentSessions, fill } from "./queue.js"
@@ -10,19 +11,21 @@ const OPEN_AT_ONCE = 50
 
 /** Memory and start-up time. */
 export const resourceScenarios: Scenario[] = [
-  { name: "idle-memory", title: "Memory of an idle connection (bytes, RssAnon)", run: idleMemory },
+  { name: "idle-memory", title: "Memory of an idle connection (bytes, RssAnon)", run: plainMemory },
   { name: "start", title: "Start with an empty folder to ready (ms)", run: startTime },
   { name: "long-queue", title: "Many queued messages: memory and restart", needsDurable: true, run: longQueue },
 ]
 
-async function idleMemory(broker: BrokerProcess, effort: Effort): Promise<Measurement> {
-  const count = effort.idleConnections
+function plainMemory(broker: BrokerProcess, effort: Effort): Promise<Measurement> {
+  return idleMemory(broker, broker.port, effort.idleConnections)
+}
+
+/** What one of `count` idle connections through a listener costs. */
+export async function idleMemory(broker: BrokerProcess, port: number | Door, count: number): Promise<Measurement> {
   const before = await settledMemory(broker)
   const links: Link[] = []
   for (let n = 0; n < count; n += OPEN_AT_ONCE) {
-    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - n) }, (_, k) =>
-      Link.open({ port: broker.port, clientId: `bench-idle-${n + k}` }),
-    )
+    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - n) }, (_, k) => Link.open({ port, clientId: `bench-idle-${n + k}` }))
     links.push(...(await Promise.all(some)))
   }
   const after = await settledMemory(broker)

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { BrokerProcess } from "../broker-process.js"
 import { generatorCpuMs, machineCpuMs, processCpuMs } from "../cpu.js"
+import type { Door } from "../door.js"
 import { Link } from "../link.js"
 import { LoadPublisher } from "../load.js"
 import { publishRing, type LoadQos } from "../packets.js"
@@ -17,7 +18,7 @@ const BUSY = 0.85
 /** Share of a core that other processes may use without a remark. */
 const OTHERS = 0.3
 
-interface Shape {
+export interface Shape {
   publishers: number
   subscribers: number
   qos: LoadQos
@@ -25,6 +26,8 @@ interface Shape {
   window: number
   persistent: boolean
   alternating: boolean
+  /** The listener that all come through; absent: plain TCP. */
+  door?: Door
 }
 
 /** Messages received per second, live: clean sessions (nothing stored) and persistent ones (every message stored before its PUBACK). */
@@ -71,10 +74,12 @@ function scenario(name: string, title: string, shape: Shape): Scenario {
   return { name, title, run: (broker, effort) => measure(broker, effort, shape) }
 }
 
-async function measure(broker: BrokerProcess, effort: Effort, shape: Shape): Promise<Measurement> {
-  const receivers = await openReceivers(broker.port, shape)
+/** Messages received per second, on connections that are made for it. */
+export async function measure(broker: BrokerProcess, effort: Effort, shape: Shape): Promise<Measurement> {
+  const port = shape.door ?? broker.port
+  const receivers = await openReceivers(port, shape)
   const received = (): number => receivers.reduce((sum, link) => sum + link.received, 0)
-  const { links, publishers, sent } = await openPublishers(broker.port, shape, received)
+  const { links, publishers, sent } = await openPublishers(port, shape, received)
   for (const link of receivers) link.onReceived = () => publishers.forEach((publisher) => publisher.pump())
   for (const publisher of publishers) publisher.start()
   await delay(effort.warmMs)
@@ -122,7 +127,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)} % of a core`
 }
 
-async function openReceivers(port: number, shape: Shape): Promise<Link[]> {
+async function openReceivers(port: number | Door, shape: Shape): Promise<Link[]> {
   const receivers: Link[] = []
   for (let n = 0; n < shape.subscribers; n++) {
     const link = await Link.open({ port, clientId: `bench-sub-${n}`, cleanSession: !shape.persistent })
@@ -133,7 +138,7 @@ async function openReceivers(port: number, shape: Shape): Promise<Link[]> {
 }
 
 async function openPublishers(
-  port: number,
+  port: number | Door,
   shape: Shape,
   received: () => number,
 ): Promise<{ links: Link[]; publishers: LoadPublisher[]; sent: () => number }> {

@@ -16,6 +16,8 @@ export interface AccessOptions {
   readonly aclFile: string | undefined
   /** whether clients without a user name are let in where there are accounts */
   readonly anonymous: boolean
+  /** whether certificates name users too, who need no account */
+  readonly certificates: boolean
 }
 
 /** What a CONNECT says about who it is; a password without a user name is allowed (MQTT 5.0 section 3.1.2.9). */
@@ -120,7 +122,7 @@ export class Access {
   /** Whether a Session of `owner` may be resumed, taken over or discarded by `user`: its own, or nobody's where nobody is let in any more. */
   mayTake(owner: string | undefined, user: string | undefined): boolean {
     if (owner === user) return true
-    const namesMeanNothing = this.users === undefined && user === undefined
+    const namesMeanNothing = this.users === undefined && !this.options.certificates && user === undefined
     return namesMeanNothing || (owner === undefined && !this.anonymousAllowed)
   }
 

@@ -91,7 +91,7 @@ async function compute(hash: PasswordHash, password: Uint8Array): Promise<Uint8A
   const { kind, salt, digest } = hash
   if (kind === "sha512") return createHash("sha512").update(password).update(salt).digest()
   if (kind === "pbkdf2-sha512") return pbkdf2Sync(password, salt, hash.iterations, digest.length, "sha512")
-  const { argon2id } = await import("hash-wasm")
+  const { argon2id } = await import("./argon2id.js")
   const { memoryKib: memorySize, iterations, lanes: parallelism } = hash
   const options = { salt, memorySize, iterations, parallelism, hashLength: digest.length, outputType: "binary" } as const
   // the library takes no empty password

@@ -47,7 +47,8 @@ export function accountsOf(content: Buffer, file: string): Map<string, Account> 
   const accounts = new Map<string, Account>()
   for (const [index, line] of passwordLines(content).entries()) {
     const fail = (problem: string): never => {
-      throw new BrokerError("access-unusable", `${quoted(file)}, line ${index + 1}: ${problem}`, { hint: HINT })
+      const hint = line.user === undefined ? "remove it, or put a # at its beginning" : HINT
+      throw new BrokerError("access-unusable", `${quoted(file)}, line ${index + 1}: ${problem}`, { hint })
     }
     if (line.user === undefined) {
       if (!isPassedOver(line)) fail("it is no comment, and has no colon between a user's name and a hash")

@@ -11,17 +11,15 @@ import {
   type OptionValues,
   type ResolvedOption,
   type ResolvedOptions,
-  type Target,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import { readAclFile } from "../access/acl-file.js"
 import { readPasswordFile } from "../access/password-file.js"
 import { readTlsFiles } from "../server/listeners/tls-files.js"
-import { isLocal } from "../server/loopback.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
-import { rateOddities } from "./rate-options.js"
+import { oddities } from "./oddities.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
@@ -92,58 +90,4 @@ function rowOf({ spec, value, source, from, texts }: ResolvedOption, { store }: 
 
 function shown(value: unknown): string {
   return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
-}
-
-function placeOf(target: Target): string {
-  return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
-}
-
-/** What is allowed and seldom meant. */
-function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-  const {
-    anonymous,
-    passwordFile,
-    aclFile,
-    store,
-    maxPacket,
-    maxQueue,
-    maxRetained,
-    maxRetainedSize,
-    maxSessions,
-    maxConnections,
-    logLevel,
-  } = options
-  const open = anonymous || passwordFile === undefined
-  const found: [boolean, string][] = [
-    ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && open,
-      `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
-    ]),
-    ...targets.map((target): [boolean, string] => [
-      !isLocal(target) && !open && target.kind === "tcp" && !target.tls,
-      `passwords travel to ${placeOf(target)} as they are, for everybody on the way to read: mqtts: and wss: hide them`,
-    ]),
-    [
-      aclFile !== undefined && passwordFile === undefined,
-      "acl-file without password-file: everybody is anonymous, so only the rules before its first user line count",
-    ],
-    [
-      anonymous && !passwordFile && targets.every(isLocal),
-      `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`,
-    ],
-    [
-      targets.some((target) => target.kind === "tcp" && target.port === 0),
-      "port 0: at each start another one, that clients have to be told",
-    ],
-    [store.kind === "memory", "store memory: nothing survives the broker"],
-    [maxQueue < maxPacket, "max-queue is less than max-packet: a message that is accepted may find no room in any queue"],
-    [
-      maxRetained > 0 && maxRetainedSize < maxPacket,
-      "max-retained-size is less than max-packet: a message that is accepted may never be retained",
-    ],
-    [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
-    ...rateOddities(options),
-    [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
-  ]
-  return found.filter(([odd]) => odd).map(([, text]) => text)
 }

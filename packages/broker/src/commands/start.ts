@@ -53,10 +53,12 @@ export const START_OPTIONS = {
   }),
   listen: LISTEN_OPTIONS.listen,
   wsOrigin: LISTEN_OPTIONS.wsOrigin,
+  proxyProtocol: LISTEN_OPTIONS.proxyProtocol,
   tlsCert: LISTEN_OPTIONS.tlsCert,
   tlsKey: LISTEN_OPTIONS.tlsKey,
   tlsCa: LISTEN_OPTIONS.tlsCa,
   tlsRequireCert: LISTEN_OPTIONS.tlsRequireCert,
+  tlsUser: LISTEN_OPTIONS.tlsUser,
   passwordFile: PASSWORD_FILE_OPTION,
   aclFile: ACL_FILE_OPTION,
   anonymous: flag({
@@ -98,6 +100,13 @@ export const START_OPTIONS = {
     env: "MQTT_BROKER_MAX_CONNECTIONS",
     parse: integer("the number of connections", 1, 1_000_000),
     fallback: 10_000,
+  }),
+  maxConnectionsPerAddress: value({
+    flags: "--max-connections-per-address <n>",
+    help: "the same from one address, or one /64 of IPv6; without it as many as there may be",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_CONNECTIONS_PER_ADDRESS",
+    parse: integer("the number of connections per address", 1, 1_000_000),
   }),
   connectTimeout: value({
     flags: "--connect-timeout <time>",
@@ -233,9 +242,15 @@ function reloadAtHangUp(reload: () => void): (signal: string) => boolean {
 /** Where to listen. Throws a usage error for options that do not go together. */
 export function checkStart({ values, given }: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
   const listen = listenOptions(values, given)
-  const open = listen.targets.find((target) => !isLocal(target))
-  if (open && !values.anonymous && values.passwordFile === undefined) throw openToOthers(open, values)
+  const open = listen.targets.find((target) => !isLocal(target) && isOpen(target, values))
+  if (open && !values.anonymous) throw openToOthers(open, values)
   return listen
+}
+
+/** Whether some come in there without saying who they are, with a password or a certificate. */
+export function isOpen(target: Target, { passwordFile, anonymous, tlsUser }: StartOptions): boolean {
+  const certified = tlsUser && target.kind === "tcp" && target.tls
+  return !certified && (anonymous || passwordFile === undefined)
 }
 
 function openToOthers(target: Target, { listen }: StartOptions): Error {
@@ -250,7 +265,7 @@ function openToOthers(target: Target, { listen }: StartOptions): Error {
 function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOptions {
   return {
     listen,
-    access: { passwordFile: options.passwordFile, aclFile: options.aclFile, anonymous: options.anonymous },
+    access: { passwordFile: options.passwordFile, aclFile: options.aclFile, anonymous: options.anonymous, certificates: options.tlsUser },
     store: options.store,
     limits: {
       packetBytes: options.maxPacket,
@@ -258,6 +273,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       connectTimeoutMs: options.connectTimeout,
       inflight: options.maxInflight,
       connections: options.maxConnections,
+      connectionsPerAddress: options.maxConnectionsPerAddress ?? Infinity,
       sessions: options.maxSessions,
       subscriptions: options.maxSubscriptions,
       topicLevels: options.maxTopicLevels,
@@ -283,11 +299,11 @@ function readyLines({ targets, storeUrl: store }: Broker, options: StartOptions)
 }
 
 /** Who may connect, in words. */
-function accessTo(target: Target, { passwordFile, anonymous, tlsRequireCert }: StartOptions): string {
+function accessTo(target: Target, { passwordFile, anonymous, tlsRequireCert, tlsUser }: StartOptions): string {
   const who = isLocal(target) ? "this machine" : "everybody who reaches this address"
   const password = passwordFile === undefined ? "without a password" : anonymous ? "with or without a password" : "with a password"
   if (target.kind !== "tcp" || !target.tls || !tlsRequireCert) return `${who}, ${password}`
-  return `${who}, with a certificate of --tls-ca${passwordFile === undefined ? "" : `, ${password}`}`
+  return `${who}, with a certificate of --tls-ca${passwordFile === undefined || tlsUser ? "" : `, ${password}`}`
 }
 
 function packetSize(text: string): number {

@@ -1,6 +1,6 @@
 import { createServer } from "node:net"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import {
@@ -10,6 +10,7 @@ import {
   helpText,
   integer,
   listenForStop,
+  messageOf,
   oneOf,
   parseTargetUrl,
   resolveOptions,
@@ -35,6 +36,7 @@ const HELP: CommandHelp = {
   examples: [
     ["mqtt-broker torture", "this broker, in a temporary folder"],
     ["mqtt-broker torture --target mqtt://127.0.0.1:1883 --start 'mosquitto -p 1883'", "another one"],
+    ["mqtt-broker torture --target mqtts://localhost:8883 --cafile ca.crt", "over TLS, one that is left alone"],
   ],
   footer: [
     "Exit code 0: clean. 1: at least one anomaly; the first of each kind is shown with its history.",
@@ -96,9 +98,15 @@ export const TORTURE_OPTIONS = {
   }),
   target: value({
     flags: "--target <url>",
-    help: "where the broker to torture listens: mqtt://HOST:PORT",
+    help: "where the broker to torture listens: mqtt://HOST:PORT or mqtts://HOST:PORT",
     group: WHERE_GROUP,
     parse: parseAddress,
+  }),
+  cafile: value({
+    flags: "--cafile <file>",
+    help: "trust the certificates of this authority, in PEM, for a target with mqtts:",
+    group: WHERE_GROUP,
+    parse: String,
   }),
   start: value({
     flags: "--start <command>",
@@ -145,24 +153,37 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
   if (options.target && options.start === undefined && signal !== "none") {
     throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
   }
+  const target = targetOf(options)
   const { renderJson, renderReport, torture } = await import("@mqtt-trio/torture")
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
   const note = (line: string): void => void (options.quiet || io.err.write(`${escapeLine(line)}\n`))
   note(`seed ${seed}`)
   const { rounds, publishers, subscribers, sessions, shape, qos } = options
-  const report = await withTarget(options, (target) =>
-    torture(target, { rounds, publishers, subscribers, sessions, shape, qos, signal, seed, stop: io.stop, progress: note }),
+  const report = await withTarget(target, options.start, (broker) =>
+    torture(broker, { rounds, publishers, subscribers, sessions, shape, qos, signal, seed, stop: io.stop, progress: note }),
   )
   io.out.write(options.json ? renderJson({ ...report, seed }) : renderReport({ ...report, seed }))
   return report.verdict.clean ? 0 : 1
 }
 
-async function withTarget(options: TortureCommandOptions, run: (target: TorturedBroker) => Promise<TortureReport>): Promise<TortureReport> {
-  const { TorturedBroker } = await import("@mqtt-trio/torture")
-  if (options.target) {
-    const { start } = options
-    return run(new TorturedBroker(options.target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
+/** Where the broker listens and whom its clients trust; `undefined` for one of our own. */
+function targetOf({ target, cafile }: TortureCommandOptions): Address | undefined {
+  if (cafile === undefined) return target
+  if (!target?.tls) throw usageError("--cafile needs a target with TLS", "for example --target mqtts://localhost:8883")
+  try {
+    return { ...target, tls: { ca: readFileSync(cafile) } }
+  } catch (cause) {
+    throw usageError(`--cafile ${JSON.stringify(cafile)} cannot be read: ${messageOf(cause)}`)
   }
+}
+
+async function withTarget(
+  target: Address | undefined,
+  start: string | undefined,
+  run: (broker: TorturedBroker) => Promise<TortureReport>,
+): Promise<TortureReport> {
+  const { TorturedBroker } = await import("@mqtt-trio/torture")
+  if (target) return run(new TorturedBroker(target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
   const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-store-"))
   try {
     const port = await freePort()
@@ -175,10 +196,11 @@ async function withTarget(options: TortureCommandOptions, run: (target: Tortured
 
 function parseAddress(text: string): Address {
   const { target, username } = parseTargetUrl(text)
-  if (target.kind !== "tcp" || target.tls || target.websocketPath !== undefined || username !== undefined) {
-    throw usageError(`torture speaks plain MQTT without a user, not "${text}"`, "for example --target mqtt://127.0.0.1:1883")
+  if (target.kind !== "tcp" || target.websocketPath !== undefined || username !== undefined) {
+    throw usageError(`torture speaks MQTT over TCP or TLS, without a user, not "${text}"`, "for example --target mqtt://127.0.0.1:1883")
   }
-  return { host: target.host, port: target.port }
+  const { host, port, tls } = target
+  return { host, port, ...(tls && { tls: {} }) }
 }
 
 function parseStoredQos(text: string): StoredQos {

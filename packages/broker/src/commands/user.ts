@@ -33,7 +33,7 @@ export const USER_OPTIONS = {
   iterations: value({
     flags: "--iterations <n>",
     help: "of PBKDF2 with SHA-512: how long a password takes to try, here and in the broker",
-    group: "Access",
+    group: "Users and rights",
     parse: integer("the number of iterations", 1, MOST_ITERATIONS),
     fallback: ITERATIONS,
   }),

@@ -57,7 +57,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** messages to topics that the client may not publish to */
   private refused = 0
 
-  /** @param arrival the other side, and since when it is there, by the clock */
+  /** @param arrival the other side, since when it is there, by the clock, and the user that its certificate names */
   constructor(
     private readonly socket: ByteStream,
     private readonly context: Context,

@@ -70,14 +70,12 @@ export class ControlFlow {
       throw new PacketError(Reason.NOT_AUTHORIZED, "it may not publish to the topic of its Will")
     const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
     if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    this.checkOwner(clientId, login) // before it counts as a takeover
     const wait = context.clients.admit(clientId)
     if (wait) await after(wait)
     if (connection.closed) return
     const { sessions } = context.delivery
-    sessions.expire(Date.now(), clientId)
-    const old = sessions.get(clientId)
-    if (old && !context.access.mayTake(old.user, login.user))
-      throw new PacketError(Reason.NOT_AUTHORIZED, "the session with this client identifier belongs to another user")
+    const old = this.checkOwner(clientId, login)
     if (sessions.count >= context.limits.sessions && !old)
       throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
     context.clients.takeOver(clientId)
@@ -123,6 +121,17 @@ export class ControlFlow {
     const user = username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`
     connection.refuseConnect(reply, reason, user)
     return undefined
+  }
+
+  /** The Session with the Client Identifier, if there is one. Throws a PacketError when it is another user's, or the login does not hold any more. */
+  private checkOwner(clientId: string, login: Login): Session | undefined {
+    const { access, delivery } = this.context
+    if (!access.holds(login)) throw new PacketError(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
+    delivery.sessions.expire(Date.now(), clientId)
+    const session = delivery.sessions.get(clientId)
+    if (session && !access.mayTake(session.user, login.user))
+      throw new PacketError(Reason.NOT_AUTHORIZED, "the session with this client identifier belongs to another user")
+    return session
   }
 
   private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | undefined }): Buffer {

@@ -12,6 +12,8 @@ export interface Limits {
   inflight: number
   /** most connections with a Session */
   connections: number
+  /** most connections from one address, or one /64 of IPv6; Infinity: as many as there are */
+  connectionsPerAddress: number
   /** most Sessions, connected or not */
   sessions: number
   /** most Subscriptions of one Session */

@@ -115,7 +115,7 @@ export class PacketReader {
         const { body, end } = header
         if (end - at > this.limit)
           throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
-        if (!this.greeted) checkFirst(buf[at] ?? 0)
+        if (!this.greeted) checkFirst(buf, at)
         if (end > buf.length) return this.rest(buf, at, end - at)
         this.packet(buf, at, body, end)
         at = end
@@ -210,12 +210,17 @@ const FLAGS = Uint8Array.from({ length: 16 }, (_, type) =>
   type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0,
 )
 
-function checkFirst(first: number): void {
+function checkFirst(buf: Buffer, at: number): void {
+  const first = buf[at] ?? 0
   if (first === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
+  if (PROXY_HEADERS.includes(buf.readUInt16BE(at)))
+    throw malformed("a PROXY header came from an address that --proxy-protocol does not name")
   if (first >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
 }
 
 /** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
 const TLS_HANDSHAKE = 0x16
+/** The first two bytes of PROXY headers, version 1 and 2. */
+const PROXY_HEADERS = [0x5052, 0x0d0a]
 const header = new FixedHeader()
 const NO_BYTES = Buffer.alloc(0)

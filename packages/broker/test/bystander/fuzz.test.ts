@@ -1,7 +1,7 @@
-import { connect as openSocket } from "node:net"
 import { randomId, startBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { expectAlive } from "../support/alive.js"
+import { openPort } from "../support/doors.js"
 import { hostileStream } from "../support/mutations.js"
 import { Peer } from "../support/peer.js"
 import { anonymousMemory } from "../support/processes.js"
@@ -16,14 +16,17 @@ const MOST_GROWTH = 200 * 1024 * 1024
 function attack(port: number, seed: number): Promise<void> {
   const { bytes, ends } = hostileStream(seed)
   return new Promise((resolve) => {
-    const socket = openSocket({ port, host: "127.0.0.1" })
-    socket.on("close", () => resolve())
+    const socket = openPort(port)
+    // a broker that waits for the rest of a packet says nothing: nobody waits longer than this
+    const timer = setTimeout(() => socket.destroy(), 1000)
+    socket.on("close", () => {
+      clearTimeout(timer)
+      resolve()
+    })
     socket.on("error", () => {})
     socket.on("data", () => {
       if (!ends) socket.destroy()
     })
-    // a broker that waits for the rest of a packet says nothing: nobody waits longer than this
-    socket.setTimeout(1000, () => socket.destroy())
     if (ends) socket.end(bytes)
     else socket.write(bytes)
   })

@@ -2,8 +2,8 @@ import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { complete, lasting } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
-import { heir as heirAt, mortal as mortalAt, nothingBut as nothingButAt, type FullConnect, type Will } from "../support/will.js"
-import { connect, DISCONNECT, hex, long, packet, properties, publish, puback, sessionExpiry } from "../support/wire.js"
+import { heir as heirAt, mortal as mortalAt, nothingBut as nothingButAt, type FullConnect } from "../support/will.js"
+import { connect, DISCONNECT, hex, long, packet, properties, publish, puback, sessionExpiry, type Will } from "../support/wire.js"
 
 const broker = await startBroker()
 const QOS = [0, 1, 2] as const

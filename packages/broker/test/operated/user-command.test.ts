@@ -242,6 +242,12 @@ describe.runIf(hasMosquitto())("with mosquitto", () => {
   })
 })
 
+/** `mqtt-broker user add alice` on a terminal of its own; stdout has what the terminal got. */
+function onTerminal(path: string): RunningProcess {
+  const command = `${process.execPath} ${cliPath("mqtt-broker")} user add alice --password-file ${path}`
+  return new RunningProcess("script", ["-qec", command, "/dev/null"], { env: { TERM: "dumb" } })
+}
+
 /** Types `keys` when the terminal shows the question. */
 async function answer(terminal: RunningProcess, question: string, keys: string): Promise<void> {
   await waitFor(() => terminal.stdout.includes(question), { what: `${question} from ${terminal.stdout}` })
@@ -249,12 +255,6 @@ async function answer(terminal: RunningProcess, question: string, keys: string):
 }
 
 describe("on a terminal the password is asked for twice, and not shown", () => {
-  /** `mqtt-broker user add alice` on a terminal of its own; stdout has what the terminal got. */
-  function onTerminal(path: string): RunningProcess {
-    const command = `${process.execPath} ${cliPath("mqtt-broker")} user add alice --password-file ${path}`
-    return new RunningProcess("script", ["-qec", command, "/dev/null"], { env: { TERM: "dumb" } })
-  }
-
   const FIRST = 'new password for "alice": '
   const SECOND = "the same again: "
 

@@ -28,6 +28,9 @@ async function until(came: Buffer[], expected: Buffer): Promise<void> {
   await waitFor(() => Buffer.concat(came).includes(expected), { what: expected.toString("hex") })
 }
 
+const HEADERS = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
+const UPGRADE = `GET /mqtt HTTP/1.1\r\nHost: x\r\n${HEADERS}Sec-WebSocket-Key: ${"A".repeat(22)}==\r\n\r\n`
+const MB = 1 << 20
 const CONNACK = Buffer.from("20020000", "hex")
 
 describe("frames", () => {
@@ -120,6 +123,20 @@ describe("frames", () => {
     await logged(doors.broker, "more than 262144 bytes came")
   })
 
+  test("before a CONNECT is accepted, what a refused client goes on sending is not read", async () => {
+    const peer = new Peer(doors.port("ws"), 4)
+    const header = Buffer.from("82ff000000000393870000000000", "hex") // 60,000,000 bytes
+    peer.send(Buffer.from(UPGRADE), header)
+    const block = Buffer.alloc(65_536, 1)
+    let taken = 0
+    const goOn = (): void => void peer.socket.write(block, (error) => error ?? ((taken += block.length) < 64 * MB && goOn()))
+    goOn()
+    await waitFor(() => peer.socket.destroyed, { what: "the end of the connection" })
+    // what the kernel's buffers take has left, the rest has not
+    expect(taken).toBeGreaterThan(262_144)
+    expect(taken).toBeLessThan(16 * MB)
+  })
+
   test("what came in the last frame is taken, though the connection is closed at once", async () => {
     const watcher = await Peer.connected(doors.port("mqtt"), 4)
     await watcher.subscribe(["last/#", 0])
@@ -134,8 +151,7 @@ describe("frames", () => {
 
   test("a client that never answers the close frame is gone all the same", async () => {
     const peer = new Peer(doors.port("ws"), 4)
-    const headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
-    peer.send(Buffer.from(`GET /mqtt HTTP/1.1\r\nHost: x\r\n${headers}Sec-WebSocket-Key: ${"A".repeat(22)}==\r\n\r\n`))
+    peer.send(Buffer.from(UPGRADE))
     peer.send(Buffer.from("818100000000", "hex"), Buffer.from("x"))
     await waitFor(() => doors.broker.stderr.match(/"detail":"a text frame came/g)?.length === 2, { what: "the line" })
     await peer.ended(5000)

@@ -36,6 +36,7 @@ const LEVELS = 100
 const LIMITS = {
   packetBytes: 1 << 28,
   firstPacketBytes: 65_536,
+  connectionsPerAddress: Infinity,
   connectTimeoutMs: 1000,
   inflight: 100,
   connections: 1,

@@ -2,8 +2,8 @@ import { randomId, startBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
 import type { Property } from "../support/read.js"
-import { heir, mortal, type Will } from "../support/will.js"
-import { hex, long, packet, properties, puback, publish, sessionExpiry, word, type Part } from "../support/wire.js"
+import { heir, mortal } from "../support/will.js"
+import { hex, long, packet, properties, puback, publish, sessionExpiry, word, type Part, type Will } from "../support/wire.js"
 
 const broker = await startBroker()
 

@@ -17,14 +17,14 @@ async function milliseconds(task: () => Promise<unknown>): Promise<number> {
 
 test.runIf(hasCompiler())("with an fdatasync that takes 300 ms nothing is acknowledged or delivered early", async () => {
   const broker = await startBroker({ env: diskEnvironment(compileDisk(), { delayMs: DELAY_MS }) })
-  let session = await RawClient.open(broker.port, "fresh", true)
+  let session = await RawClient.open(broker.port, "fresh", { clean: true })
   session.cut()
 
   const connect = await milliseconds(async () => (session = await RawClient.open(broker.port, "persistent")))
   expect(connect).toBeGreaterThanOrEqual(DELAY_MS)
   expect(await milliseconds(() => session.subscribe("stored/#"))).toBeGreaterThanOrEqual(DELAY_MS)
 
-  const publisher = await RawClient.open(broker.port, "publisher", true)
+  const publisher = await RawClient.open(broker.port, "publisher", { clean: true })
   const stored = await milliseconds(async () => {
     publisher.send(publish("stored/a", 1))
     await waitFor(() => publisher.pubacks.length === 1 || session.messages.length === 1, { what: "PUBACK or delivery" })
@@ -32,7 +32,7 @@ test.runIf(hasCompiler())("with an fdatasync that takes 300 ms nothing is acknow
   expect(stored).toBeGreaterThanOrEqual(DELAY_MS)
   await waitFor(() => publisher.pubacks.length === 1 && session.messages.length === 1, { what: "PUBACK and delivery" })
 
-  const other = await RawClient.open(broker.port, "other", true)
+  const other = await RawClient.open(broker.port, "other", { clean: true })
   await other.subscribe("live")
   publisher.send(publish("stored/a", 2))
   other.send(publish("live", 3))

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { hasMosquitto, runCli, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
+import { cliPath, freePort, hasMosquitto, makeCertificates, runCli, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
 
@@ -38,6 +38,26 @@ test(
     expect(verdict.published).toBeGreaterThan(20_000)
     expect(verdict.expected).toBeGreaterThan(200_000)
     expect(verdict.repeats).toBeGreaterThan(0)
+    expect(code).toBe(0)
+  },
+  LIMIT_MS,
+)
+
+test(
+  "over TLS: the broker is killed under load again and again and keeps the promise",
+  async () => {
+    const [dir, port] = [temporaryFolder(), await freePort()]
+    const { ca, serverCert, serverKey } = makeCertificates(dir)
+    const url = `mqtts://127.0.0.1:${port}`
+    const broker = ["start", "--listen", url, "--tls-cert", serverCert, "--tls-key", serverKey, "--store", `file:${join(dir, "store")}`]
+    const start = [process.execPath, cliPath("mqtt-broker"), ...broker].map((word) => `'${word}'`).join(" ")
+    const target = ["--target", url, "--cafile", ca, "--start", start]
+    const { code, verdict } = await torture("--rounds", "4", "--qos", "2", "--sessions", "300", ...target)
+    expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
+    expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
+    expect(verdict.signals).toBeGreaterThan(2)
+    expect(verdict.published).toBeGreaterThan(2000)
+    expect(verdict.expected).toBeGreaterThan(20_000)
     expect(code).toBe(0)
   },
   LIMIT_MS,
@@ -116,7 +136,10 @@ test.each([
     ["--target", "mqtt://127.0.0.1:1", "--signal", "KILL"],
     "--signal KILL needs --start",
   ],
-  ["a URL with a user", ["--target", "mqtt://me@127.0.0.1:1"], "torture speaks plain MQTT without a user"],
+  ["a URL with a user", ["--target", "mqtt://me@127.0.0.1:1"], "torture speaks MQTT over TCP or TLS, without a user"],
+  ["a WebSocket", ["--target", "ws://127.0.0.1:1"], "torture speaks MQTT over TCP or TLS, without a user"],
+  ["--cafile for no TLS", ["--target", "mqtt://127.0.0.1:1", "--cafile", "x"], "--cafile needs a target with TLS"],
+  ["a --cafile that is not there", ["--target", "mqtts://127.0.0.1:1", "--cafile", "/no/ca"], '--cafile "/no/ca" cannot be read: ENOENT'],
   ["an unknown shape", ["--shape", "round"], 'shape "round" is not one of live, sparse, all'],
   ["QoS 0", ["--qos", "0"], 'QoS "0" is not 1 or 2'],
 ])("%s is a usage error", async (_, args, message) => {

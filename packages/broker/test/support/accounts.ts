@@ -1,45 +1,37 @@
-import { pbkdf2Sync } from "node:crypto"
 import { renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { randomId, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
+import { passwordFile, randomId, startBroker, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { lasting } from "./messages.js"
 import { Peer } from "./peer.js"
 import { readConnack } from "./read.js"
 import { fullConnect, type FullConnect } from "./will.js"
 
-/** A line of a password file as mosquitto writes it. */
-export function accountLine(user: string, password: string | Buffer, iterations = 101): string {
-  const salt = Buffer.from("a salt of 12")
-  const hash = pbkdf2Sync(password, salt, iterations, 64, "sha512")
-  return `${user}:$7$${iterations}$${salt.toString("base64")}$${hash.toString("base64")}`
+/** A line of a password file. */
+export function accountLine(user: string, password: string | Buffer): string {
+  return passwordFile({ [user]: password }).trimEnd()
 }
 
 export interface AccountsOptions {
   /** passwords by user name; undefined: no password file */
-  users?: Readonly<Record<string, string>> | undefined
+  users?: Readonly<Record<string, string | Buffer>>
   /** lines of the ACL file; undefined: none */
-  acl?: readonly string[] | undefined
+  acl?: readonly string[]
   args?: readonly string[]
   store?: string
 }
 
 /** A broker with users and rights, and ways to come in. */
 export class Accounts {
-  private constructor(
-    readonly broker: TestBroker,
-    readonly passwordFile: string,
-    readonly aclFile: string,
-  ) {}
+  readonly passwordFile: string
+  readonly aclFile: string
 
-  static async start({ users, acl, args = [], store = "memory:" }: AccountsOptions): Promise<Accounts> {
-    const dir = temporaryFolder()
-    const [passwordFile, aclFile] = [join(dir, "users"), join(dir, "acl")]
-    const options = [...args]
-    if (users) options.push("--password-file", passwordFile)
-    if (acl) options.push("--acl-file", aclFile)
-    if (users) writeUsers(passwordFile, users)
-    if (acl) writeLines(aclFile, acl)
-    return new Accounts(await startBroker({ dir, store, args: options }), passwordFile, aclFile)
+  private constructor(readonly broker: TestBroker) {
+    this.passwordFile = join(broker.dir, "users")
+    this.aclFile = join(broker.dir, "acl")
+  }
+
+  static async start({ acl, store = "memory:", ...options }: AccountsOptions): Promise<Accounts> {
+    return new Accounts(await startBroker({ ...options, store, ...(acl ? { acl: textOf(acl) } : {}) }))
   }
 
   /** The code of the CONNACK. */
@@ -70,8 +62,8 @@ export class Accounts {
   /** Replaces a file; resolves when the broker has read it. */
   async change(what: { users?: Readonly<Record<string, string>>; acl?: readonly string[] }): Promise<void> {
     const before = this.readings
-    if (what.users) writeUsers(this.passwordFile, what.users)
-    if (what.acl) writeLines(this.aclFile, what.acl)
+    if (what.users) replace(this.passwordFile, passwordFile(what.users))
+    if (what.acl) replace(this.aclFile, textOf(what.acl))
     process.kill(this.broker.pid, "SIGHUP")
     await waitFor(() => this.readings > before, { what: "that the files were read again" })
   }
@@ -86,14 +78,11 @@ export function users(...names: string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, `${name}!`]))
 }
 
-function writeUsers(file: string, accounts: Readonly<Record<string, string>>): void {
-  writeLines(
-    file,
-    Object.entries(accounts).map(([user, password]) => accountLine(user, password)),
-  )
+function textOf(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join("")
 }
 
-function writeLines(file: string, lines: readonly string[]): void {
-  writeFileSync(`${file}.new`, lines.map((line) => `${line}\n`).join(""))
+function replace(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text)
   renameSync(`${file}.new`, file)
 }

@@ -3,7 +3,7 @@ import { connect as connectTcp } from "node:net"
 import { join } from "node:path"
 import type { Duplex } from "node:stream"
 import { connect as connectTls, type ConnectionOptions } from "node:tls"
-import { type Certificates, makeCertificates, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
+import { type Certificates, doorOf, makeCertificates, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { createWebSocketStream, WebSocket } from "ws"
 
 export const KINDS = ["mqtt", "mqtts", "ws", "wss", "mqtt+unix"] as const
@@ -29,13 +29,22 @@ export async function startDoors(args: readonly string[] = [], store = "memory:"
   const url = (kind: Kind): string => broker.urls[KINDS.indexOf(kind)] ?? ""
   const port = (kind: Kind): number => Number(new URL(url(kind)).port)
   const ca = readFileSync(certificates.ca)
-  const open = (kind: Kind, tls: ConnectionOptions = {}): Duplex => {
-    if (kind === "mqtt") return connectTcp({ port: port(kind), host: "127.0.0.1", noDelay: true })
-    if (kind === "mqtts") return connectTls({ port: port(kind), host: "127.0.0.1", ca, ...tls })
-    if (kind === "mqtt+unix") return connectTcp({ path: new URL(url(kind)).pathname })
-    return createWebSocketStream(new WebSocket(url(kind), "mqtt", { ca, perMessageDeflate: false }), { allowHalfOpen: false })
-  }
-  return { broker, certificates, url, port, open }
+  return { broker, certificates, url, port, open: (kind, options) => openUrl(url(kind), { ca, ...options }) }
+}
+
+/** A connection to a listener, ready for MQTT: what is written before it is open waits. */
+export function openUrl(url: string, options: ConnectionOptions = {}): Duplex {
+  const { protocol, hostname: host, port, pathname } = new URL(url)
+  if (protocol === "mqtt:") return connectTcp({ port: Number(port), host, noDelay: true })
+  if (protocol === "mqtts:") return connectTls({ port: Number(port), host, ...options }).setNoDelay()
+  if (protocol === "mqtt+unix:") return connectTcp({ path: pathname })
+  return createWebSocketStream(new WebSocket(url, "mqtt", { ...options, perMessageDeflate: false }), { allowHalfOpen: false })
+}
+
+/** A connection to a port of 127.0.0.1; to a broker of this process through the door that MQTT_TEST_DOOR names. */
+export function openPort(port: number): Duplex {
+  const door = doorOf(port)
+  return openUrl(door?.url ?? `mqtt://127.0.0.1:${port}`, door?.ca ? { ca: door.ca } : {})
 }
 
 /** Resolves when the broker's log has the text. */

@@ -1,6 +1,6 @@
-import { connect as openSocket } from "node:net"
 import type { Duplex } from "node:stream"
 import { onCleanUp, waitFor } from "@mqtt-trio/testing"
+import { openPort } from "./doors.js"
 import { bodyAt, readCodes, readConnack, readPublish, readVarint, type Publication } from "./read.js"
 import { connect, PINGREQ, PINGRESP, subscribe, type ConnectFields } from "./wire.js"
 
@@ -11,19 +11,23 @@ export class Peer {
   closed = false
   readonly socket: Duplex
   private rest = Buffer.alloc(0)
+  private error: Error | undefined
   private wake = (): void => {}
 
-  /** @param to the port of 127.0.0.1, or a connection that was opened otherwise */
+  /** @param to the port of 127.0.0.1 (see {@link openPort}), or a connection that was opened otherwise */
   constructor(
     to: number | Duplex,
     readonly version: 4 | 5,
   ) {
-    this.socket = typeof to === "number" ? openSocket({ port: to, host: "127.0.0.1", noDelay: true }) : to
+    this.socket = typeof to === "number" ? openPort(to) : to
     this.socket.on("data", (chunk: Buffer) => {
       this.split(chunk)
       this.wake()
     })
-    this.socket.on("error", () => this.end())
+    this.socket.on("error", (error) => {
+      this.error = error
+      this.end()
+    })
     this.socket.on("close", () => this.end())
     onCleanUp(() => this.cut())
   }
@@ -54,7 +58,7 @@ export class Peer {
     for (;;) {
       const first = this.waiting.shift()
       if (first) return first
-      if (this.closed) throw new Error("the connection was closed instead of a packet")
+      if (this.closed) throw new Error("the connection was closed instead of a packet", { cause: this.error })
       if (performance.now() > deadline) throw new Error(`no packet within ${timeoutMs} ms`)
       await this.news(deadline - performance.now())
     }

@@ -1,9 +1,8 @@
-import { connect, type Socket } from "node:net"
+import type { Duplex } from "node:stream"
 import { onCleanUp, waitFor } from "@mqtt-trio/testing"
-import { acknowledgementPacket, connectPacket, PACKET, subscribePacket, PacketSplitter } from "@mqtt-trio/torture"
-
-/** Where the Keep Alive stands in a CONNECT whose Remaining Length takes one byte (MQTT 3.1.1 section 3.1.2.10). */
-const KEEP_ALIVE_OFFSET = 10
+import { acknowledgementPacket, PACKET, subscribePacket, PacketSplitter } from "@mqtt-trio/torture"
+import { openPort } from "./doors.js"
+import { connect, type ConnectFields } from "./wire.js"
 
 /** A PUBLISH as it came. */
 export interface ReceivedMessage {
@@ -13,7 +12,7 @@ export interface ReceivedMessage {
   dup: boolean
 }
 
-/** MQTT 3.1.1 over a bare socket: sends what it is told, acknowledges QoS 1, and keeps what came. */
+/** MQTT 3.1.1 over a bare connection: sends what it is told, acknowledges QoS 1, and keeps what came. */
 export class RawClient {
   readonly messages: ReceivedMessage[] = []
   /** Packet Identifiers of the PUBACKs, in the order in which they came. */
@@ -21,23 +20,24 @@ export class RawClient {
   sessionPresent: boolean | undefined
   subscribed = false
   closed = false
-  private readonly socket: Socket
+  private readonly socket: Duplex
   private readonly splitter = new PacketSplitter()
 
-  /** `keepAliveSeconds`: 0, the default, means none. This client never sends PINGREQ. */
-  constructor(port: number, clientId: string, cleanSession: boolean, keepAliveSeconds = 0) {
-    this.socket = connect({ port, host: "127.0.0.1", noDelay: true })
+  /**
+   * Its Session lasts unless `fields` say otherwise. This client never sends PINGREQ.
+   * @param to the port of 127.0.0.1 (see {@link openPort}), or a connection that was opened otherwise
+   */
+  constructor(to: number | Duplex, clientId: string, fields: ConnectFields = {}) {
+    this.socket = typeof to === "number" ? openPort(to) : to
     this.socket.on("data", (chunk: Buffer) => this.splitter.push(chunk, ({ head, body }) => this.take(head, body)))
     this.socket.on("error", () => (this.closed = true)).on("close", () => (this.closed = true))
-    const packet = connectPacket(clientId, cleanSession)
-    packet.writeUInt16BE(keepAliveSeconds, KEEP_ALIVE_OFFSET)
-    this.socket.write(packet)
+    this.socket.write(connect(4, { clean: false, ...fields, clientId }))
     onCleanUp(() => this.cut())
   }
 
   /** Connects and waits for the CONNACK. */
-  static async open(port: number, clientId: string, cleanSession = false, keepAliveSeconds = 0): Promise<RawClient> {
-    const client = new RawClient(port, clientId, cleanSession, keepAliveSeconds)
+  static async open(to: number | Duplex, clientId: string, fields: ConnectFields = {}): Promise<RawClient> {
+    const client = new RawClient(to, clientId, fields)
     await waitFor(() => client.sessionPresent !== undefined, { what: `CONNACK for ${clientId}` })
     return client
   }

@@ -2,42 +2,13 @@ import { randomId } from "@mqtt-trio/testing"
 import { complete } from "./messages.js"
 import { Peer } from "./peer.js"
 import { readConnack, readPublish } from "./read.js"
-import { packet, properties, publish, word, type Part } from "./wire.js"
+import { connect, publish, type ConnectFields, type Will } from "./wire.js"
 
-/** CONNECT with a Will, a user name and a password (section 3.1.3). */
-export interface FullConnect {
-  clientId: string
-  clean?: boolean
-  keepAlive?: number
-  /** MQTT 5.0 only */
-  properties?: Buffer
-  will?: Will
-  userName?: string
-  password?: string | Buffer
-}
-
-export interface Will {
-  topic: string
-  payload: string
-  qos?: 0 | 1 | 2
-  retain?: boolean
-  /** MQTT 5.0 only */
-  properties?: Buffer
-}
+/** CONNECT of a client that has a name. */
+export type FullConnect = ConnectFields & { clientId: string }
 
 export function fullConnect(version: 4 | 5, fields: FullConnect): Buffer {
-  const { will, userName, password } = fields
-  const block = (bytes: Buffer | undefined): Part => (version === 5 ? (bytes ?? properties()) : [])
-  const flags =
-    ((fields.clean ?? true) ? 2 : 0) |
-    (will ? 4 | ((will.qos ?? 0) << 3) | (will.retain ? 32 : 0) : 0) |
-    (password === undefined ? 0 : 64) |
-    (userName === undefined ? 0 : 128)
-  const payload: Part[] = [fields.clientId]
-  if (will) payload.push(block(will.properties), will.topic, will.payload)
-  if (userName !== undefined) payload.push(userName)
-  if (password !== undefined) payload.push(word(Buffer.byteLength(password)), Buffer.from(password))
-  return packet(0x10, "MQTT", [version, flags, ...word(fields.keepAlive ?? 0)], block(fields.properties), ...payload)
+  return connect(version, fields)
 }
 
 /** A connection with a Will. */

@@ -57,13 +57,40 @@ export interface ConnectFields {
   keepAlive?: number
   /** MQTT 5.0 only */
   properties?: Buffer
+  will?: Will
+  userName?: string
+  password?: string | Buffer
 }
 
-/** CONNECT without will, user name and password (section 3.1). */
+export interface Will {
+  topic: string
+  payload: string
+  qos?: 0 | 1 | 2
+  retain?: boolean
+  /** MQTT 5.0 only */
+  properties?: Buffer
+}
+
+/** CONNECT (section 3.1). */
 export function connect(version: 4 | 5, fields: ConnectFields = {}): Buffer {
-  const flags = (fields.clean ?? true) ? 2 : 0
-  const block = version === 5 ? (fields.properties ?? properties()) : []
-  return packet(0x10, "MQTT", [version, flags, ...word(fields.keepAlive ?? 0)], block, fields.clientId ?? "")
+  const { will, userName, password } = fields
+  const block = (bytes: Buffer | undefined): Part => (version === 5 ? (bytes ?? properties()) : [])
+  const flags =
+    ((fields.clean ?? true) ? 2 : 0) |
+    (will ? 4 | ((will.qos ?? 0) << 3) | (will.retain ? 32 : 0) : 0) |
+    (password === undefined ? 0 : 64) |
+    (userName === undefined ? 0 : 128)
+  const payload: Part[] = [fields.clientId ?? ""]
+  if (will) payload.push(block(will.properties), will.topic, will.payload)
+  if (userName !== undefined) payload.push(userName)
+  if (password !== undefined) payload.push(binary(password))
+  return packet(0x10, "MQTT", [version, flags, ...word(fields.keepAlive ?? 0)], block(fields.properties), ...payload)
+}
+
+/** Binary Data with its length before it (section 1.5.6). */
+function binary(data: string | Buffer): Buffer {
+  const bytes = Buffer.from(data)
+  return Buffer.concat([Buffer.from(word(bytes.length)), bytes])
 }
 
 /** Property of CONNECT: Session Expiry Interval (section 3.1.2.11.2). */

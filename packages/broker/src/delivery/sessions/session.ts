@@ -1,4 +1,4 @@
-import type { Permissions } from "../../access/rights.js"
+import type { Permissions, Rights } from "../../access/rights.js"
 import { ackWithReason, ACK_SIZE, writeAck } from "../../wire/acknowledgements.js"
 import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
 import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
@@ -58,7 +58,8 @@ export abstract class Session implements Dropper {
   /** discarded: nothing refers to it any more */
   gone = false
   protected readonly window = new Window(100)
-  /** what its client may do; undefined: everything */
+  /** who says what its client may do; undefined: it may do everything */
+  private rights: Rights | undefined = undefined
   private allowed: Permissions | undefined = undefined
   private careFor = 0
   private identifiers = false
@@ -75,18 +76,21 @@ export abstract class Session implements Dropper {
   get user(): string | undefined {
     return this.owner
   }
+  /** What its client may do; undefined: everything. Made when it is asked for: most Sessions of many are away. */
   get permissions(): Permissions | undefined {
-    return this.allowed
+    return this.rights && (this.allowed ??= this.rights.permissions(this))
   }
 
   /** It was nobody's; stored when it is resumed. */
   belongTo(user: string): void {
     this.owner = user
+    this.allowed = undefined
   }
 
-  /** From now on its client may do this much: what waits and may not be read is given up when its turn comes. */
-  govern(permissions: Permissions | undefined): void {
-    this.allowed = permissions
+  /** From now on these rules count: what waits and may not be read is given up when its turn comes. */
+  govern(rights: Rights | undefined): void {
+    this.rights = rights
+    this.allowed = undefined
   }
 
   /** Whether the Session outlives its network connection. */
@@ -237,12 +241,12 @@ export abstract class Session implements Dropper {
    * needs care, as one copy with patches. The caller has checked the room.
    */
   protected sendRun(src: Frames, i: number, j: number, sending: Sending): void {
-    const { allowed } = this
-    if (!allowed) return this.sendAll(src, i, j, sending)
+    const { permissions } = this
+    if (!permissions) return this.sendAll(src, i, j, sending)
     for (let from = i; from < j;) {
       let to = from + 1
       while (to < j && sameTopic(src, from, to)) to++
-      if (allowed.mayRead(topicOf(src, from))) this.sendAll(src, from, to, sending)
+      if (permissions.mayRead(topicOf(src, from))) this.sendAll(src, from, to, sending)
       else this.giveUp("forbidden", to - from)
       from = to
     }

@@ -85,7 +85,7 @@ export class Sessions implements PersistentSurroundings {
   /** From now on these rules say what clients may do; undefined: everything. */
   govern(rights: Rights | undefined): void {
     this.rights = rights
-    for (const session of this.byId.values()) session.govern(rights?.permissions(session))
+    for (const session of this.byId.values()) session.govern(rights)
     this.parts.router.forgetAll()
   }
 
@@ -104,7 +104,7 @@ export class Sessions implements PersistentSurroundings {
     if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
     const discarded = old ? this.discard(old, "clean start") : 0
     const session = expirySeconds === 0 ? new CleanSession(clientId, user, this) : this.persistent(request)
-    session.govern(this.rights?.permissions(session))
+    session.govern(this.rights)
     session.inheritDiscarded(discarded)
     this.byId.set(clientId, session)
     session.begin()
@@ -112,10 +112,7 @@ export class Sessions implements PersistentSurroundings {
   }
 
   private resume(session: Session, { user, expirySeconds }: SessionRequest): boolean {
-    if (user !== undefined && user !== session.user) {
-      session.belongTo(user)
-      session.govern(this.rights?.permissions(session))
-    }
+    if (user !== undefined && user !== session.user) session.belongTo(user)
     if (!session.resume(expirySeconds)) return false
     this.expiring.delete(session)
     return true

@@ -5,13 +5,16 @@ import type { Listener } from "../listener.js"
 
 type TcpTarget = Extract<Target, { kind: "tcp" }>
 
+/** Connections that wait to be accepted; when all clients come back at once the kernel resets what is beyond (it allows 4096). */
+const BACKLOG = 4096
+
 /** Resolves when TCP connections are accepted. Throws a BrokerError when the port or address cannot be had. */
 export async function listenTcp(target: TcpTarget, accept: (socket: Socket) => void): Promise<Listener> {
   const { host, port } = target
   const server = createServer({ noDelay: true }, accept)
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause) => reject(listenError(target, cause)))
-    server.listen({ host, port, backlog: 511 }, resolve)
+    server.listen({ host, port, backlog: BACKLOG }, resolve)
   })
   return { target: { ...target, port: portOf(server) ?? port }, close: () => void server.close() }
 }

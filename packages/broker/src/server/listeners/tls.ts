@@ -6,16 +6,27 @@ import type { EventLog } from "../event-log.js"
 import { watchFiles } from "../watched-files.js"
 import { readTlsFiles, type TlsFiles } from "./tls-files.js"
 
+/** What holds for TLS. */
+export interface TlsRules extends TlsFiles {
+  /** the user is the Common Name of the client's certificate; a certificate without one is refused */
+  readonly certificateUser: boolean
+}
+
+/** Handshakes that begin in one turn of the event loop: each computes for about a millisecond, and everybody else waits for it. */
+const HANDSHAKES_PER_TURN = 8
+
 /** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
 export class TlsEntrance {
   private readonly server: Server
   private readonly unwatch: () => void
   /** handshakes under way, by the addresses of both sides */
   private readonly waiting = new Map<string, { arrival: Arrival; inner: Entrance }>()
+  /** those whose handshake has not begun yet */
+  private readonly queue: Socket[] = []
 
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
-    private readonly files: TlsFiles,
+    private readonly files: TlsRules,
     private readonly log: EventLog,
   ) {
     const requestCert = files.clientCa !== undefined
@@ -32,8 +43,16 @@ export class TlsEntrance {
       arrival.begin("TLS handshake")
       this.waiting.set(key, { arrival, inner })
       socket.on("close", () => this.waiting.delete(key))
-      this.server.emit("connection", socket)
+      if (this.queue.push(socket) === 1) setImmediate(() => this.begin())
     }
+  }
+
+  /** Some of the handshakes that wait; the first of them stays in the queue until then, so that nobody else calls this. */
+  private begin(): void {
+    const begun = this.queue.slice(0, HANDSHAKES_PER_TURN)
+    for (const socket of begun) if (!socket.destroyed) this.server.emit("connection", socket)
+    this.queue.splice(0, begun.length)
+    if (this.queue.length > 0) setImmediate(() => this.begin())
   }
 
   close(): void {
@@ -42,8 +61,14 @@ export class TlsEntrance {
 
   private secured(socket: TLSSocket): void {
     const waiting = this.take(socket)
-    if (waiting) waiting.inner(socket, waiting.arrival)
-    else socket.destroy()
+    if (!waiting) return void socket.destroy()
+    const { arrival, inner } = waiting
+    if (this.files.certificateUser) {
+      arrival.certificateUser = commonName(socket)
+      if (arrival.certificateUser === undefined)
+        return arrival.refuse("its certificate has not exactly one Common Name, and --tls-user makes that the user")
+    }
+    inner(socket, arrival)
   }
 
   private failed(error: Error, socket: TLSSocket): void {
@@ -77,6 +102,13 @@ export class TlsEntrance {
   }
 }
 
+/** The Common Name of the client's certificate; undefined without one, or with several. */
+function commonName(socket: TLSSocket): string | undefined {
+  const { subject } = socket.getPeerCertificate()
+  const name: unknown = subject.CN // its type says that it always is one text
+  return typeof name === "string" && name !== "" ? name : undefined
+}
+
 function addresses({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
@@ -85,7 +117,8 @@ const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_
 
 function handshakeProblem(error: Error): string {
   const code = systemCode(error) ?? ""
-  if (PLAIN.includes(code)) return "bytes without TLS came to a port that speaks TLS"
+  if (PLAIN.includes(code))
+    return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
   if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
   const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
   if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`

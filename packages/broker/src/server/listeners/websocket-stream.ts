@@ -34,6 +34,8 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
     if (this.early <= FIRST_BYTES) return
     this.admitted()
     this.refuse(1009, `more than ${FIRST_BYTES} bytes came, and no CONNECT that is accepted`)
+    // the library would go on and gather a message of any length while it waits for the client's close frame
+    this.webSocket.pause()
   }
 
   /** @param refused told why the connection ends when it breaks the rules of MQTT over WebSocket */
