@@ -72,10 +72,11 @@ describe.runIf(hasMosquitto()).each(DOORS)("%s", (kind) => {
   })
 })
 
-describe.runIf(hasMosquitto())("TLS as mosquitto_pub sees it", () => {
-  const publish = (port: number, ...tls: string[]): Promise<{ code: number | null; stderr: string }> =>
-    runProcess("mosquitto_pub", ["-h", "127.0.0.1", "-p", `${port}`, "-t", "t", "-q", "1", "-m", "x", ...tls])
+function publish(port: number, ...tls: string[]): Promise<{ code: number | null; stderr: string }> {
+  return runProcess("mosquitto_pub", ["-h", "127.0.0.1", "-p", `${port}`, "-t", "t", "-q", "1", "-m", "x", ...tls])
+}
 
+describe.runIf(hasMosquitto())("TLS as mosquitto_pub sees it", () => {
   test("an authority that did not sign the certificate: the client goes away", async () => {
     const other = makeCertificates(temporaryFolder())
     const { code, stderr } = await publish(doors.port("mqtts"), "--cafile", other.ca)
