@@ -5,7 +5,14 @@ const files = (...names: string[]): string[] => names.map((name) => `test/${name
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
 const searches = files("stored/torture", "model/model", "stored/torture-power-cut")
 /** Measure times that the other tests' load would spoil: one by one once the others are done. */
-const alone = files("bystander/slow-subscriber", "bystander/stuck-clients", "bystander/tls-crowd", "delivered/retained-lookup")
+const alone = files(
+  "bystander/guessing",
+  "bystander/rate",
+  "bystander/slow-subscriber",
+  "bystander/stuck-clients",
+  "bystander/tls-crowd",
+  "delivered/retained-lookup",
+)
 
 /** Bytes of all kinds, once more through each other door. */
 const packets = files("standard/*", "bystander/fuzz", "bystander/hostile-input", "bystander/limits")

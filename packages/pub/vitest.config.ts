@@ -8,8 +8,9 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: alone } },
-      { extends: true, test: { name: "alone", include: alone, sequence: { groupOrder: 1 } } },
+      // most tests wait for processes: more files at a time than there are cores
+      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: alone, maxWorkers: 3 } },
+      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },
 })

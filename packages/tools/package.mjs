@@ -43,7 +43,11 @@ async function stageCommands() {
     if (name !== "broker") cpSync(join(from, "dist/bundle"), join(to, "dist/bundle"), { recursive: true })
   }
   const { metafile } = await build({
-    entryPoints: [join(ROOT, "packages/broker/src/cli.ts")],
+    entryPoints: {
+      cli: join(ROOT, "packages/broker/src/cli.ts"),
+      // the program of a thread: its file is looked for beside the one that starts it
+      "hash-worker": join(ROOT, "packages/broker/src/access/hash-worker.ts"),
+    },
     outdir: join(stage, "lib/broker/dist"),
     bundle: true,
     splitting: true,

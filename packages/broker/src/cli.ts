@@ -1,9 +1,12 @@
 import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
+import { registerAcl } from "./commands/acl.js"
+import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
 import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
+import { registerUser } from "./commands/user.js"
 
 const HELP = {
   name: "mqtt-broker",
@@ -16,7 +19,7 @@ const HELP = {
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, config, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, cert, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -26,12 +29,16 @@ await runMain(async () => {
   )
   registerStart(program)
   registerCheck(program)
+  registerCert(program)
   registerConfig(program)
+  registerUser(program)
   registerQueue(program)
   let exitCode = 0
-  registerTorture(program, (code) => {
+  const done = (code: number): void => {
     exitCode = code
-  })
+  }
+  registerAcl(program, done)
+  registerTorture(program, done)
   const args = process.argv.slice(2)
   if (!args.length) {
     process.stderr.write(helpText(HELP, {}))

@@ -8,7 +8,12 @@ export const BROKER_ERRORS = {
   "no-broker": { exitCode: 13, meaning: "no broker runs on the store that the tool was pointed at" },
   "no-session": { exitCode: 14, meaning: "the broker knows no session with that client identifier" },
   "tls-unusable": { exitCode: 16, meaning: "a file with a certificate or key for TLS cannot be read or used" },
-  "access-unusable": { exitCode: 17, meaning: "the password file or the ACL file cannot be read, or a line of it is not understood" },
+  "access-unusable": {
+    exitCode: 17,
+    meaning: "the password file or the ACL file cannot be read or written, or a line of it is not understood",
+  },
+  "no-user": { exitCode: 18, meaning: "the password file has no user of that name" },
+  "user-exists": { exitCode: 19, meaning: "the password file has a user of that name already" },
 } as const
 
 export type BrokerErrorCode = keyof typeof BROKER_ERRORS

@@ -43,6 +43,7 @@ export {
   type PropertyArgument,
   type UserProperties,
 } from "./settings/properties.js"
+export { askPassword, passwordFromFile } from "./settings/password.js"
 export { CONNECTION_VERSION_5, checkConnection, checkVersion5Options, passwordShown, urlDecides } from "./settings/rules.js"
 export { connectionSettings, passwordAlone, urlOf, type ConnectionSettings } from "./settings/settings.js"
 export { pause, startTimer } from "./timers.js"

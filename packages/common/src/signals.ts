@@ -17,14 +17,19 @@ export interface Stop {
 /**
  * The first signal asks for a graceful end, the second ends the process at once, as if nobody handled it. A second one that
  * is SIGHUP does not: the end of a terminal sends several.
+ * @param instead tells, and does, what a signal means that is no wish to stop
  */
-export function listenForStop(signals: readonly StopSignal[] = ["SIGINT", "SIGTERM"]): Stop {
+export function listenForStop(
+  signals: readonly StopSignal[] = ["SIGINT", "SIGTERM"],
+  instead: (signal: StopSignal) => boolean = () => false,
+): Stop {
   const controller = new AbortController()
   let received: StopSignal | undefined
   const dispose = (): void => {
     for (const signal of signals) process.off(signal, handle)
   }
   const handle = (signal: StopSignal): void => {
+    if (instead(signal)) return
     if (received !== undefined) {
       if (signal === "SIGHUP") return
       dispose()

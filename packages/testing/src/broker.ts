@@ -18,7 +18,7 @@ export interface BrokerOptions {
   /** Listens with TLS too, with a certificate that is made for it: {@link TestBroker.tls}. */
   readonly tls?: boolean
   /** Passwords by user name, in `DIR/users`: nobody else is let in. */
-  readonly users?: Readonly<Record<string, string>>
+  readonly users?: Readonly<Record<string, string | Buffer>>
   /** Rights in the words of mosquitto's ACL file, in `DIR/acl`. */
   readonly acl?: string
 }

@@ -96,6 +96,23 @@ test("a queue outlives the upgrade from an older version", { timeout: 180_000 },
   })
 })
 
+test("the installed broker has the thread that hashes passwords, argon2id too", async () => {
+  const file = join(prefix, "lib/node_modules/mqtt-trio/lib/broker/dist/hash-worker.js")
+  // "secret", by libargon2
+  const [salt, digest] = ["AAECAwQFBgcICQoLDA0ODw==", "sAB5SsCsBD0gmb5FJXoHOsOkGSa93chcRYo67KPvF8c="]
+  const program = `
+    import { Worker } from "node:worker_threads"
+    const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"))
+    const hash = { kind: "argon2id", memoryKib: 64, iterations: 1, lanes: 1, salt: bytes("${salt}"), digest: bytes("${digest}") }
+    const thread = new Worker(${JSON.stringify(file)}, { execArgv: [] })
+    thread.once("message", (answer) => {
+      console.log(JSON.stringify(answer))
+      thread.terminate()
+    })
+    thread.postMessage({ hash, password: Buffer.from("secret") })`
+  expect(await runProcess(process.execPath, ["--input-type=module", "-e", program])).toMatchObject({ code: 0, stdout: '{"right":true}\n' })
+})
+
 test("the installed broker can torture itself", { timeout: 120_000 }, async () => {
   const { code, stdout } = await run("mqtt-broker", "torture", "--rounds", "1", "--shape", "live", "--quiet", "--json")
   expect(JSON.parse(stdout)).toMatchObject({ clean: true })

@@ -11,13 +11,15 @@ import {
   type OptionValues,
   type ResolvedOption,
   type ResolvedOptions,
-  type Target,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { isLocal } from "../server/loopback.js"
+import { readAclFile } from "../access/acl-file.js"
+import { readPasswordFile } from "../access/password-file.js"
+import { readTlsFiles } from "../server/listeners/tls-files.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
+import { oddities } from "./oddities.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
@@ -39,7 +41,7 @@ const HELP = {
 /** One option in the answer. */
 interface Row {
   readonly option: string
-  /** What the broker understood; a number of bytes or milliseconds where it is a size or a time. */
+  /** What the broker understood; a number of bytes or milliseconds where it is a size or a time, of a second where it is a rate. */
   readonly value: unknown
   readonly source: OptionSource
   /** The flag, the variable or the file. */
@@ -65,7 +67,11 @@ export async function runCheck(
   resolved: ResolvedOptions<typeof START_OPTIONS>,
   { json }: OptionValues<typeof CHECK_OPTIONS>,
 ): Promise<void> {
-  const { targets } = checkStart(resolved)
+  const { targets, tls } = checkStart(resolved)
+  if (tls) readTlsFiles(tls)
+  const { passwordFile, aclFile } = resolved.values
+  if (passwordFile !== undefined) readPasswordFile(passwordFile)
+  if (aclFile !== undefined) readAclFile(aclFile)
   const rows = resolved.all.map((option) => rowOf(option, resolved.values))
   const warnings = oddities(resolved.values, targets)
   if (json) return void (await writeOut(`${jsonLine({ options: rows, warnings })}\n`))
@@ -84,33 +90,4 @@ function rowOf({ spec, value, source, from, texts }: ResolvedOption, { store }: 
 
 function shown(value: unknown): string {
   return typeof value === "string" || typeof value === "boolean" ? String(value) : "none"
-}
-
-function placeOf(target: Target): string {
-  return JSON.stringify(target.kind === "tcp" ? target.host : target.path)
-}
-
-/** What is allowed and seldom meant. */
-function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-  const { anonymous, store, maxPacket, maxQueue, maxRetained, maxRetainedSize, maxSessions, maxConnections, logLevel } = options
-  const found: [boolean, string][] = [
-    ...targets.map((target): [boolean, string] => [
-      !isLocal(target),
-      `everybody who reaches ${placeOf(target)} may connect, read and publish, without a password`,
-    ]),
-    [anonymous && targets.every(isLocal), `anonymous changes nothing: only this machine reaches ${targets.map(placeOf).join(", ")}`],
-    [
-      targets.some((target) => target.kind === "tcp" && target.port === 0),
-      "port 0: at each start another one, that clients have to be told",
-    ],
-    [store.kind === "memory", "store memory: nothing survives the broker"],
-    [maxQueue < maxPacket, "max-queue is less than max-packet: a message that is accepted may find no room in any queue"],
-    [
-      maxRetained > 0 && maxRetainedSize < maxPacket,
-      "max-retained-size is less than max-packet: a message that is accepted may never be retained",
-    ],
-    [maxSessions < maxConnections, "max-sessions is less than max-connections: each connection needs a session, so fewer can connect"],
-    [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
-  ]
-  return found.filter(([odd]) => odd).map(([, text]) => text)
 }

@@ -84,7 +84,7 @@ async function parseToml(path: string, text: string): Promise<object> {
 }
 
 /** Values as such a file. */
-export async function toToml(values: Readonly<Record<string, string | number | boolean>>): Promise<string> {
+export async function toToml(values: Readonly<Record<string, string | number | boolean | readonly string[]>>): Promise<string> {
   const { stringify } = await import("smol-toml")
   return `${stringify(values).trimEnd()}\n`
 }

@@ -3,7 +3,8 @@ import { join } from "node:path"
 import { escapeLine, helpText, messageOf, oneOf, quoted, usageError, writeOut } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import { readText, toToml } from "./config-file.js"
-import { fromMosquitto, type MosquittoLine } from "./from-mosquitto.js"
+import { fromMosquitto } from "./from-mosquitto.js"
+import type { MosquittoLine } from "./mosquitto-listeners.js"
 import { START_OPTIONS } from "./start.js"
 
 const HELP = {

@@ -1,45 +1,34 @@
 import { join } from "node:path"
-import { CliError, keyOf, type OptionTable } from "@mqtt-trio/common"
-import { isLoopback } from "../server/loopback.js"
-
-/** A line of a mosquitto.conf that says something. */
-export interface MosquittoLine {
-  /** Where it stands: `FILE:LINE`. */
-  readonly at: string
-  readonly name: string
-  readonly value: string
-}
+import { CliError, describeTarget, keyOf, type OptionSpec, type OptionTable, type Target } from "@mqtt-trio/common"
+import { isLocal } from "../server/loopback.js"
+import { type Door, doorOf, lastOf, type Listener, listenersOf, type MosquittoLine } from "./mosquitto-listeners.js"
 
 /** What a mosquitto.conf is here. */
 export interface Converted {
   /** Options of `mqtt-broker start`. */
-  readonly values: Readonly<Record<string, string | number | boolean>>
+  readonly values: Readonly<Record<string, OptionText>>
   /** What has no counterpart, a line each, in the order of the file; without values, which may be secret. */
   readonly left: readonly string[]
 }
 
-/** A listener of mosquitto with the lines that are about it alone. */
-interface Listener {
-  /** The line that makes it; undefined for the one that is there when nothing is said. */
-  line: MosquittoLine | undefined
-  port: string
-  /** Without one it listens on every address. */
-  host: string | undefined
-  readonly own: MosquittoLine[]
+type OptionText = string | number | boolean | readonly string[]
+
+/** Who may do what at a listener: the lines that decide. */
+interface Security {
+  readonly anonymous: boolean
+  /** why it is not open to everybody */
+  readonly closedBy: MosquittoLine | undefined
+  readonly passwordFile: MosquittoLine | undefined
+  readonly aclFile: MosquittoLine | undefined
+  /** keeps some clients, or all, from something, and has no counterpart: without it the broker must not let in others than this machine */
+  readonly lost: MosquittoLine | undefined
 }
 
-const MOSQUITTO_PORT = "1883"
-const EVERY_ADDRESS = "::"
-/** Where mosquitto listens when its file names no listener. */
-const LOCAL_ADDRESS = "127.0.0.1"
+/** Other rights than those of an ACL file. */
+const RIGHTS = /^(auth_plugin|plugin|global_plugin|plugin_(load|use)|clientid_prefixes)$/
 
-/** What applies to the listener above it. */
-const LISTENER_LINES =
-  /^(bind_interface|http_dir|max_connections|max_qos|max_topic_alias|mount_point|protocol|socket_domain|use_username_as_clientid|websockets_.*|cafile|capath|certfile|ciphers.*|crlfile|dhparamfile|keyfile|require_certificate|tls_.*|use_.*_as_username|psk_hint)$/
-/** What makes a listener one that this broker would open wider, or to everybody who reads along. */
-const NOT_PLAIN = /^(bind_interface|certfile|keyfile|psk_hint)$/
-/** What keeps some clients, or all, from something: without it the broker must not be open to everybody. */
-const RIGHTS = /^(acl_file|auth_plugin|plugin|global_plugin|plugin_(load|use)|clientid_prefixes|mount_point)$/
+const USER_OF_CERTIFICATE = /^use_(identity|subject)_as_username$/
+const NO_DOOR: Pick<Door, "listener"> = { listener: { line: undefined, port: "", host: undefined, own: [] } }
 
 /** Numbers that mean the same; mosquitto's 0 and -1 are no limit, which is not possible here. */
 const LIMITS: Readonly<Record<string, string>> = {
@@ -73,7 +62,14 @@ const ALREADY_SO = new Set([
   "allow_zero_length_clientid true",
   "set_tcp_nodelay true",
   "socket_domain ipv4",
+  "require_certificate false",
+  "tls_version tlsv1.2",
+  "use_identity_as_username false",
+  "use_subject_as_username false",
+  "use_username_as_clientid false",
 ])
+/** Lines that Conversion reads by their names, before it looks at each. */
+const READ_BY_NAME = /^(listener|port|bind_address|allow_anonymous|listener_allow_anonymous|persistence|persistence_location|log_type)$/
 
 /** Turns a mosquitto.conf into options of `table`. Nothing becomes more open than it was, but for what `left` names. */
 export function fromMosquitto(lines: readonly MosquittoLine[], table: OptionTable): Converted {
@@ -82,59 +78,166 @@ export function fromMosquitto(lines: readonly MosquittoLine[], table: OptionTabl
 }
 
 class Conversion {
-  readonly values: Record<string, string | number | boolean> = {}
+  readonly values: Record<string, OptionText> = {}
   readonly problems = new Map<MosquittoLine, string>()
+  /** lines whose meaning is in the values, or in a problem of another line */
+  private readonly done = new Set<MosquittoLine>()
+  private readonly global: readonly MosquittoLine[]
 
   constructor(
-    private readonly lines: readonly MosquittoLine[],
+    lines: readonly MosquittoLine[],
     private readonly table: OptionTable,
   ) {
-    const listeners = listenersOf(lines)
-    const chosen = listeners.find((one) => isPlain(one) && (one.line !== undefined || listeners.length === 1))
-    for (const listener of listeners.filter((one) => one !== chosen)) this.refuse(listener)
-    const owned = new Set(listeners.flatMap(({ own }) => own))
-    const global = lines.filter((line) => !owned.has(line))
-    if (chosen) this.listen(chosen, global)
-    this.store(global)
-    for (const line of [...(chosen?.own ?? []), ...global]) this.convert(line)
-    this.logLevel(global.filter(({ name }) => name === "log_type"))
+    const { there, absent } = listenersOf(lines)
+    const owned = new Set([...there, ...absent].flatMap(({ own }) => own))
+    this.global = lines.filter((line) => !owned.has(line))
+    for (const listener of absent) this.refuse(listener, undefined)
+    const doors = this.doors(there)
+    this.listen(doors)
+    this.secure(doors)
+    this.store()
+    this.limitConnections(doors)
+    for (const line of [...doors.flatMap(({ listener }) => listener.own), ...this.global]) this.convert(line)
+    this.logLevel(this.global.filter(({ name }) => name === "log_type"))
   }
 
-  private refuse({ line, own }: Listener): void {
-    if (line) this.leave(line, "only one listener without TLS and WebSocket has a counterpart")
+  /** The listeners that are something here: all have the TLS files, users and rights of the first of them. */
+  private doors(listeners: readonly Listener[]): Door[] {
+    const doors: Door[] = []
+    for (const listener of listeners) {
+      const door = doorOf(listener)
+      const why = typeof door === "string" ? door : (this.unlike(doors, door) ?? this.unlistenable(door))
+      if (typeof door === "string" || why !== undefined) this.refuse(listener, why)
+      else doors.push(door)
+    }
+    return doors
+  }
+
+  private unlike(before: readonly Door[], door: Door): string | undefined {
+    const [first] = before
+    const secure = before.find(({ tls }) => tls)
+    if (door.tls && secure && tlsKey(secure) !== tlsKey(door)) return "all listeners have the same TLS files here, and its are others"
+    if (first && securityKey(this.securityOf(first)) !== securityKey(this.securityOf(door)))
+      return "all listeners have the same users and rights here, and its are others"
+    return undefined
+  }
+
+  /** What keeps --listen, and --ws-origin where pages are limited, from saying the same. */
+  private unlistenable({ target, listener }: Door): string | undefined {
+    if (!this.takes("listen", [urlOf(target)])) return "--listen does not take it"
+    const origins = originsOf(listener)
+    if (isWebSocket(target) && origins.length > 0 && !this.takes("ws-origin", origins))
+      return "--ws-origin does not take its websockets_origin"
+    return undefined
+  }
+
+  private refuse({ line, own }: Listener, why: string | undefined): void {
+    if (line) this.leave(line, `no counterpart${why === undefined ? "" : `: ${why}`}`)
     for (const one of own) this.leave(one, "its listener has no counterpart")
   }
 
-  private listen({ port, host, line, own }: Listener, global: readonly MosquittoLine[]): void {
-    const applied = [...global, ...own]
-    const everywhere = own.some(({ name, value }) => name === "socket_domain" && value === "ipv4") ? "0.0.0.0" : EVERY_ADDRESS
-    const address = host ?? (line ? everywhere : LOCAL_ADDRESS)
-    this.set("port", port, line)
-    this.set("host", address, line)
-    const said = applied.findLast(({ name }) => name === "allow_anonymous")
-    const anonymous = said ? said.value === "true" : !line
-    const rights = applied.find(({ name }) => RIGHTS.test(name))
-    const reason = anonymous ? rights : (said ?? line)
-    if (!isLoopback(address) && anonymous && !rights) this.values["anonymous"] = true
-    else if (isLoopback(address) && reason) this.leave(reason, "no counterpart: everybody on this machine may connect and do everything")
-    else if (reason === rights && reason) this.leave(reason, "no counterpart: without it nobody is let in; see anonymous")
+  private listen(doors: readonly Door[]): void {
+    const short = doors.find(({ target }) => target.kind === "tcp" && !target.tls && target.websocketPath === undefined)
+    if (short?.target.kind === "tcp") Object.assign(this.values, { port: short.target.port, host: short.target.host })
+    const others = doors.filter((door) => door !== short)
+    if (others.length > 0) this.values["listen"] = others.map(({ target }) => urlOf(target))
+    this.listenForPages(doors.filter(({ target }) => isWebSocket(target)))
+    this.secureTransport(doors.filter(({ tls }) => tls))
   }
 
-  private store(global: readonly MosquittoLine[]): void {
-    const last = (name: string): string | undefined => global.findLast((line) => line.name === name)?.value
-    const location = last("persistence_location")
-    if (last("persistence") !== "true") this.values["store"] = "memory:"
+  private listenForPages(doors: readonly Door[]): void {
+    const own = doors.flatMap(({ listener }) => listener.own)
+    for (const line of own.filter(({ name, value }) => name === "protocol" && value === "websockets"))
+      this.leave(line, "clients have to use the path /mqtt, mosquitto takes every one")
+    const origins = [...new Set(doors.flatMap(({ listener }) => originsOf(listener)))]
+    if (origins.length > 0) this.values["ws-origin"] = origins
+    this.take(own.filter(({ name }) => name === "websockets_origin"))
+  }
+
+  private secureTransport(doors: readonly Door[]): void {
+    const [first] = doors
+    if (!first?.tls) return
+    const { cert, key, clientCa } = first.tls
+    Object.assign(this.values, { "tls-cert": cert.value, "tls-key": key.value })
+    if (clientCa) Object.assign(this.values, { "tls-ca": clientCa.value, "tls-require-cert": true })
+    const own = doors.flatMap(({ listener }) => listener.own)
+    const files = clientCa ? /^(certfile|keyfile|cafile|require_certificate)$/ : /^(certfile|keyfile)$/
+    this.take(own.filter(({ name }) => files.test(name)))
+    for (const line of own) if (line.name === "cafile" && !clientCa) this.leave(line, "no counterpart without require_certificate")
+    if (clientCa && certificateUser(first) && this.setCertificateUser()) this.take(doors.flatMap((door) => certificateUser(door) ?? []))
+  }
+
+  private setCertificateUser(): boolean {
+    const spec = this.option("tls-user")
+    if (spec?.kind === "flag") this.values["tls-user"] = true
+    else if (spec && this.takes("tls-user", ["cn"])) this.values["tls-user"] = "cn"
+    return this.values["tls-user"] !== undefined
+  }
+
+  private securityOf({ listener: { line, own } }: Pick<Door, "listener">): Security {
+    const applied = [...this.global, ...own]
+    const said = lastOf(own, "listener_allow_anonymous") ?? lastOf(applied, "allow_anonymous")
+    const [passwordFile, aclFile] = [lastOf(applied, "password_file"), lastOf(applied, "acl_file")]
+    // the rules are about names that nobody has here
+    const unnamed = own.find(({ name, value }) => USER_OF_CERTIFICATE.test(name) && value === "true" && !this.isNamed(name))
+    return {
+      anonymous: said ? said.value === "true" : !line,
+      closedBy: said ?? line,
+      passwordFile: this.option("password-file") && passwordFile,
+      aclFile: this.option("acl-file") && aclFile,
+      lost: applied.find(({ name }) => RIGHTS.test(name)) ?? (this.option("acl-file") ? aclFile && unnamed : aclFile),
+    }
+  }
+
+  private isNamed(line: string): boolean {
+    return line === "use_identity_as_username" && this.option("tls-user") !== undefined
+  }
+
+  /** Users, rights, and who comes in without being one. */
+  private secure(doors: readonly Door[]): void {
+    const [first] = doors
+    const { anonymous, closedBy, passwordFile, aclFile, lost } = this.securityOf(first ?? NO_DOOR)
+    const local = doors.every(({ target }) => isLocal(target))
+    const kept = local || !lost
+    if (first && !lost && anonymous && (passwordFile || !local)) this.values["anonymous"] = true
+    if (kept && passwordFile) this.values["password-file"] = passwordFile.value
+    if (aclFile) this.values["acl-file"] = aclFile.value
+    const all = [...this.global, ...doors.flatMap(({ listener }) => listener.own)]
+    this.take(all.filter(({ name }) => (passwordFile && name === "password_file") || (aclFile && name === "acl_file")))
+    const reason = anonymous ? lost : closedBy
+    if (lost && !kept) this.leave(lost, "no counterpart: without it nobody is let in; see anonymous")
+    else if (first && !passwordFile && reason && local)
+      this.leave(reason, "no counterpart: everybody on this machine may connect and do everything")
+    if (!kept && passwordFile) this.leave(passwordFile, "left out, because something else that limits its users has no counterpart")
+  }
+
+  private store(): void {
+    const location = lastOf(this.global, "persistence_location")?.value
+    if (lastOf(this.global, "persistence")?.value !== "true") this.values["store"] = "memory:"
     else if (location !== undefined) this.values["store"] = `file:${join(location, "mqtt-broker")}`
+  }
+
+  /** mosquitto counts them at each listener. */
+  private limitConnections(doors: readonly Door[]): void {
+    const given = doors.flatMap(({ listener }) => listener.own.filter(({ name }) => name === "max_connections"))
+    if (doors.length < 2 || given.length === 0) return
+    const numbers = doors.map(({ listener }) => Number(lastOf(listener.own, "max_connections")?.value ?? -1))
+    const total = numbers.every((number) => number > 0) ? numbers.reduce((all, number) => all + number, 0) : 0
+    if (this.takes("max-connections", [String(total)])) {
+      this.values["max-connections"] = total
+      this.take(given)
+    } else for (const line of given) this.leave(line, "all listeners are counted together; the default stays")
   }
 
   private convert(line: MosquittoLine): void {
     const { name, value } = line
     const limit = LIMITS[name]
-    if (/^(listener|port|bind_address|allow_anonymous|persistence|persistence_location|log_type)$/.test(name)) return
-    if (ALREADY_SO.has(`${name} ${value}`) || this.problems.has(line)) return
+    if (READ_BY_NAME.test(name) || this.done.has(line) || this.problems.has(line)) return
+    if (ALREADY_SO.has(`${name} ${value}`)) return
     if (limit === undefined) this.leave(line, "no counterpart")
     else if (value === "0" || value === "-1") this.leave(line, "no limit is not possible; the default stays")
-    else this.set(limit, value, line)
+    else if (this.takes(limit, [value])) this.values[limit] = /^\d+$/.test(value) ? Number(value) : value
+    else this.leave(line, `${limit} does not take its value; the default stays`)
   }
 
   private logLevel(lines: readonly MosquittoLine[]): void {
@@ -147,17 +250,22 @@ class Conversion {
     if (most !== undefined) this.values["log-level"] = most
   }
 
-  /** Takes a value that the option takes. */
-  private set(key: string, text: string, line: MosquittoLine | undefined): void {
+  private option(key: string): OptionSpec<unknown> | undefined {
+    return Object.values(this.table).find((spec) => keyOf(spec) === key)
+  }
+
+  /** Whether there is such an option, and it takes the values. */
+  private takes(key: string, texts: readonly string[]): boolean {
     try {
-      Object.values(this.table)
-        .find((spec) => keyOf(spec) === key)
-        ?.read([text])
-      this.values[key] = /^\d+$/.test(text) ? Number(text) : text
+      return this.option(key)?.read(texts) !== undefined
     } catch (error) {
-      if (!(error instanceof CliError) || !line) throw error
-      this.leave(line, `${key} does not take its value; the default stays`)
+      if (error instanceof CliError) return false
+      throw error
     }
+  }
+
+  private take(lines: readonly MosquittoLine[]): void {
+    for (const line of lines) this.done.add(line)
   }
 
   private leave(line: MosquittoLine, why: string): void {
@@ -165,26 +273,30 @@ class Conversion {
   }
 }
 
-/** The listeners in their order, first the default one: it is there when it is asked for, or when there is no other. */
-function listenersOf(lines: readonly MosquittoLine[]): Listener[] {
-  const perListener = lines.some(({ name, value }) => name === "per_listener_settings" && value === "true")
-  const byDefault: Listener = { line: undefined, port: MOSQUITTO_PORT, host: undefined, own: [] }
-  const listeners = [byDefault]
-  for (const line of lines) {
-    const { name, value } = line
-    if (name === "listener") {
-      const [port = "", host] = value.split(/\s+/)
-      listeners.push({ line, port, host, own: [] })
-    } else if (name === "port" || name === "bind_address") {
-      byDefault[name === "port" ? "port" : "host"] = value
-      byDefault.line = line
-    } else if (LISTENER_LINES.test(name) || (perListener && name === "allow_anonymous")) {
-      listeners.at(-1)?.own.push(line)
-    }
-  }
-  return byDefault.line || listeners.length === 1 ? listeners : [...listeners.slice(1), byDefault]
+function urlOf(target: Target): string {
+  if (target.kind === "tcp") return describeTarget(target)
+  return `mqtt+unix://${target.path.split("/").map(encodeURIComponent).join("/")}`
 }
 
-function isPlain({ port, own }: Listener): boolean {
-  return port !== "0" && !own.some(({ name, value }) => NOT_PLAIN.test(name) || (name === "protocol" && value !== "mqtt"))
+function isWebSocket(target: Target): boolean {
+  return target.kind === "tcp" && target.websocketPath !== undefined
+}
+
+function originsOf({ own }: Listener): string[] {
+  return own.flatMap(({ name, value }) => (name === "websockets_origin" ? value.split(/\s+/) : []))
+}
+
+/** The line that makes the name in a client's certificate its user name. */
+function certificateUser({ listener: { own } }: Door): MosquittoLine | undefined {
+  const line = lastOf(own, "use_identity_as_username")
+  return line?.value === "true" ? line : undefined
+}
+
+function tlsKey(door: Door): string {
+  const { cert, key, clientCa } = door.tls ?? {}
+  return JSON.stringify([cert?.value, key?.value, clientCa?.value, certificateUser(door) !== undefined])
+}
+
+function securityKey({ anonymous, passwordFile, aclFile, lost }: Security): string {
+  return JSON.stringify([anonymous, passwordFile?.value, aclFile?.value, lost?.name, lost?.value])
 }

@@ -1,5 +1,7 @@
-import { describeTarget, flag, list, parseTargetUrl, type Target, usageError, value } from "@mqtt-trio/common"
+import { isIP } from "node:net"
+import { describeTarget, flag, list, parseTargetUrl, quoted, type Target, usageError, value } from "@mqtt-trio/common"
 import type { ListenOptions } from "../server/listeners/listeners.js"
+import type { AddressRange } from "../server/listeners/proxy-protocol.js"
 
 const SCHEMES = ["mqtt:", "mqtts:", "ws:", "wss:", "mqtt+unix:"]
 
@@ -19,6 +21,16 @@ export const LISTEN_OPTIONS = {
     env: "MQTT_BROKER_WS_ORIGIN",
     parse: parseOrigin,
   }),
+  proxyProtocol: several(
+    {
+      flags: "--proxy-protocol <address>",
+      help: "proxies that say in a PROXY header for whom they connect: ADDRESS[/BITS]; repeatable",
+      group: "Network",
+      env: "MQTT_BROKER_PROXY_PROTOCOL",
+      parse: parseRange,
+    },
+    /\s*,\s*|\s+/,
+  ),
   tlsCert: value({
     flags: "--tls-cert <file>",
     help: "certificate of mqtts: and wss: in PEM, with those between it and its authority",
@@ -40,6 +52,12 @@ export const LISTEN_OPTIONS = {
     group: "TLS",
     env: "MQTT_BROKER_TLS_REQUIRE_CERT",
   }),
+  tlsUser: flag({
+    flags: "--tls-user",
+    help: "the user is the Common Name of the client's certificate",
+    group: "TLS",
+    env: "MQTT_BROKER_TLS_USER",
+  }),
 } as const
 
 /** What of the options decides about the doors. */
@@ -53,6 +71,8 @@ export interface ListenValues {
   readonly tlsKey: string | undefined
   readonly tlsCa: string | undefined
   readonly tlsRequireCert: boolean
+  readonly tlsUser: boolean
+  readonly proxyProtocol: readonly AddressRange[]
 }
 
 /**
@@ -67,16 +87,16 @@ export function listenOptions(values: ListenValues, given: (key: "host" | "port"
   const tls = tlsFiles(values, targets)
   if (wsOrigin.length > 0 && !targets.some((one) => one.kind === "tcp" && one.websocketPath !== undefined))
     throw usageError("--ws-origin is given, and nothing listens for WebSocket", "add --listen ws://127.0.0.1:8080/mqtt")
-  return { targets, tls, origins: wsOrigin }
+  return { targets, tls, origins: wsOrigin, proxies: values.proxyProtocol }
 }
 
 function tlsFiles(
-  { tlsCert: cert, tlsKey: key, tlsCa: ca, tlsRequireCert }: ListenValues,
+  { tlsCert: cert, tlsKey: key, tlsCa: ca, tlsRequireCert, tlsUser }: ListenValues,
   targets: readonly Target[],
 ): ListenOptions["tls"] {
   const secure = targets.find((one) => one.kind === "tcp" && one.tls)
   if (secure === undefined) {
-    if (cert !== undefined || key !== undefined || ca !== undefined || tlsRequireCert)
+    if (cert !== undefined || key !== undefined || ca !== undefined || tlsRequireCert || tlsUser)
       throw usageError("options of TLS are given, and nothing listens with TLS", "add --listen mqtts://127.0.0.1:8883")
     return undefined
   }
@@ -89,13 +109,26 @@ function tlsFiles(
     throw usageError("--tls-require-cert needs the authority of the clients' certificates", "add --tls-ca FILE")
   if (!tlsRequireCert && ca !== undefined)
     throw usageError("--tls-ca is given, and clients are asked for no certificate", "add --tls-require-cert")
-  return { cert, key, clientCa: ca }
+  if (tlsUser && !tlsRequireCert)
+    throw usageError("--tls-user takes the user from the client's certificate, and clients are asked for none", "add --tls-require-cert")
+  return { cert, key, clientCa: ca, certificateUser: tlsUser }
 }
 
-/** An option that may be repeated; its environment variable has all values with spaces between them. */
-function several<T>(declared: Parameters<typeof list<T>>[0]): ReturnType<typeof list<T>> {
+/** An option that may be repeated; its environment variable has all values with spaces, or what else it says, between them. */
+function several<T>(declared: Parameters<typeof list<T>>[0], between = /\s+/): ReturnType<typeof list<T>> {
   const spec = list(declared)
-  return { ...spec, read: (texts) => spec.read(texts.flatMap((text) => text.trim().split(/\s+/))) }
+  return { ...spec, read: (texts) => spec.read(texts.flatMap((text) => text.trim().split(between))) }
+}
+
+function parseRange(text: string): AddressRange {
+  const [address = "", bits] = text.split("/")
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  const wide = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Infinity
+  if (wide <= most && !address.includes("%") && text.split("/").length <= 2 && most >= 0) return { address, bits: wide }
+  throw usageError(
+    `proxy ${quoted(text)} is not an IP address, alone or with a number of bits`,
+    "for example 192.168.1.5, 10.0.0.0/8 or fd00::/8",
+  )
 }
 
 function parseListenUrl(text: string): Target {

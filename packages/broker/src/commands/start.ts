@@ -1,3 +1,4 @@
+import { isatty } from "node:tty"
 import {
   applyOptions,
   DEFAULT_HOST,
@@ -27,7 +28,10 @@ import type { ListenOptions } from "../server/listeners/listeners.js"
 import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
+import { PASSWORD_FILE_OPTION } from "./access-options.js"
+import { ACL_FILE_OPTION } from "./acl-options.js"
 import { LISTEN_OPTIONS, listenOptions } from "./listen.js"
+import { RATE_OPTIONS, rateOf } from "./rate-options.js"
 
 export const START_OPTIONS = {
   config: CONFIG_OPTION,
@@ -49,16 +53,20 @@ export const START_OPTIONS = {
   }),
   listen: LISTEN_OPTIONS.listen,
   wsOrigin: LISTEN_OPTIONS.wsOrigin,
-  anonymous: flag({
-    flags: "--anonymous",
-    help: "let everybody in who reaches an address that is not loopback",
-    group: "Network",
-    env: "MQTT_BROKER_ANONYMOUS",
-  }),
+  proxyProtocol: LISTEN_OPTIONS.proxyProtocol,
   tlsCert: LISTEN_OPTIONS.tlsCert,
   tlsKey: LISTEN_OPTIONS.tlsKey,
   tlsCa: LISTEN_OPTIONS.tlsCa,
   tlsRequireCert: LISTEN_OPTIONS.tlsRequireCert,
+  tlsUser: LISTEN_OPTIONS.tlsUser,
+  passwordFile: PASSWORD_FILE_OPTION,
+  aclFile: ACL_FILE_OPTION,
+  anonymous: flag({
+    flags: "--anonymous",
+    help: "let clients in without a user name: from other machines, or beside those of --password-file",
+    group: "Users and rights",
+    env: "MQTT_BROKER_ANONYMOUS",
+  }),
   store: value({
     flags: "--store <url>",
     help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
@@ -93,6 +101,13 @@ export const START_OPTIONS = {
     parse: integer("the number of connections", 1, 1_000_000),
     fallback: 10_000,
   }),
+  maxConnectionsPerAddress: value({
+    flags: "--max-connections-per-address <n>",
+    help: "the same from one address, or one /64 of IPv6; without it as many as there may be",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_CONNECTIONS_PER_ADDRESS",
+    parse: integer("the number of connections per address", 1, 1_000_000),
+  }),
   connectTimeout: value({
     flags: "--connect-timeout <time>",
     help: "how long a connection may take to send its CONNECT",
@@ -126,6 +141,8 @@ export const START_OPTIONS = {
     parse: integer("the number of topic levels", 1, 100),
     fallback: 100,
   }),
+  maxRate: RATE_OPTIONS.maxRate,
+  maxByteRate: RATE_OPTIONS.maxByteRate,
   maxQueue: value({
     flags: "--max-queue <size>",
     help: "what may wait for one session; the oldest messages go first",
@@ -167,7 +184,7 @@ export type StartOptions = OptionValues<typeof START_OPTIONS>
 
 const HELP = {
   name: "mqtt-broker start",
-  summary: "Starts the broker and runs it until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready.",
+  summary: "Starts the broker and runs it until SIGINT or SIGTERM. One line on stdout says that it is ready.",
   usage: "[options]",
   examples: [
     ["mqtt-broker start", "port 5112 of this machine, queues in this user's data folder"],
@@ -184,10 +201,14 @@ export function registerStart(program: Command): void {
   command.action(async () => runStart(await resolveWithFile(command, START_OPTIONS)))
 }
 
-/** Runs the broker until SIGINT, SIGTERM or SIGHUP. One line on stdout says that it is ready. */
+/** Runs the broker until SIGINT or SIGTERM; SIGHUP reads the files of users, rights and TLS again. One line on stdout says that it is ready. */
 export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>): Promise<void> {
   const options = resolved.values
-  const stop = listenForStop(["SIGINT", "SIGTERM", "SIGHUP"])
+  let broker: Broker | undefined
+  const stop = listenForStop(
+    ["SIGINT", "SIGTERM", "SIGHUP"],
+    reloadAtHangUp(() => broker?.reload()),
+  )
   const [{ Broker }, { EventLog }, { LineSink }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
@@ -198,7 +219,7 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
-    const broker = await Broker.start(brokerOptions(options, listen), log)
+    broker = await Broker.start(brokerOptions(options, listen), log)
     ready.write(readyLines(broker, options))
     await aborted(stop.signal)
     await broker.stop()
@@ -208,23 +229,43 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   }
 }
 
+/** Does `reload` at SIGHUP, unless it says that the terminal is gone, which is a wish to stop. */
+function reloadAtHangUp(reload: () => void): (signal: string) => boolean {
+  const terminal = [0, 1, 2].find((fd) => isatty(fd))
+  return (signal) => {
+    if (signal !== "SIGHUP" || (terminal !== undefined && !isatty(terminal))) return false
+    reload()
+    return true
+  }
+}
+
 /** Where to listen. Throws a usage error for options that do not go together. */
 export function checkStart({ values, given }: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
   const listen = listenOptions(values, given)
-  const open = listen.targets.find((target) => !isLocal(target))
+  const open = listen.targets.find((target) => !isLocal(target) && isOpen(target, values))
   if (open && !values.anonymous) throw openToOthers(open, values)
   return listen
+}
+
+/** Whether some come in there without saying who they are, with a password or a certificate. */
+export function isOpen(target: Target, { passwordFile, anonymous, tlsUser }: StartOptions): boolean {
+  const certified = tlsUser && target.kind === "tcp" && target.tls
+  return !certified && (anonymous || passwordFile === undefined)
 }
 
 function openToOthers(target: Target, { listen }: StartOptions): Error {
   const url = JSON.stringify(describeTarget(target))
   const option = target.kind === "tcp" && !listen.includes(target) ? `--host ${JSON.stringify(target.host)}` : `--listen ${url}`
-  return usageError(`${option} opens the broker to other machines`, "add --anonymous if everybody who reaches it may connect")
+  return usageError(
+    `${option} opens the broker to other machines`,
+    "add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect",
+  )
 }
 
 function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOptions {
   return {
     listen,
+    access: { passwordFile: options.passwordFile, aclFile: options.aclFile, anonymous: options.anonymous, certificates: options.tlsUser },
     store: options.store,
     limits: {
       packetBytes: options.maxPacket,
@@ -232,9 +273,11 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       connectTimeoutMs: options.connectTimeout,
       inflight: options.maxInflight,
       connections: options.maxConnections,
+      connectionsPerAddress: options.maxConnectionsPerAddress ?? Infinity,
       sessions: options.maxSessions,
       subscriptions: options.maxSubscriptions,
       topicLevels: options.maxTopicLevels,
+      rate: rateOf(options),
     },
     queueBytes: options.maxQueue,
     retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
@@ -256,9 +299,11 @@ function readyLines({ targets, storeUrl: store }: Broker, options: StartOptions)
 }
 
 /** Who may connect, in words. */
-function accessTo(target: Target, { tlsRequireCert }: StartOptions): string {
+function accessTo(target: Target, { passwordFile, anonymous, tlsRequireCert, tlsUser }: StartOptions): string {
   const who = isLocal(target) ? "this machine" : "everybody who reaches this address"
-  return `${who}, ${target.kind === "tcp" && target.tls && tlsRequireCert ? "with a certificate of --tls-ca" : "without a password"}`
+  const password = passwordFile === undefined ? "without a password" : anonymous ? "with or without a password" : "with a password"
+  if (target.kind !== "tcp" || !target.tls || !tlsRequireCert) return `${who}, ${password}`
+  return `${who}, with a certificate of --tls-ca${passwordFile === undefined || tlsUser ? "" : `, ${password}`}`
 }
 
 function packetSize(text: string): number {

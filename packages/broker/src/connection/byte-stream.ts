@@ -18,6 +18,8 @@ export interface ByteStream extends ByteSink {
   admitted?(): void
   pause(): unknown
   resume(): unknown
+  /** Takes bytes back while it is paused: they come again, before everything else, and the end of the stream behind them. */
+  unshift(bytes: Buffer): unknown
   end(): unknown
   destroy(): unknown
 }

@@ -1,3 +1,4 @@
+import type { Login } from "../access/access.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { Takeovers } from "./takeovers.js"
 
@@ -5,6 +6,8 @@ import { Takeovers } from "./takeovers.js"
 export interface Client {
   /** empty until its CONNECT was accepted */
   readonly clientId: string
+  /** undefined until then */
+  readonly login: Login | undefined
   /** What arrives from now on is not read. */
   stopReading(): void
   /** Ends the connection; MQTT 5.0 clients are told the reason. */
@@ -66,6 +69,12 @@ export class Clients {
   leave(client: Client): boolean {
     if (this.accepted.get(client.clientId) !== client) return false
     return this.accepted.delete(client.clientId)
+  }
+
+  /** Ends the connections of those who may not stay. */
+  recheck(mayStay: (login: Login) => boolean): void {
+    for (const client of this.open)
+      if (client.login && !mayStay(client.login)) client.refuse(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
   }
 
   stopReading(): void {

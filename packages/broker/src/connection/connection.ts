@@ -1,6 +1,7 @@
 import { Pause, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
+import type { Credentials, Login } from "../access/access.js"
 import type { ArmedWill } from "../delivery/wills/wills.js"
 import { StoreBusy } from "../stores/store.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
@@ -32,6 +33,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private currentSession: Session | undefined = undefined
   private stream: RetainedStream | undefined = undefined
   private id = ""
+  private accepted: Login | undefined = undefined
   private maximum = Infinity
   private ended = false
   private readonly output: Output
@@ -52,12 +54,14 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private afterEnd = 0
   /** CONNACK left */
   private welcomed = false
+  /** messages to topics that the client may not publish to */
+  private refused = 0
 
-  /** @param arrival the other side, and since when it is there, by the clock */
+  /** @param arrival the other side, since when it is there, by the clock, and the user that its certificate names */
   constructor(
     private readonly socket: ByteStream,
     private readonly context: Context,
-    private readonly arrival: { readonly remote: string; readonly since: number },
+    private readonly arrival: Pick<Credentials, "address" | "certificateUser"> & { readonly remote: string; readonly since: number },
   ) {
     this.output = new Output(socket)
     this.replies = new ReplyLine(context.delivery.commits, this.output)
@@ -82,6 +86,12 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   get remote(): string {
     return this.arrival.remote
   }
+  get peer(): Pick<Credentials, "address" | "certificateUser"> {
+    return this.arrival
+  }
+  get login(): Login | undefined {
+    return this.accepted
+  }
   get session(): Session | undefined {
     return this.currentSession
   }
@@ -96,6 +106,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
   get greeted(): boolean {
     return this.reader.greeted
+  }
+  get bridge(): boolean {
+    return this.reader.bridge
   }
   get v5(): boolean {
     return this.reader.v5
@@ -175,6 +188,10 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   released(id: number): void {
     this.inbound.released(id)
   }
+  refusedMessages(topic: string, messages: number): void {
+    this.refused += messages
+    this.context.log.refusedMessages(this, topic, this.refused)
+  }
   connect(bytes: Buffer): void {
     this.await(this.control.connect(bytes))
   }
@@ -198,6 +215,13 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     )
   }
 
+  /** The client is above its rate: it is not read for so many ms. What was, lies in the socket again: an end of the connection comes behind it. */
+  hold(rest: Buffer, ms: number): void {
+    this.pauseReading(Pause.RATE)
+    this.socket.unshift(rest)
+    setTimeout(() => this.resumeReading(Pause.RATE), ms).unref()
+  }
+
   private answered(): void {
     if (this.ended) return
     this.pauses &= ~Pause.CONTROL
@@ -211,10 +235,11 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   /** CONNECT was accepted; CONNACK follows. */
-  open(session: Session, { maximumPacketSize, keepAliveSeconds, will }: Parameters<ControlledConnection["open"]>[1]): void {
+  open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will }: Parameters<ControlledConnection["open"]>[1]): void {
     this.currentSession = session
     this.stream = new RetainedStream(session, this.context.delivery)
     this.id = session.clientId
+    this.accepted = login
     this.maximum = maximumPacketSize
     this.keepAliveMs = keepAliveSeconds * 1000
     this.will = will
@@ -239,15 +264,17 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     } else if (!this.currentSession) {
       // byte after byte does not give a CONNECT more time
       const late = this.reader.greeted ? idle : now - this.arrival.since
-      if (late > this.context.limits.connectTimeoutMs + TICK_MS) this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
+      if (late <= this.context.limits.connectTimeoutMs + TICK_MS) return
+      if (this.reader.greeted) this.refuse(Reason.SERVER_UNAVAILABLE, "its CONNECT could not be answered in time")
+      else this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
     } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }
 
   /** CONNACK with a refusal that is encoded already. */
-  refuseConnect(connack: Buffer): void {
+  refuseConnect(connack: Buffer, reason: ReasonCode, message: string): void {
     this.push(connack)
-    this.end(Reason.NOT_AUTHORIZED, "not authorized")
+    this.end(reason, message)
   }
 
   private fail(error: unknown): void {

@@ -1,3 +1,4 @@
+import type { Access } from "../access/access.js"
 import type { Discarded } from "../delivery/sessions/sessions.js"
 import type { Delivery } from "../delivery/delivery.js"
 import type { Dropper } from "../delivery/sessions/drops.js"
@@ -20,6 +21,8 @@ export interface ConnectionFacts {
   readonly session: Session | undefined
   /** a CONNECT came */
   readonly greeted: boolean
+  /** the CONNECT has the bit of a bridge of MQTT 3.1 or 3.1.1 */
+  readonly bridge: boolean
 }
 
 /** What the broker says about one connection. */
@@ -29,16 +32,21 @@ export interface ConnectionLog {
   closed(connection: ConnectionFacts, reason: ReasonCode | undefined, message: string): void
   /** something was not done as this client asked */
   notice(clientId: string, message: string): void
+  /** a message was not taken: the client may not publish to the topic; `refused`: how many of this connection, this one included */
+  refusedMessages(connection: ConnectionFacts, topic: string, refused: number): void
   /** several connections keep taking one Client Identifier from each other */
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */
   dropped(sessions: Iterable<Dropper>): void
+  /** a Will was not sent: its user lost the right to publish to its topic */
+  forbiddenWill(clientId: string, topic: string): void
   /** messages were lost with a Session */
   discarded(lost: Discarded): void
 }
 
 /** What all connections share. */
 export interface Context {
+  readonly access: Access
   readonly delivery: Delivery
   readonly engine: Engine
   readonly limits: Limits

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
+import type { Credentials, Login, Verdict } from "../access/access.js"
 import type { RetainedStream, Wanted } from "../delivery/retained/retained-stream.js"
 import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
@@ -9,6 +10,7 @@ import type { ArmedWill } from "../delivery/wills/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
+import { framesOf, topicOf } from "../wire/publish.js"
 import { readWill } from "../wire/will.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
 import type { SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
@@ -27,13 +29,15 @@ export interface ControlledConnection {
   /** the client's Maximum Packet Size in bytes, Infinity without one (MQTT 5.0 section 3.1.2.11.4) */
   readonly maximumPacketSize: number
   readonly replies: ReplyLine
+  /** what the listener knows of the other side */
+  readonly peer: Pick<Credentials, "address" | "certificateUser">
   push(bytes: Buffer): void
   /** CONNECT was accepted, with this Session. `will`: its Will, armed. */
-  open(session: Session, options: { maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | undefined }): void
+  open(session: Session, options: { login: Login; maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | undefined }): void
   /** CONNACK leaves. `receiveMaximum`: most messages in flight. */
   welcome(connack: Buffer, receiveMaximum: number): void
   /** CONNECT was refused, with this CONNACK. */
-  refuseConnect(connack: Buffer): void
+  refuseConnect(connack: Buffer, reason: ReasonCode, message: string): void
   refuse(reason: ReasonCode, message: string): void
 }
 
@@ -46,7 +50,7 @@ export class ControlFlow {
 
   constructor(
     private readonly connection: ControlledConnection,
-    private readonly context: Pick<Context, "clients" | "delivery" | "engine" | "limits">,
+    private readonly context: Pick<Context, "access" | "clients" | "delivery" | "engine" | "limits">,
   ) {}
 
   /** CONNECT: aedes accepts or refuses, the Session is opened, CONNACK leaves when it is stored (section 3.1). */
@@ -58,27 +62,30 @@ export class ControlFlow {
     const { version } = connection
     if (packet.properties?.authenticationMethod !== undefined)
       throw new PacketError(Reason.BAD_AUTHENTICATION_METHOD, "extended authentication is not supported")
-    this.channel = context.engine.open({ clientId, username: packet.username, password: packet.password })
-    const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
-    if (!reply) return
-    if (connackCode(reply, version) !== 0) return connection.refuseConnect(reply)
-    const request = sessionRequest(packet, clientId, version)
+    const login = await this.login(packet, clientId)
+    if (!login) return
+    const request = { ...sessionRequest(packet, clientId, version), user: login.user }
     const will = readWill(bytes, connection.v5)
+    if (will && !context.delivery.mayPublish(login, topicOf(framesOf(will.packet, connection.v5), 0)))
+      throw new PacketError(Reason.NOT_AUTHORIZED, "it may not publish to the topic of its Will")
     const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
     if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    this.checkOwner(clientId, login) // before it counts as a takeover
     const wait = context.clients.admit(clientId)
     if (wait) await after(wait)
     if (connection.closed) return
     const { sessions } = context.delivery
-    if (sessions.count >= context.limits.sessions && !sessions.get(clientId))
+    const old = this.checkOwner(clientId, login)
+    if (sessions.count >= context.limits.sessions && !old)
       throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
     context.clients.takeOver(clientId)
     const { session, present, stored } = sessions.open(request)
     if (present) context.delivery.wills.resumed(clientId)
     connection.open(session, {
+      login,
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
-      will: will ? context.delivery.wills.arm({ clientId, v5: connection.v5, ...will }) : undefined,
+      will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
     })
     const waiting = present ? session.countWaiting(connection.maximumPacketSize) : undefined
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
@@ -91,6 +98,40 @@ export class ControlFlow {
         stored || will !== undefined,
       )
     })
+  }
+
+  /** Asks aedes, and through it the gate, whether the CONNECT is accepted. undefined: the connection ends. */
+  private async login(packet: IConnectPacket, clientId: string): Promise<Login | undefined> {
+    const { connection, context } = this
+    const { version } = connection
+    const { username, password } = packet
+    const found: { verdict: Verdict } = { verdict: { refused: "not authorized" } }
+    this.channel = context.engine.open({
+      admit: async () => {
+        found.verdict = await context.access.authenticate({ clientId, username, password, ...connection.peer })
+        return "login" in found.verdict ? 0 : REFUSALS[found.verdict.refused].returnCode
+      },
+      maySubscribe: (filter) => connection.session?.permissions?.maySubscribe(filter) ?? true,
+    })
+    const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
+    if (!reply) return undefined
+    const { verdict } = found
+    if ("login" in verdict && connackCode(reply, version) === 0) return verdict.login
+    const { reason } = REFUSALS["refused" in verdict ? verdict.refused : "not authorized"]
+    const user = username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`
+    connection.refuseConnect(reply, reason, user)
+    return undefined
+  }
+
+  /** The Session with the Client Identifier, if there is one. Throws a PacketError when it is another user's, or the login does not hold any more. */
+  private checkOwner(clientId: string, login: Login): Session | undefined {
+    const { access, delivery } = this.context
+    if (!access.holds(login)) throw new PacketError(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
+    delivery.sessions.expire(Date.now(), clientId)
+    const session = delivery.sessions.get(clientId)
+    if (session && !access.mayTake(session.user, login.user))
+      throw new PacketError(Reason.NOT_AUTHORIZED, "the session with this client identifier belongs to another user")
+    return session
   }
 
   private connack(to: { version: ProtocolVersion; present: boolean; assigned: string | undefined; waiting: Count | undefined }): Buffer {
@@ -202,6 +243,13 @@ export class ControlFlow {
   }
 }
 
+/** Refusals as MQTT 3.1.1 says them (section 3.2.2.3), from which aedes makes those of 5.0, and for the log. */
+const REFUSALS = {
+  "server unavailable": { returnCode: 3, reason: Reason.SERVER_UNAVAILABLE },
+  "bad user name or password": { returnCode: 4, reason: Reason.BAD_USER_NAME_OR_PASSWORD },
+  "not authorized": { returnCode: 5, reason: Reason.NOT_AUTHORIZED },
+} as const
+
 /** Topic Filters that are treated in one turn of the event loop. */
 const FILTERS_PER_TURN = 50
 
@@ -225,7 +273,7 @@ function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPa
 }
 
 /** Persistent is what has a Session Expiry Interval above 0, or in older versions Clean Session 0. */
-function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): SessionRequest {
+function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): Omit<SessionRequest, "user"> {
   const cleanStart = packet.clean ?? true
   if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
   return { clientId, cleanStart, expirySeconds: sessionExpiry(packet.properties?.sessionExpiryInterval ?? 0) }

@@ -16,6 +16,8 @@ export interface PublishingConnection extends Origin {
   pauseReading(reason: number): void
   isPaused(reason: number): boolean
   resumeReading(reason: number): void
+  /** Messages were not taken: the client may not publish to the topic. */
+  refusedMessages(topic: string, messages: number): void
 }
 
 /** The messages of one publishing connection on their way into delivery, and their acknowledgements (MQTT 5.0 section 4.3). */
@@ -28,8 +30,34 @@ export class Inbound {
   /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
   readonly take = (run: Frames, qos: QoS, match: Match): void => {
     const told = qos > 0 && this.connection.v5
-    if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
+    if (!this.mayPublish(match)) this.refuse(run, qos, match)
+    else if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
     else this.takeAll(run, qos, match)
+  }
+
+  private mayPublish({ reserved, topic }: Match): boolean {
+    return !reserved && this.connection.session?.permissions?.mayWrite(topic) !== false
+  }
+
+  /** MQTT 5.0 clients are told where there is an acknowledgement; others are answered as if all were well (section 3.3.5 of 3.1.1). */
+  private refuse(run: Frames, qos: QoS, match: Match): void {
+    const { session, replies, v5 } = this.connection
+    this.connection.refusedMessages(match.topic, run.n)
+    if (qos === 1) replies.acknowledge(PUBACK, run, v5 ? Reason.NOT_AUTHORIZED : Reason.SUCCESS, false)
+    if (qos !== 2) return
+    if (v5) return this.refuseUnknown(run, match)
+    this.unknown(run)
+    replies.acknowledge(PUBREC, run, Reason.SUCCESS, session?.persistent ?? false)
+  }
+
+  /** What was accepted before its right went is answered as it was. */
+  private refuseUnknown(run: Frames, match: Match): void {
+    const { replies, session } = this.connection
+    for (let k = 0; k < run.n; k++) {
+      const one = run.only(k)
+      if (session?.incoming.has(one.identifierOf(0))) this.takeAll(one, 2, match)
+      else replies.acknowledge(PUBREC, one, Reason.NOT_AUTHORIZED, false)
+    }
   }
 
   /** Retained messages beyond the limits: those that find no place are refused, and nothing else is done with them (MQTT 5.0 section 3.4.2.1). */

@@ -4,18 +4,19 @@ import {
   checkConnect,
   checkProtocol,
   type DisconnectPacket,
-  type FilterRules,
   isVersion31,
   readDisconnect,
   readSubscribe,
   readUnsubscribe,
   type SubscribePacket,
+  type SubscribeRules,
   type UnsubscribePacket,
 } from "../wire/checks.js"
 import { FixedHeader } from "../wire/fixed-header.js"
 import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
 import type { Limits } from "./limits.js"
+import { Pace } from "./pace.js"
 import { Splitter } from "./splitter.js"
 
 /** What becomes of the packets of one connection. All of them passed the strict checks. */
@@ -31,6 +32,8 @@ export interface PacketTaker {
   subscribe(packet: SubscribePacket): void
   unsubscribe(packet: UnsubscribePacket): void
   ping(bytes: Buffer): void
+  /** The client is above its rate: the rest of what was read has to come again, in so many ms. */
+  hold(rest: Buffer, ms: number): void
   disconnect(packet: DisconnectPacket): void
 }
 
@@ -40,10 +43,14 @@ export class PacketReader {
   version: ProtocolVersion = 4
   /** a CONNECT came */
   greeted = false
+  /** what the CONNECT said: a bridge that cannot ask for No Local and Retain As Published itself */
+  bridge = false
   private readonly splitter = new Splitter()
   private stopped = false
   /** a control packet waits for its answer */
   private waiting = false
+  /** undefined: the client may be as fast as it likes, or its CONNECT was not accepted */
+  private pace: Pace | undefined = undefined
 
   /**
    * @param limit most bytes of a packet, until widen()
@@ -60,9 +67,11 @@ export class PacketReader {
     return this.version === 5
   }
 
-  /** CONNECT was accepted: packets may be larger. */
+  /** CONNECT was accepted: packets may be larger, and their rate counts. */
   widen(): void {
-    this.limit = this.limits.packetBytes
+    const { packetBytes, rate } = this.limits
+    this.limit = packetBytes
+    if (rate) this.pace = new Pace(rate, performance.now())
   }
 
   /** The connection ends: no further packet is looked at. */
@@ -98,14 +107,15 @@ export class PacketReader {
 
   private parse(buf: Buffer): void {
     this.runs.begin(buf, this.taker.publish)
+    const until = this.pace ? this.pace.admit(buf, performance.now()) : buf.length
     let at = 0
     try {
-      while (buf.length - at >= 2 && !this.stopped && !this.waiting) {
+      while (until - at >= 2 && !this.stopped && !this.waiting) {
         if (!header.read(buf, at)) break
         const { body, end } = header
         if (end - at > this.limit)
           throw new PacketError(Reason.PACKET_TOO_LARGE, `a packet of ${end - at} bytes; the limit is ${this.limit}`)
-        if (!this.greeted) checkFirst(buf[at] ?? 0)
+        if (!this.greeted) checkFirst(buf, at)
         if (end > buf.length) return this.rest(buf, at, end - at)
         this.packet(buf, at, body, end)
         at = end
@@ -113,7 +123,8 @@ export class PacketReader {
     } finally {
       this.runs.flush() // what came before a packet that is wrong is accepted
     }
-    this.rest(buf, at, 0)
+    if (this.pace && until < buf.length) this.taker.hold(buf.subarray(until), this.pace.wait)
+    else this.rest(buf, at, 0)
   }
 
   /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */
@@ -155,9 +166,9 @@ export class PacketReader {
     this.taker.released(id)
   }
 
-  private get rules(): FilterRules {
+  private get rules(): SubscribeRules {
     const { topicLevels, subscriptions } = this.limits
-    return { version: this.version, levels: topicLevels, most: subscriptions }
+    return { version: this.version, levels: topicLevels, most: subscriptions, bridge: this.bridge }
   }
 
   private control(type: number, bytes: Buffer, body: number): void {
@@ -167,7 +178,7 @@ export class PacketReader {
       case PacketType.CONNECT:
         if (this.greeted) throw protocolError("a second CONNECT [MQTT-3.1.0-2]")
         this.greeted = true
-        this.version = checkProtocol(bytes, body, end)
+        ;({ version: this.version, bridge: this.bridge } = checkProtocol(bytes, body, end))
         checkConnect(bytes, body, end, this.rules)
         return this.wait(() => taker.connect(bytes))
       case PacketType.SUBSCRIBE: {
@@ -199,12 +210,17 @@ const FLAGS = Uint8Array.from({ length: 16 }, (_, type) =>
   type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE || type === PacketType.PUBREL ? 2 : 0,
 )
 
-function checkFirst(first: number): void {
+function checkFirst(buf: Buffer, at: number): void {
+  const first = buf[at] ?? 0
   if (first === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
+  if (PROXY_HEADERS.includes(buf.readUInt16BE(at)))
+    throw malformed("a PROXY header came from an address that --proxy-protocol does not name")
   if (first >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
 }
 
 /** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
 const TLS_HANDSHAKE = 0x16
+/** The first two bytes of PROXY headers, version 1 and 2. */
+const PROXY_HEADERS = [0x5052, 0x0d0a]
 const header = new FixedHeader()
 const NO_BYTES = Buffer.alloc(0)

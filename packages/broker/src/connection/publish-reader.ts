@@ -50,7 +50,9 @@ export class PublishReader {
     if (v5 && behind >= end) throw malformed("PUBLISH without a property length")
     const expires = v5 && buf[behind] !== 0 ? this.checkProperties(behind, end) : false
     if (v5 && topicEnd === topicAt) throw protocolError("an empty Topic Name needs a Topic Alias")
-    if (!run.n || header !== this.header || run.n === LONGEST_RUN || !this.sameTopic(topicAt, topicEnd)) this.turn(start, topicAt, topicEnd)
+    // a run has no gap: an acknowledgement may lie between two messages
+    const goesOn = run.n > 0 && run.n < LONGEST_RUN && start === run.end && header === this.header && this.sameTopic(topicAt, topicEnd)
+    if (!goesOn) this.turn(start, topicAt, topicEnd)
     this.header = header
     this.topicAt = topicAt
     this.topicEnd = topicEnd

@@ -1,3 +1,5 @@
+import { isReserved } from "../access/reserved-topics.js"
+import type { Identity, Rights } from "../access/rights.js"
 import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import { qosOf } from "../wire/packet-types.js"
@@ -19,6 +21,9 @@ export interface Delivery {
   readonly retained: Retained
   readonly wills: Wills
   readonly intake: Intake
+  /** From now on these rules say who publishes and who receives; undefined: everybody may do everything that is not reserved. */
+  govern(rights: Rights | undefined): void
+  mayPublish(identity: Identity, topic: string): boolean
 }
 
 export interface DeliveryLimits {
@@ -30,10 +35,13 @@ export interface DeliveryLimits {
 export interface DeliveryEvents extends CommitEvents {
   /** messages were lost with a Session */
   discarded(lost: Discarded): void
+  /** a Will was not sent: its user lost the right to publish to its topic */
+  forbiddenWill(clientId: string, topic: string): void
 }
 
 /** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
 export async function openDelivery(store: Store, limits: DeliveryLimits, events: DeliveryEvents): Promise<Delivery> {
+  let rules: Rights | undefined
   const state = await store.load()
   const router = new Router(limits.topicLevels)
   const commits = new GroupCommit(store, state.next, events)
@@ -41,8 +49,12 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   commits.attend(housekeeping)
   const retained = new Retained(commits, limits.retained)
   const intake = new Intake(commits, retained)
-  const wills = new Wills(commits, (message: Frames) => {
-    intake.accept(message, qosOf(message.headerOf(0)), router.match(topicOf(message, 0)), NO_ORIGIN)
+  const mayPublish = (identity: Identity, topic: string): boolean =>
+    !isReserved(topic) && rules?.permissions(identity).mayWrite(topic) !== false
+  const wills = new Wills(commits, (message: Frames, will) => {
+    const topic = topicOf(message, 0)
+    if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), NO_ORIGIN)
+    else events.forbiddenWill(will.clientId, topic)
   })
   const sessions = new Sessions({
     store,
@@ -56,7 +68,11 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   retained.load(state.retained)
   sessions.load(state)
   wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)
-  return { router, commits, sessions, retained, wills, intake }
+  const govern = (rights: Rights | undefined): void => {
+    rules = rights
+    sessions.govern(rights)
+  }
+  return { router, commits, sessions, retained, wills, intake, govern, mayPublish }
 }
 
 const NO_ORIGIN = { session: undefined, outlet: undefined }

@@ -12,6 +12,8 @@ export const Pause = {
   UNSENT: 8,
   /** the broker stops; never released */
   STOPPED: 16,
+  /** the client is above its rate */
+  RATE: 32,
 } as const
 
 /** What a Session needs of the network connection it is attached to; the connection implements it. */

@@ -2,18 +2,11 @@ import { Duplex, Readable } from "node:stream"
 import { Aedes, type AuthenticateError, type Client, type Connection as AedesConnection, type Subscription } from "aedes"
 import { packetSize } from "../wire/fixed-header.js"
 
-/** What a CONNECT says about who it is; a password without a user name is allowed (MQTT 5.0 section 3.1.2.9). */
-export interface Credentials {
-  clientId: string
-  username: string | undefined
-  password: Buffer | string | undefined
-}
-
-/** Decides who may do what. Both are asked with the real Client Identifier. */
-export interface Gatekeeper {
+/** Decides what one network connection may do; aedes knows neither its Client Identifier nor its user. */
+export interface Gate {
   /** Resolves with a CONNACK return code of MQTT 3.1.1 (4: bad user name or password, 5: not authorized), 0: come in. */
-  authenticate(credentials: Credentials): Promise<number>
-  authorizeSubscribe(clientId: string, filter: string): boolean
+  admit(): Promise<number>
+  maySubscribe(filter: string): boolean
 }
 
 type Answer = (reply: Buffer | undefined) => void
@@ -28,7 +21,7 @@ export class Engine {
 
   private constructor(private readonly aedes: Aedes) {}
 
-  static async start(gatekeeper: Gatekeeper, failed: (error: Error) => void): Promise<Engine> {
+  static async start(failed: (error: Error) => void): Promise<Engine> {
     const aedes = await Aedes.createBroker({
       mq: {
         on: done,
@@ -42,15 +35,16 @@ export class Engine {
       drainTimeout: 0,
       maxClientsIdLength: 65_535,
       authenticate(client, _username, _password, callback) {
-        void gatekeeper.authenticate(channelOf(client).credentials).then((code) => {
-          if (code === 0) return callback(null, true)
-          const refusal: AuthenticateError = Object.assign(new Error("refused"), { returnCode: code })
-          return callback(refusal, false)
-        })
+        void channelOf(client)
+          .gate.admit()
+          .then((code) => {
+            if (code === 0) return callback(null, true)
+            const refusal: AuthenticateError = Object.assign(new Error("refused"), { returnCode: code })
+            return callback(refusal, false)
+          })
       },
       authorizeSubscribe(client, subscription, callback) {
-        const { clientId } = channelOf(client).credentials
-        callback(null, gatekeeper.authorizeSubscribe(clientId, subscription.topic) ? subscription : null)
+        callback(null, channelOf(client).gate.maySubscribe(subscription.topic) ? subscription : null)
       },
     })
     // a client identifier or topic filter such as __proto__ is an ordinary key
@@ -61,8 +55,8 @@ export class Engine {
   }
 
   /** A channel for one network connection. */
-  open(credentials: Credentials): ControlChannel {
-    return new ControlChannel(`c${++this.opened}`, credentials, (channel) => {
+  open(gate: Gate): ControlChannel {
+    return new ControlChannel(`c${++this.opened}`, gate, (channel) => {
       const client = this.aedes.handle(channel)
       Object.assign(client, { subscriptions: Object.create(null) })
     })
@@ -82,11 +76,11 @@ export class ControlChannel extends Duplex {
 
   /**
    * @param engineId the identifier under which aedes knows this connection
-   * @param credentials as the client sent them, for the gatekeeper: aedes does not see them
+   * @param gate asked about this connection
    */
   constructor(
     readonly engineId: string,
-    readonly credentials: Credentials,
+    readonly gate: Gate,
     attach: (channel: ControlChannel) => void,
   ) {
     super({ allowHalfOpen: false })

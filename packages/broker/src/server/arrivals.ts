@@ -3,11 +3,18 @@ import type { ByteStream } from "../connection/byte-stream.js"
 import { Connection } from "../connection/connection.js"
 import type { Context } from "../connection/context.js"
 import { TICK_MS, type Timed } from "../connection/keep-alive.js"
+import { AddressLimit } from "./address-limit.js"
 import type { EventLog } from "./event-log.js"
 import { tracePackets } from "./packet-trace.js"
 
 /** What stands between an accepted socket and MQTT, if anything: it ends in the arrival's serve() or refuse(). */
 export type Entrance = (socket: Socket, arrival: Arrival) => void
+
+/** Where a connection comes from. */
+export interface Source {
+  readonly address: string
+  readonly port: number
+}
 
 /** Connections beyond the limit that may still be there to be refused. */
 const HALF_OPEN_CONNECTIONS = 1000
@@ -16,11 +23,14 @@ const HALF_OPEN_CONNECTIONS = 1000
 export class Arrivals {
   /** those whose TLS handshake or WebSocket upgrade is under way */
   private readonly waiting = new Set<Socket>()
+  readonly addresses: AddressLimit
 
   constructor(
     readonly context: Context,
     readonly log: EventLog,
-  ) {}
+  ) {
+    this.addresses = new AddressLimit(context.limits.connectionsPerAddress)
+  }
 
   /** A socket was accepted: lets it through the entrance, unless there are too many. */
   accept(socket: Socket, entrance: Entrance): void {
@@ -46,8 +56,10 @@ export class Arrivals {
 export class Arrival implements Timed {
   /** when it was accepted, by the clock: the time to CONNECT counts from here */
   readonly since: number
-  /** address and port of the other side */
-  readonly remote: string
+  /** the user that the client's certificate names; undefined: it showed none, or --tls-user is not given */
+  certificateUser: string | undefined = undefined
+  /** where the client is; undefined: a local process */
+  private source: Source | undefined
   private stage: string | undefined = undefined
 
   constructor(
@@ -55,11 +67,40 @@ export class Arrival implements Timed {
     private readonly home: Arrivals,
   ) {
     this.since = home.context.clock.now
-    this.remote = socket.remoteAddress === undefined ? "a local process" : `${socket.remoteAddress}:${socket.remotePort}`
+    const { remoteAddress: address, remotePort: port } = socket
+    this.source = address === undefined || port === undefined ? undefined : { address, port }
+  }
+
+  /** the address of the other side; undefined: a local process */
+  get address(): string | undefined {
+    return this.source?.address
+  }
+  /** address and port of the other side */
+  get remote(): string {
+    return this.source === undefined ? "a local process" : `${this.source.address}:${this.source.port}`
+  }
+
+  /** A trusted proxy says where the client is; what it sends for itself has no source, and comes from the proxy. */
+  forwarded(source: Source | undefined): void {
+    this.source = source ?? this.source
+  }
+
+  /** The connection counts as one of its address from now on. False: there are as many as may be, and it was closed. */
+  admit(): boolean {
+    const { addresses, log } = this.home
+    if (this.source === undefined || addresses.most === Infinity) return true
+    const leave = addresses.enter(this.source.address)
+    if (leave) this.socket.on("close", leave)
+    else {
+      const message = `${this.remote} was closed: there are ${addresses.most} connections from its address, and --max-connections-per-address allows no more`
+      log.limited("warn", "address", { message, fields: { event: "refused", address: this.remote, detail: "connections per address" } })
+      this.socket.destroy()
+    }
+    return leave !== undefined
   }
 
   /** What the client does now takes time, and the time is limited. */
-  begin(stage: "TLS handshake" | "WebSocket upgrade"): void {
+  begin(stage: "PROXY header" | "TLS handshake" | "WebSocket upgrade"): void {
     const first = this.stage === undefined
     this.stage = stage
     if (!first) return

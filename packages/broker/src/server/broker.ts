@@ -1,17 +1,17 @@
 import { setTimeout as after } from "node:timers/promises"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
+import { Access, type AccessOptions } from "../access/access.js"
 import { lockFolder } from "../stores/folder-lock.js"
 import { Clients } from "../connection/clients.js"
 import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
 import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
-import { type Delivery, openDelivery } from "../delivery/delivery.js"
+import { type Delivery, type DeliveryEvents, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/logs/group-commit.js"
 import { messageOf, type Target } from "@mqtt-trio/common"
 import type { RetainedLimits } from "../delivery/retained/retained.js"
-import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { prepareFolder } from "../stores/folder.js"
@@ -22,10 +22,12 @@ import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
 import { Arrivals } from "./arrivals.js"
 import type { EventLog } from "./event-log.js"
+import { watchFiles } from "./watched-files.js"
 import { type ListenOptions, Listeners } from "./listeners/listeners.js"
 
 export interface BrokerOptions {
   listen: ListenOptions
+  access: AccessOptions
   store: StoreLocation
   limits: Limits
   retained: RetainedLimits
@@ -42,22 +44,32 @@ const SWEEP_MS = 1000
  * then the doors.
  */
 export class Broker {
+  private readonly unwatch: () => void
+
   private constructor(
     private readonly parts: {
       admin: AdminServer | undefined
       store: Store
+      access: Access
       delivery: Delivery
       context: Context
       arrivals: Arrivals
       listeners: Listeners
       sweep: NodeJS.Timeout
     },
-  ) {}
+  ) {
+    const { passwordFile, aclFile } = parts.access.files
+    this.unwatch = watchFiles(
+      [passwordFile, aclFile].filter((file) => file !== undefined),
+      () => this.reloadAccess("changed"),
+    )
+  }
 
   /** Resolves when clients can connect. Throws a BrokerError, and then nothing is left behind. */
   static async start(options: BrokerOptions, log: EventLog): Promise<Broker> {
     const undo: (() => Promise<void> | void)[] = []
     try {
+      const access = new Access(options.access, log)
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
@@ -66,17 +78,22 @@ export class Broker {
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
-      const events = { ...storeEvents(log), discarded: (one: Discarded) => says.discarded(one) }
+      const events: DeliveryEvents = {
+        ...storeEvents(log),
+        discarded: (one) => says.discarded(one),
+        forbiddenWill: (clientId, topic) => says.forbiddenWill(clientId, topic),
+      }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
-      const engine = await Engine.start(OPEN_GATEKEEPER, (error) => log.limited("debug", "aedes", { message: error.message }))
+      delivery.govern(access.rights)
+      const engine = await Engine.start((error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
-      const context = contextOf({ delivery, engine, limits: options.limits, log: says })
+      const context = contextOf({ access, delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
       const arrivals = new Arrivals(context, log)
       const listeners = await Listeners.open(options.listen, arrivals)
       admin?.start((request) => answer(delivery, request))
-      return new Broker({ admin, store, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
+      return new Broker({ admin, store, access, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order
       for (const step of undo.toReversed()) await step()
@@ -91,12 +108,26 @@ export class Broker {
   get storeUrl(): string {
     return this.parts.store.url
   }
+  /** Reads the files of users, rights and TLS again: what cannot be used is told, and what was read before stays. */
+  reload(): void {
+    this.reloadAccess("all")
+    this.parts.listeners.reload()
+  }
+
+  private reloadAccess(which: "changed" | "all"): void {
+    const { access, context, delivery } = this.parts
+    if (!access.reload(which)) return
+    delivery.govern(access.rights)
+    context.clients.recheck((login) => access.holds(login))
+  }
+
   /**
    * Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept.
    * Throws `store-unusable` when the store took no commits to the end.
    */
   async stop(): Promise<void> {
     const { admin, store, delivery, context, arrivals, listeners, sweep } = this.parts
+    this.unwatch()
     listeners.close()
     arrivals.destroyAll()
     clearInterval(sweep)
@@ -135,7 +166,7 @@ function storeEvents(log: EventLog): CommitEvents {
   }
 }
 
-function contextOf(parts: Pick<Context, "delivery" | "engine" | "limits" | "log">): Context {
+function contextOf(parts: Pick<Context, "access" | "delivery" | "engine" | "limits" | "log">): Context {
   return {
     ...parts,
     clock: new Clock(),
@@ -155,8 +186,6 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
     if (refused) log.notice("retained messages", `${refused} not kept, --max-retained or --max-retained-size is reached`)
   }, SWEEP_MS)
 }
-
-const OPEN_GATEKEEPER = { authenticate: async (): Promise<number> => 0, authorizeSubscribe: (): boolean => true }
 
 function everyoneLeft({ clients }: Context): Promise<void> {
   return new Promise((resolve) => {

@@ -12,8 +12,8 @@ export function connectionLog(log: EventLog): ConnectionLog {
     connected: (connection) => {
       const [version, persistent] = [VERSION_NAMES[connection.version], connection.session?.persistent ?? false]
       log.limited("info", "connected", {
-        message: `${name(connection)} connected, MQTT ${version}${persistent ? ", persistent" : ""}`,
-        fields: { event: "connected", ...who(connection), version, persistent },
+        message: `${name(connection)} connected, MQTT ${version}${connection.bridge ? ", a bridge" : ""}${persistent ? ", persistent" : ""}`,
+        fields: { event: "connected", ...who(connection), version, bridge: connection.bridge, persistent },
       })
     },
     closed: (connection, reason, message) => {
@@ -29,6 +29,11 @@ export function connectionLog(log: EventLog): ConnectionLog {
         fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail: message },
       })
     },
+    refusedMessages: ({ clientId }, topic, refused) =>
+      log.limited("warn", "refused messages", {
+        message: `${quoted(clientId)} may not publish to ${quoted(topic)}: ${refused} messages of this connection were refused so far`,
+        fields: { event: "refused-messages", client: clientId, topic, refused },
+      }),
     fight: (clientId) =>
       log.limited("warn", "fight", {
         message: `several clients keep taking the client identifier ${quoted(clientId)} from each other: give each its own`,
@@ -41,6 +46,11 @@ export function connectionLog(log: EventLog): ConnectionLog {
           fields: { event: "dropped", client: clientId, ...dropped },
         })
     },
+    forbiddenWill: (clientId, topic) =>
+      log.limited("warn", "will", {
+        message: `${quoted(clientId)}: its Will is not sent, its user may not publish to ${quoted(topic)} any more`,
+        fields: { event: "forbidden-will", client: clientId, topic },
+      }),
     discarded: (lost) => tellDiscarded(log, lost),
     notice: (clientId, message) =>
       log.limited("warn", "notice", { message: `${quoted(clientId)}: ${message}`, fields: { event: "notice", client: clientId } }),
@@ -54,6 +64,7 @@ const DROP_REASONS = [
   ["queueFull", "because its queue was full"],
   ["unsubscribed", "that waited under a filter it unsubscribed"],
   ["refused", "that it refused"],
+  ["forbidden", "that its user may not read any more"],
   ["discarded", "with an earlier session"],
 ] as const
 

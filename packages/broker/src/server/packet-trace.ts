@@ -27,9 +27,18 @@ export function tracePackets(socket: ByteStream, remote: string, log: EventLog):
     }
   }
   const [received, sent] = [reader("from"), reader("to")]
-  socket.on("data", received)
-  const write = socket.write.bind(socket)
+  let again = 0
+  socket.on("data", (bytes) => {
+    const seen = Math.min(again, bytes.length)
+    again -= seen
+    received(bytes.subarray(seen))
+  })
+  const [write, unshift] = [socket.write.bind(socket), socket.unshift.bind(socket)]
   Object.assign(socket, {
+    unshift: (bytes: Buffer) => {
+      again += bytes.length
+      return unshift(bytes)
+    },
     write: (bytes: Uint8Array) => {
       sent(bytes)
       return write(bytes)

@@ -1,6 +1,8 @@
 /** A Session as the store keeps it; its id is the key. Times are wall-clock ms. Rows are kept as JSON, which has null and no undefined. */
 export interface SessionRow {
   clientId: string
+  /** to whom it belongs; absent: nobody, its clients were anonymous */
+  user?: string | undefined
   /** Session Expiry Interval in seconds (MQTT 5.0 section 3.1.2.11.2); null: never expires */
   expirySeconds: number | null
   /** when its last Network Connection ended; null while it is connected */

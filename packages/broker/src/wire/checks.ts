@@ -37,14 +37,25 @@ export function checkConnect(buf: Buffer, at: number, end: number, { version, le
   if (o !== end) throw malformed("CONNECT has bytes behind its payload")
 }
 
+/** What a CONNECT says that it speaks. */
+export interface Protocol {
+  version: ProtocolVersion
+  /** The client is a bridge of MQTT 3.1 or 3.1.1: it wants No Local and Retain As Published, which these versions cannot say. */
+  bridge: boolean
+}
+
+/** The bit of the protocol level by which a bridge of mosquitto, and of those who took it over, says what it is. */
+const BRIDGE = 0x80
+
 /** The version that a CONNECT names (section 3.1.2.1). */
-export function checkProtocol(buf: Buffer, at: number, end: number): ProtocolVersion {
+export function checkProtocol(buf: Buffer, at: number, end: number): Protocol {
   const behind = behindString(buf, at, end, true)
   const name = buf.toString("latin1", at + 2, behind)
   if (behind >= end) throw malformed("CONNECT is too short")
   const level = buf[behind]!
-  if (name === "MQTT" && (level === 4 || level === 5)) return level
-  if (name === "MQIsdp" && level === 3) return 3
+  if (name === "MQTT" && level === 5) return { version: level, bridge: false }
+  const version = level & ~BRIDGE
+  if ((name === "MQTT" && version === 4) || (name === "MQIsdp" && version === 3)) return { version, bridge: level !== version }
   if (name === "MQTT" || name === "MQIsdp")
     throw new PacketError(Reason.UNSUPPORTED_PROTOCOL_VERSION, `protocol version ${level} is not supported`)
   throw malformed("this is not MQTT")
@@ -79,6 +90,11 @@ export interface FilterRules {
   most: number
 }
 
+/** The same for a SUBSCRIBE; `bridge`: as in Protocol. */
+export interface SubscribeRules extends FilterRules {
+  bridge: boolean
+}
+
 /** One Topic Filter of a SUBSCRIBE with its options (MQTT 5.0 section 3.8.3.1). */
 export interface RequestedSubscription {
   filter: string
@@ -98,7 +114,8 @@ export interface SubscribePacket {
 }
 
 /** Reads and checks a SUBSCRIBE (section 3.8). */
-export function readSubscribe(buf: Buffer, at: number, end: number, { version, levels, most }: FilterRules): SubscribePacket {
+export function readSubscribe(buf: Buffer, at: number, end: number, rules: SubscribeRules): SubscribePacket {
+  const { version, levels, most, bridge } = rules
   const id = readIdentifier(buf, at, end)
   const { behind: first, facts } = version === 5 ? readProperties(buf, at + 2, end, "SUBSCRIBE") : { behind: at + 2, facts: undefined }
   if (first === end) throw protocolError("SUBSCRIBE without a Topic Filter [MQTT-3.8.3-2]")
@@ -115,9 +132,10 @@ export function readSubscribe(buf: Buffer, at: number, end: number, { version, l
     const qos = toQoS(options & 3)
     if (qos === undefined) throw protocolError("QoS 3 in SUBSCRIBE")
     if ((options & 0x30) === 0x30) throw protocolError("Retain Handling 3")
-    const noLocal = (options & 4) !== 0
-    if (noLocal && filter.startsWith("$share/")) throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")
-    subscriptions.push({ filter, qos, noLocal, retainAsPublished: (options & 8) !== 0, retainHandling: options >> 4 })
+    const shared = filter.startsWith("$share/")
+    if (options & 4 && shared) throw protocolError("No Local on a Shared Subscription [MQTT-3.8.3-4]")
+    const noLocal = (options & 4) !== 0 || (bridge && !shared)
+    subscriptions.push({ filter, qos, noLocal, retainAsPublished: bridge || (options & 8) !== 0, retainHandling: options >> 4 })
     o = behind + 1
   }
   return { id, subscriptionIdentifier: facts?.subscriptionIdentifier ?? 0, subscriptions }

@@ -31,7 +31,7 @@ function partsOf(src: Frames, k: number): Parts {
   const start = src.startOf(k)
   const end = src.endOf(k)
   const topicEnd = src.identifierAt(k)
-  const topicAt = start + 1 + (readVarint(src.buf, start + 1, end) & 7) + 2
+  const topicAt = topicStart(src, k)
   let propertiesAt = topicEnd + (src.buf[start]! & 6 ? 2 : 0)
   let propertiesEnd = propertiesAt
   if (src.isV5(k)) {
@@ -42,10 +42,22 @@ function partsOf(src: Frames, k: number): Parts {
   return { topicAt, topicEnd, propertiesAt, propertiesEnd, payloadAt: propertiesEnd, end }
 }
 
+/** Where the Topic Name begins, behind its length. */
+function topicStart(src: Frames, k: number): number {
+  const start = src.startOf(k)
+  return start + 1 + (readVarint(src.buf, start + 1, src.endOf(k)) & 7) + 2
+}
+
 /** The message's Topic Name. */
 export function topicOf(src: Frames, k: number): string {
   const { topicAt, topicEnd } = partsOf(src, k)
   return src.buf.toString("utf8", topicAt, topicEnd)
+}
+
+/** Whether two messages of a block have the same Topic Name. */
+export function sameTopic(src: Frames, k: number, other: number): boolean {
+  const { buf } = src
+  return buf.compare(buf, topicStart(src, other), src.identifierAt(other), topicStart(src, k), src.identifierAt(k)) === 0
 }
 
 /** The message's payload: a view of the block. */

@@ -10,27 +10,27 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   [
     "start --host 0.0.0.0",
     2,
-    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --host ::",
     2,
-    'error: --host "::" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --host "::" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen ws://0.0.0.0:0",
     2,
-    'error: --listen "ws://0.0.0.0:0/mqtt" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "ws://0.0.0.0:0/mqtt" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen mqtts://[::]:0 --listen mqtt://127.0.0.1:0 --tls-cert a --tls-key b",
     2,
-    'error: --listen "mqtts://[::]:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "mqtts://[::]:0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   [
     "start --listen mqtt://127.evil.example:0",
     2,
-    'error: --listen "mqtt://127.evil.example:0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --listen "mqtt://127.evil.example:0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
   ["start --listen tcp://127.0.0.1", 2, listener('"tcp://127.0.0.1" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
   ["start --listen 1883", 2, listener('"1883" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
@@ -73,6 +73,13 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["start --log-level loud", 2, 'error: --log-level: log level "loud" is not one of error, warn, info, debug, silent\n'],
   ["start --max-inflight 0", 2, 'error: --max-inflight: the number of messages in flight "0" is not a whole number from 1 to 4096\n'],
   ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
+  ["start --max-rate 1000", 2, 'error: --max-rate: rate "1000" is not one such as 100/s, 30/m or 10/h\n'],
+  ["start --max-rate 9/day", 2, 'error: --max-rate: rate "9/day" is not one such as 100/s, 30/m or 10/h\n'],
+  ["start --max-rate 1.5/s", 2, 'error: --max-rate: the number of messages "1.5" is not a whole number from 1 to 1000000000\n'],
+  ["start --max-rate 1MB/s", 2, 'error: --max-rate: the number of messages "1MB" is not a whole number from 1 to 1000000000\n'],
+  ["start --max-byte-rate 1MB", 2, 'error: --max-byte-rate: rate "1MB" is not one such as 64KB/s, 1MB/m or 10MB/h\n'],
+  ["start --max-byte-rate 8Mbit/s", 2, 'error: --max-byte-rate: size "8Mbit" is not a size such as 512, 64KB or 16MB\n'],
+  ["start --max-byte-rate 0/s", 2, 'error: --max-byte-rate: rate "0/s" lets nothing through\nhint: leave it out for no limit\n'],
   ["start --connect-timeout 0", 2, 'error: --connect-timeout: connect timeout "0" is too short\nhint: give at least 1ms\n'],
   [
     "start --host 127.0.0.1:6801",
@@ -84,6 +91,20 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["nothing", 2, "error: unknown command 'nothing'\nhint: see mqtt-broker --help\n"],
   ["config", 2, "error: missing required argument 'from-mosquitto'\nhint: see mqtt-broker config --help\n"],
   ["config from-nowhere x", 2, 'error: what config does "from-nowhere" is not one of from-mosquitto\n'],
+  ["user", 2, "error: missing required argument 'add|passwd|remove|list'\nhint: see mqtt-broker user --help\n"],
+  ["user rename a", 2, 'error: what user does "rename" is not one of add, passwd, remove, list\n'],
+  ["user add a", 2, "error: user add needs a password file\nhint: add --password-file FILE\n"],
+  [
+    "user remove --password-file x",
+    2,
+    "error: user remove needs the name of a user\nhint: mqtt-broker user remove NAME --password-file FILE\n",
+  ],
+  ["user list a --password-file x", 2, "error: user list takes no name\nhint: it lists all users\n"],
+  ["user add a --json --password-file x", 2, "error: --json does not belong to user add\n"],
+  ["user list --iterations 1 --password-file x", 2, "error: --iterations does not belong to user list\n"],
+  ["user add a:b --password-file x", 2, 'error: "a:b": a user\'s name cannot have a colon\n'],
+  ["user add a\u001b --password-file x", 2, 'error: "a\\u001b": a user\'s name cannot have control characters\n'],
+  ["user add a --password-file x", 2, "error: the password is empty\nhint: it is the first line of stdin, or asked for on a terminal\n"],
   ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker queue --help\n"],
   ["queue x --store memory:", 2, "error: --store: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
 ]
@@ -120,7 +141,7 @@ describe("a wrong command line", () => {
 })
 
 describe("help and version go to stdout and exit 0", () => {
-  const HELP = ["", "start", "check", "config", "queue", "torture"].flatMap((command) =>
+  const HELP = ["", "start", "check", "config", "user", "queue", "torture"].flatMap((command) =>
     ["-h", "--help"].map((flag) => [[command, flag].filter(Boolean)]),
   )
 

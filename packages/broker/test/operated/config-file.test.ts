@@ -37,7 +37,7 @@ const REFUSED: [content: string | Buffer, stderr: string][] = [
   [Buffer.from([0xff]), 'error: the configuration file "b.toml" cannot be read: it is not UTF-8 text\n'],
   [
     'host = "0.0.0.0"',
-    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --anonymous if everybody who reaches it may connect\n',
+    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
 ]
 

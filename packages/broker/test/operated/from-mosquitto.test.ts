@@ -1,6 +1,6 @@
-import { mkdirSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { freePort, runCli, spawnCli, temporaryFolder } from "@mqtt-trio/testing"
+import { freePort, makeCertificates, runCli, spawnCli, temporaryFolder } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
 
@@ -19,8 +19,20 @@ const LOCAL = ["port = 1883", 'host = "127.0.0.1"']
 const OPEN = ["port = 1883", 'host = "::"', "anonymous = true"]
 const MEMORY = 'store = "memory:"'
 const MACHINE = "no counterpart: everybody on this machine may connect and do everything"
-const ONE_LISTENER = "only one listener without TLS and WebSocket has a counterpart"
+const NO_LISTENER = "its listener has no counterpart"
+const PATH = "clients have to use the path /mqtt, mosquitto takes every one"
+const CLOSED = "no counterpart: without it nobody is let in; see anonymous"
+const LEFT_OUT = "left out, because something else that limits its users has no counterpart"
+const OTHER_USERS = "no counterpart: all listeners have the same users and rights here, and its are others"
 const DEFAULT_STAYS = "the default stays"
+const TLS = ["certfile server.crt", "keyfile server.key"]
+const TLS_TOML = ['tls-cert = "server.crt"', 'tls-key = "server.key"']
+
+/** What the rows refer to: certificates, `pw` with the user u, `acl`. */
+const files = temporaryFolder()
+makeCertificates(files)
+writeFileSync(join(files, "acl"), "user u\ntopic readwrite u/#\n")
+await runCli("mqtt-broker", ["user", "add", "u", "--password-file", "pw"], { cwd: files, stdin: "secret\n" })
 
 const TABLE: Row[] = [
   { what: "an empty file: this machine only", conf: ["", "# nothing", "   "], toml: [...LOCAL, MEMORY] },
@@ -47,57 +59,139 @@ const TABLE: Row[] = [
   },
   {
     what: "users",
-    conf: ["listener 1883", "password_file /etc/s3cret"],
-    toml: [...OPEN.slice(0, 2), MEMORY],
-    left: ["2: password_file: no counterpart"],
+    conf: ["listener 1883", "password_file pw"],
+    toml: [...OPEN.slice(0, 2), 'password-file = "pw"', MEMORY],
+  },
+  {
+    what: "users, and everybody else",
+    conf: ["listener 1883 localhost", "password_file pw", "allow_anonymous true"],
+    toml: ["port = 1883", 'host = "localhost"', "anonymous = true", 'password-file = "pw"', MEMORY],
+  },
+  {
+    what: "rights of everybody",
+    conf: ["listener 1883", "allow_anonymous true", "acl_file acl"],
+    toml: [...OPEN, 'acl-file = "acl"', MEMORY],
+  },
+  {
+    what: "rights that are none here: nobody is let in, no users either",
+    conf: ["listener 1883", "allow_anonymous true", "password_file pw", "acl_file acl", "plugin /s3cret.so"],
+    toml: [...OPEN.slice(0, 2), 'acl-file = "acl"', MEMORY],
+    left: [`3: password_file: ${LEFT_OUT}`, `5: plugin: ${CLOSED}`],
     check: 2,
   },
   {
-    what: "rights of everybody: not open without them",
-    conf: ["listener 1883", "allow_anonymous true", "acl_file /etc/s3cret"],
-    toml: [...OPEN.slice(0, 2), MEMORY],
-    left: ["3: acl_file: no counterpart: without it nobody is let in; see anonymous"],
-    check: 2,
+    what: "the same on this machine: users alone",
+    conf: ["listener 1883 127.0.0.1", "allow_anonymous true", "password_file pw", "clientid_prefixes s3cret"],
+    toml: [...LOCAL, 'password-file = "pw"', MEMORY],
+    left: ["4: clientid_prefixes: no counterpart"],
   },
   {
-    what: "listeners that are none here; TLS does not become plain",
+    what: "the same on this machine without users: it cannot be kept",
+    conf: ["listener 1883 127.0.0.1", "allow_anonymous true", "plugin /s3cret.so"],
+    toml: [...LOCAL, MEMORY],
+    left: [`3: plugin: ${MACHINE}`],
+  },
+  {
+    what: "every kind of listener",
     conf: [
-      "listener 8883",
-      "certfile /a",
-      "keyfile /b",
-      "listener 9001",
-      "protocol websockets",
-      "listener 0 /run/x.sock",
-      "listener 1883",
-      "allow_anonymous true",
-      "listener 1884",
+      ...["listener 8883", ...TLS, "cafile ca.crt", "require_certificate false"],
+      ...["listener 9001 127.0.0.1", "protocol websockets", "websockets_origin https://a.example", "websockets_origin http://b:3000"],
+      ...["listener 9002 ::1", "protocol websockets", ...TLS, "tls_version tlsv1.2"],
+      ...["listener 0 /run/x y.sock", "listener 1883", "listener 1884 0.0.0.0", "protocol mqtt", "allow_anonymous true"],
     ],
-    toml: [...OPEN, MEMORY],
-    left: [
-      `1: listener: ${ONE_LISTENER}`,
-      "2: certfile: its listener has no counterpart",
-      "3: keyfile: its listener has no counterpart",
-      `4: listener: ${ONE_LISTENER}`,
-      "5: protocol: its listener has no counterpart",
-      `6: listener: ${ONE_LISTENER}`,
-      `9: listener: ${ONE_LISTENER}`,
+    toml: [
+      "port = 1883",
+      'host = "::"',
+      'listen = [ "mqtts://[::]:8883", "ws://127.0.0.1:9001/mqtt", "wss://[::1]:9002/mqtt", "mqtt+unix:///run/x", "mqtt://0.0.0.0:1884" ]',
+      'ws-origin = [ "https://a.example", "http://b:3000" ]',
+      ...TLS_TOML,
+      "anonymous = true",
+      MEMORY,
     ],
+    left: ["4: cafile: no counterpart without require_certificate", `7: protocol: ${PATH}`, `11: protocol: ${PATH}`],
   },
   {
-    what: "only TLS: no port",
-    conf: ["listener 8883", "allow_anonymous true", "certfile /a", "bind_interface eth0"],
+    what: "only TLS, with certificates of clients: no port",
+    conf: ["listener 8883", "allow_anonymous true", ...TLS, "cafile ca.crt", "require_certificate true", "ciphers x"],
+    toml: ['listen = [ "mqtts://[::]:8883" ]', ...TLS_TOML, 'tls-ca = "ca.crt"', "tls-require-cert = true", "anonymous = true", MEMORY],
+    left: ["7: ciphers: no counterpart"],
+  },
+  {
+    what: "listeners that are none here: nothing becomes plain, or open to more",
+    conf: [
+      ...["listener 1", "bind_interface eth0", "listener 2", "psk_hint s3cret", "listener 3", "mount_point s3cret"],
+      ...["listener 4", ...TLS, "crlfile s3cret", "listener 5", TLS[0] ?? "", "listener 6", "protocol http_api"],
+      ...["listener 7", ...TLS, "capath s3cret", "require_certificate true", "listener 8", "socket_domain ipv6", "listener 0"],
+      ...["listener 99999", "listener 11", "protocol websockets", "websockets_origin s3cret", "listener x", "allow_anonymous true"],
+    ],
     toml: [MEMORY],
     left: [
-      `1: listener: ${ONE_LISTENER}`,
-      "3: certfile: its listener has no counterpart",
-      "4: bind_interface: its listener has no counterpart",
+      ...["1: listener: no counterpart: its bind_interface has none", `2: bind_interface: ${NO_LISTENER}`],
+      ...["3: listener: no counterpart: its psk_hint has none", `4: psk_hint: ${NO_LISTENER}`],
+      ...["5: listener: no counterpart: its mount_point has none", `6: mount_point: ${NO_LISTENER}`],
+      ...["7: listener: no counterpart: its crlfile has none", `8: certfile: ${NO_LISTENER}`, `9: keyfile: ${NO_LISTENER}`],
+      ...[`10: crlfile: ${NO_LISTENER}`, "11: listener: no counterpart: a certfile and a keyfile belong together"],
+      ...[`12: certfile: ${NO_LISTENER}`, "13: listener: no counterpart: its protocol has none", `14: protocol: ${NO_LISTENER}`],
+      ...["15: listener: no counterpart: its require_certificate has one with a cafile alone", `16: certfile: ${NO_LISTENER}`],
+      ...[`17: keyfile: ${NO_LISTENER}`, `18: capath: ${NO_LISTENER}`, `19: require_certificate: ${NO_LISTENER}`],
+      ...["20: listener: no counterpart: its socket_domain has none", `21: socket_domain: ${NO_LISTENER}`],
+      ...["22: listener: no counterpart: a socket has one for MQTT alone, without TLS and WebSocket"],
+      ...["23: listener: no counterpart: --listen does not take it"],
+      ...["24: listener: no counterpart: --ws-origin does not take its websockets_origin", `25: protocol: ${NO_LISTENER}`],
+      ...[`26: websockets_origin: ${NO_LISTENER}`, "27: listener: no counterpart: --listen does not take it"],
     ],
+  },
+  {
+    what: "one set of TLS files, users and rights for all listeners: that of the first",
+    conf: [
+      ...["per_listener_settings true", "listener 1", "allow_anonymous false", "password_file pw", "acl_file acl", ...TLS],
+      ...["listener 2", "password_file pw", "acl_file acl", "certfile other", "keyfile other"],
+      ...["listener 3", "allow_anonymous true", "listener 4", "password_file pw", "listener 5", "password_file pw", "acl_file acl"],
+    ],
+    toml: [
+      ...["port = 5", 'host = "::"', 'listen = [ "mqtts://[::]:1" ]', ...TLS_TOML],
+      ...['password-file = "pw"', 'acl-file = "acl"', MEMORY],
+    ],
+    left: [
+      "8: listener: no counterpart: all listeners have the same TLS files here, and its are others",
+      ...["9: password_file", "10: acl_file", "11: certfile", "12: keyfile"].map((line) => `${line}: ${NO_LISTENER}`),
+      ...[`13: listener: ${OTHER_USERS}`, `14: allow_anonymous: ${NO_LISTENER}`],
+      ...[`15: listener: ${OTHER_USERS}`, `16: password_file: ${NO_LISTENER}`],
+    ],
+  },
+  {
+    what: "who is anonymous at one listener",
+    conf: ["listener 1", "listener_allow_anonymous false", "listener 2", "allow_anonymous true"],
+    toml: ["port = 1", 'host = "::"', MEMORY],
+    left: [`3: listener: ${OTHER_USERS}`],
+    check: 2,
+  },
+  {
+    what: "names from certificates that are none here: the rules about them let nobody in",
+    conf: ["listener 8883", ...TLS, "cafile ca.crt", "require_certificate true", "use_subject_as_username true", "acl_file acl"],
+    toml: [
+      ...['listen = [ "mqtts://[::]:8883" ]', ...TLS_TOML, 'tls-ca = "ca.crt"', "tls-require-cert = true"],
+      ...['acl-file = "acl"', MEMORY],
+    ],
+    left: [`6: use_subject_as_username: ${CLOSED}`],
+    check: 2,
+  },
+  {
+    what: "connections of several listeners are counted together",
+    conf: ["listener 1", "max_connections 7", "max_connections 3", "listener 2", "max_connections 4", "allow_anonymous true"],
+    toml: ["port = 1", 'host = "::"', 'listen = [ "mqtt://[::]:2" ]', "anonymous = true", MEMORY, "max-connections = 7"],
+  },
+  {
+    what: "connections of one of several listeners",
+    conf: ["listener 1", "max_connections 7", "listener 2", "allow_anonymous true"],
+    toml: ["port = 1", 'host = "::"', 'listen = [ "mqtt://[::]:2" ]', "anonymous = true", MEMORY],
+    left: [`2: max_connections: all listeners are counted together; ${DEFAULT_STAYS}`],
   },
   {
     what: "settings of each listener",
     conf: ["per_listener_settings true", "allow_anonymous true", "listener 1883", "protocol mqtt", "max_connections 7"],
     toml: [...OPEN.slice(0, 2), MEMORY, "max-connections = 7"],
-    left: ["2: allow_anonymous: its listener has no counterpart"],
+    left: [`2: allow_anonymous: ${NO_LISTENER}`],
     check: 2,
   },
   {
@@ -147,6 +241,7 @@ const TABLE: Row[] = [
 describe("mqtt-broker config from-mosquitto", () => {
   test.each(TABLE)("$what", async ({ conf, toml, left = [], check = 0 }) => {
     const cwd = temporaryFolder()
+    cpSync(files, cwd, { recursive: true })
     writeFileSync(join(cwd, "m.conf"), conf.join("\n"))
     const result = await runCli("mqtt-broker", ["config", "from-mosquitto", "m.conf"], { cwd })
     expect(result).toMatchObject({ code: 0, stdout: toml.map((line) => `${line}\n`).join("") })
@@ -163,14 +258,8 @@ describe("mqtt-broker config from-mosquitto", () => {
     writeFileSync(join(cwd, "conf.d", "a.conf"), "max_connections 7\ninclude_dir conf.d\n")
     writeFileSync(join(cwd, "conf.d", "c.txt"), "max_connections 9\n")
     const { stdout, stderr } = await runCli("mqtt-broker", ["config", "from-mosquitto", "m.conf"], { cwd })
-    expect(stdout).toBe(`port = 1\nhost = "::"\n${MEMORY}\nmax-connections = 7\n`)
-    const left = ["conf.d/a.conf:2: include_dir: no counterpart", `conf.d/b.conf:1: listener: ${ONE_LISTENER}`]
-    expect(stderr.split("\n")).toEqual([
-      ...left,
-      "conf.d/b.conf:2: max_connections: its listener has no counterpart",
-      "m.conf:3: user: no counterpart",
-      "",
-    ])
+    expect(stdout).toBe(`port = 1\nhost = "::"\nlisten = [ "mqtt://[::]:2" ]\n${MEMORY}\nmax-connections = 15\n`)
+    expect(stderr.split("\n")).toEqual(["conf.d/a.conf:2: include_dir: no counterpart", "m.conf:3: user: no counterpart", ""])
   })
 
   test("a broker with the result serves where mosquitto did", async () => {

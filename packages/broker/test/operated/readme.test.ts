@@ -4,10 +4,13 @@ import { fileURLToPath } from "node:url"
 import { errorReference, optionReference } from "@mqtt-trio/common"
 import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
+import { ACL_OPTIONS } from "../../src/commands/acl.js"
+import { CERT_OPTIONS } from "../../src/commands/cert.js"
 import { CHECK_OPTIONS } from "../../src/commands/check.js"
 import { QUEUE_OPTIONS } from "../../src/commands/queue.js"
 import { START_OPTIONS } from "../../src/commands/start.js"
 import { TORTURE_OPTIONS } from "../../src/commands/torture.js"
+import { USER_OPTIONS } from "../../src/commands/user.js"
 import { BROKER_ERRORS } from "../../src/errors.js"
 
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url))
@@ -98,6 +101,24 @@ test("the snippets of mqtt-pub and mqtt-sub", async () => {
   expect(numbers.stdout.trimEnd().split("\n").map(Number)).toEqual(Array.from({ length: 1000 }, (_, n) => n + 1))
 })
 
+test("the lines for other machines: a user comes in over TLS, nobody else does", async () => {
+  const [dir, port] = [temporaryFolder(), await freePort()]
+  const run = (command: string): RunningProcess =>
+    new RunningProcess("bash", ["-c", `${line("export PATH")}; cd ${dir}; ${command}`], {
+      env: { HOME: dir, XDG_DATA_HOME: "" },
+      cwd: ROOT,
+    })
+  expect(await run(line("mqtt-broker cert")).waitForEnd()).toMatchObject({ code: 0 })
+  expect(await run(`echo secret | ${line("mqtt-broker user add alice")}`).waitForEnd()).toMatchObject({ code: 0 })
+  const broker = run(`exec ${line("mqtt-broker start --listen").replace(":8883", `:${port}`)}`)
+  await broker.waitForLine(`mqtts://0.0.0.0:${port}`)
+  const publish = (more: string): RunningProcess =>
+    run(`echo ${more ? "secret" : ""} | mqtt-pub t x -L mqtts://localhost:${port} --cafile certs/ca.crt ${more}`)
+  expect(await publish("-u alice --password-file -").waitForEnd()).toMatchObject({ code: 0 })
+  expect((await publish("").waitForEnd()).code).not.toBe(0)
+  expect(await broker.stop()).toMatchObject({ code: 0 })
+})
+
 describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 writes them)", () => {
   const file = "packages/broker/README.md"
 
@@ -105,6 +126,9 @@ describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 write
     const commands = {
       start: START_OPTIONS,
       "check [options of start]": CHECK_OPTIONS,
+      "cert [name...]": CERT_OPTIONS,
+      "user <add|passwd|remove|list> [name]": USER_OPTIONS,
+      "acl explain <user> read|write <topic>": ACL_OPTIONS,
       "queue <client>": QUEUE_OPTIONS,
       torture: TORTURE_OPTIONS,
     }

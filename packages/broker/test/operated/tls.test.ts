@@ -171,4 +171,20 @@ describe("when the files change", () => {
     expect(await served(made)).not.toBe(before)
     for (const peer of staying) expect(await peer.settled()).toEqual([])
   })
+
+  test("SIGHUP reads the files at once, whatever the clock of the files says", async () => {
+    const made = await startDoors()
+    const { broker, certificates, open } = made
+    const folder = join(certificates.ca, "../new")
+    await runProcess("mkdir", [folder])
+    const fresh = makeCertificates(folder)
+    const staying = await Peer.connected(open("mqtts"), 4)
+    const before = await served(made)
+    copyFileSync(fresh.serverCert, certificates.serverCert)
+    copyFileSync(fresh.serverKey, certificates.serverKey)
+    process.kill(broker.pid, "SIGHUP")
+    await logged(broker, "was read again")
+    expect(await served(made)).not.toBe(before)
+    expect(await staying.settled()).toEqual([])
+  })
 })

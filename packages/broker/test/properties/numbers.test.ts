@@ -46,7 +46,7 @@ describe("keys of the store", () => {
           ]),
         )
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     )
   })
 

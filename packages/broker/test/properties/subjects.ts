@@ -16,7 +16,10 @@ import type { QoS } from "../../src/wire/packet-types.js"
 import { framesOf, topicOf } from "../../src/wire/publish.js"
 import { connect, publish } from "../support/wire.js"
 
+export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
+export { parseAcl } from "../../src/access/acl-file.js"
+export { AclRules } from "../../src/access/acl-rules.js"
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
 export { Frames } from "../../src/wire/frames.js"
@@ -31,12 +34,14 @@ const LEVELS = 100
 const LIMITS = {
   packetBytes: 1 << 28,
   firstPacketBytes: 65_536,
+  connectionsPerAddress: Infinity,
   connectTimeoutMs: 1000,
   inflight: 100,
   connections: 1,
   sessions: 1,
   subscriptions: 1,
   topicLevels: LEVELS,
+  rate: undefined,
 }
 const EVENTS = { failing: (): void => {}, recovered: (): void => {} }
 
@@ -68,7 +73,7 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, { drops: new Drops(), matching: () => [] })
+    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] })
     this.sessions.set(name, session)
     return session
   }
@@ -152,11 +157,12 @@ export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
   const taker = {
     publish: (run: Frames): unknown => runs.push(run.slice(0, run.n)),
     connect: (): void => {},
-    acknowledged: unexpected,
+    acknowledged: (): void => {},
     released: unexpected,
     subscribe: unexpected,
     unsubscribe: unexpected,
     ping: unexpected,
+    hold: unexpected,
     disconnect: unexpected,
   }
   const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS)))

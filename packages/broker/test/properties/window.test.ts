@@ -128,7 +128,7 @@ test("the ring is the list of what is in flight, whatever is sent and acknowledg
         if (plain.entries.some(({ id }, k) => k > 0 && id === 1)) wrapped++
       }
     }),
-    { numRuns: 50 },
+    { numRuns: 25 },
   )
   expect(wrapped).toBeGreaterThan(0)
 })
@@ -146,6 +146,6 @@ test("a ring that was stored is the same ring", () => {
       for (const [kind, which] of after) act(kind, which, back, plain)
       expectSame(back, plain)
     }),
-    { numRuns: 50 },
+    { numRuns: 25 },
   )
 })

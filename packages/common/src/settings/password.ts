@@ -13,19 +13,18 @@ export function passwordFromFile(file: string): Buffer {
   }
 }
 
-/** Asks for the password on the terminal without showing it. Throws a usage error when there is no terminal to ask on. */
-export async function askPassword(): Promise<Buffer> {
+/** Asks for a password on the terminal without showing it. Throws a usage error when there is no terminal to ask on. */
+export async function askPassword(prompt = "password: "): Promise<Buffer> {
   const { stdin, stderr } = process
   if (!stdin.isTTY)
     throw usageError("no terminal to ask for the password on", "use --password-file or the environment variable MQTT_PASSWORD")
-  stderr.write("password: ")
+  stderr.write(prompt)
   stdin.setRawMode(true)
   stdin.resume()
   try {
     return await readHidden()
   } finally {
     stdin.setRawMode(false)
-    stdin.pause()
     stderr.write("\n")
   }
 }
@@ -33,14 +32,17 @@ export async function askPassword(): Promise<Buffer> {
 function readHidden(): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let typed: number[] = []
-    const end = (finish: () => void): void => {
+    const end = (rest: Buffer, finish: () => void): void => {
       process.stdin.off("data", take)
+      process.stdin.pause()
+      if (rest.length > 0) process.stdin.unshift(rest) // what was pasted for the next question
       finish()
     }
     const take = (chunk: Buffer): void => {
-      for (const byte of chunk) {
-        if (byte === 0x0d || byte === 0x0a || byte === 0x04) return end(() => resolve(Buffer.from(typed)))
-        if (byte === 0x03) return end(() => reject(new CliError("interrupted", "interrupted")))
+      for (const [at, byte] of chunk.entries()) {
+        const rest = chunk.subarray(at + 1)
+        if (byte === 0x0d || byte === 0x0a || byte === 0x04) return end(rest, () => resolve(Buffer.from(typed)))
+        if (byte === 0x03) return end(rest, () => reject(new CliError("interrupted", "interrupted")))
         typed = byte === 0x7f || byte === 0x08 ? typed.slice(0, lastCharacter(typed)) : [...typed, byte]
       }
     }

@@ -1,7 +1,7 @@
 import { setTimeout as after } from "node:timers/promises"
 import { type QoS, qosOf } from "../../wire/packet-types.js"
 import { type Frames, Trait } from "../../wire/frames.js"
-import { convert } from "../../wire/publish.js"
+import { convert, topicOf } from "../../wire/publish.js"
 import { messageOf } from "@mqtt-trio/common"
 import { Reason } from "../../wire/reason-codes.js"
 import type { RetainedMessage } from "./retained.js"
@@ -79,7 +79,9 @@ export class RetainedStream {
 
   /** False when it must not be sent: the Subscription delivered something newer, or it is gone. */
   private prepare(message: RetainedMessage, filter: string, upTo: number): boolean {
-    if (message.replaced || message.sequence > upTo || !this.session.subscriptions.has(filter)) return false
+    const { session } = this
+    if (message.replaced || message.sequence > upTo || !session.subscriptions.has(filter)) return false
+    if (session.permissions?.mayRead(topicOf(message.frames, 0)) === false) return false
     this.variants.of(upToDate(message.frames), message.qos)
     return true
   }

@@ -1,3 +1,4 @@
+import { isReserved } from "../../access/reserved-topics.js"
 import type { QoS } from "../../wire/packet-types.js"
 import { malformed, PacketError, Reason } from "../../wire/reason-codes.js"
 import { tooDeep, validTopicName, validUtf8 } from "../../wire/utf8.js"
@@ -42,6 +43,12 @@ export class Match {
   /** subscriptions changed: look the topic up again */
   stale = false
   private options: Map<Session, SubscriptionOptions[]> | undefined = undefined
+  /** clients may not publish to it */
+  readonly reserved: boolean
+
+  constructor(readonly topic: string) {
+    this.reserved = isReserved(topic)
+  }
 
   /** The Subscriptions of one Session among them that have an identifier or Retain As Published. */
   optionsOf(session: Session): readonly SubscriptionOptions[] {
@@ -133,7 +140,7 @@ export class Router {
   match(topic: string): Match {
     const known = this.cache.get(topic)
     if (known) return known
-    const match = new Match()
+    const match = new Match(topic)
     const targets = new Map<Session, Receiver>()
     this.tree.matching(topic, (entry) => gather(entry, targets, match))
     for (const target of targets.values()) {
@@ -167,7 +174,8 @@ export class Router {
     this.quick[slotOf(topic, 0, topic.length)] = undefined
   }
 
-  private forgetAll(): void {
+  /** Who receives a topic must be looked up again. */
+  forgetAll(): void {
     for (const match of this.cache.values()) match.stale = true
     this.quick.fill(undefined)
     this.cache.clear()
@@ -190,7 +198,11 @@ function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boole
 }
 
 function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): void {
+  // a log that nobody who is there may read gets nothing
+  let read = entry.subscribers.size === 0
   for (const [session, options] of entry.subscribers) {
+    if (session.permissions?.mayRead(match.topic) === false) continue
+    read ||= options.qos > 0
     const own = options.noLocal ? undefined : options.qos
     let target = targets.get(session)
     if (!target) targets.set(session, (target = { session, qos: options.qos, qosOfOwn: own, options: undefined }))
@@ -198,6 +210,7 @@ function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): vo
     if (own !== undefined && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
     if (options.identifier || options.retainAsPublished) (target.options ??= []).push(options)
   }
-  if (entry.log) match.logs.push({ log: entry.log, except: undefined })
-  for (const [session, log] of entry.ownLogs) match.logs.push({ log, except: session })
+  if (entry.log && read) match.logs.push({ log: entry.log, except: undefined })
+  for (const [session, log] of entry.ownLogs)
+    if (session.permissions?.mayRead(match.topic) !== false) match.logs.push({ log, except: session })
 }

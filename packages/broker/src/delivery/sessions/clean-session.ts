@@ -22,8 +22,8 @@ export class CleanSession extends Session {
   private timer: NodeJS.Timeout | undefined
   private stalled = false
 
-  constructor(clientId: string, surroundings: Surroundings) {
-    super(clientId, 0, surroundings)
+  constructor(clientId: string, user: string | undefined, surroundings: Surroundings) {
+    super(clientId, 0, user, surroundings)
   }
 
   get behind(): boolean {

@@ -12,6 +12,8 @@ export interface Dropped {
   unsubscribed: number
   /** the client answered with a Reason Code of 0x80 or above */
   refused: number
+  /** its user lost the right to read the topic before its turn came */
+  forbidden: number
   /** waited for Sessions of this client that were discarded: known from the next one on */
   discarded: number
 }

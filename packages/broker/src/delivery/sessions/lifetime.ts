@@ -23,6 +23,11 @@ export class Lifetime {
     return disconnectedAt === null || expirySeconds === null ? Infinity : disconnectedAt + expirySeconds * 1000
   }
 
+  /** Whose it is from now on; stored when it is resumed. */
+  belongTo(user: string): void {
+    this.row = { ...this.row, user }
+  }
+
   connected(expirySeconds: number | null): void {
     this.write({ ...this.row, expirySeconds, disconnectedAt: null })
   }

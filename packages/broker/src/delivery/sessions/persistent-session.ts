@@ -1,5 +1,6 @@
 import { type Cursor, type SessionRow, StoreBusy, type SubscriptionRow } from "../../stores/store.js"
 import type { Frames } from "../../wire/frames.js"
+import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
 import type { Outlet } from "../outlet.js"
 import { ActiveReaders } from "../logs/active-readers.js"
@@ -58,7 +59,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     cursor: Cursor,
     private readonly parts: PersistentSurroundings,
   ) {
-    super(identity.row.clientId, identity.id, parts)
+    super(identity.row.clientId, identity.id, identity.row.user, parts)
     this.lifetime = new Lifetime(identity.id, identity.row, parts.commits)
     this.holds = new Holds(this, parts.logsFor(this), parts.commits)
     this.cursor = cursor.position
@@ -78,6 +79,11 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
   override get expiresAt(): number {
     return this.lifetime.expiresAt
+  }
+
+  override belongTo(user: string): void {
+    super.belongTo(user)
+    this.lifetime.belongTo(user)
   }
 
   override begin(): void {
@@ -343,12 +349,21 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   private redeliver(chunk: Frames, i: number): void {
     const entry = this.again.send(chunk.positionOf(i))
     if (entry < 0) return
+    if (this.permissions?.mayRead(topicOf(chunk, i)) === false) return this.withdraw(entry)
     // as it was sent, whatever is granted now: the client's half of the exchange is of that QoS
     const qos = this.window.phaseAt(entry) === Phase.PUBLISHED_1 ? 1 : 2
     const bytes = this.encode(chunk, i, { qos, dup: true })
     if (!bytes) return this.finish(entry)
     patchIdentifier(bytes, this.window.identifierAt(entry))
     this.outlet?.push(bytes)
+  }
+
+  /** What was sent may not be read any more: it is not sent again. At QoS 2 PUBREL frees its identifier on the other side. */
+  private withdraw(entry: number): void {
+    this.giveUp("forbidden", 1)
+    if (this.window.phaseAt(entry) !== Phase.PUBLISHED_2) return this.finish(entry)
+    this.window.release(entry)
+    this.sendStored(pubrel(this.window.identifierAt(entry)))
   }
 
   /**

@@ -1,7 +1,8 @@
+import type { Permissions, Rights } from "../../access/rights.js"
 import { ackWithReason, ACK_SIZE, writeAck } from "../../wire/acknowledgements.js"
 import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
 import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
-import { encodeFor, expirySecondsOf, topicOf } from "../../wire/publish.js"
+import { encodeFor, expirySecondsOf, sameTopic, topicOf } from "../../wire/publish.js"
 import { protocolError, Reason } from "../../wire/reason-codes.js"
 import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
@@ -49,7 +50,7 @@ export interface Surroundings {
  */
 export abstract class Session implements Dropper {
   readonly subscriptions = new Map<string, SubscriptionOptions>()
-  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0, unsubscribed: 0, refused: 0, discarded: 0 }
+  readonly dropped: Dropped = { slow: 0, expired: 0, tooLarge: 0, queueFull: 0, unsubscribed: 0, refused: 0, forbidden: 0, discarded: 0 }
   /** Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come [MQTT-4.3.3-10] */
   readonly incoming = new Set<number>()
   /** the connection that may be written to; undefined: away, or its CONNACK has not left */
@@ -57,6 +58,9 @@ export abstract class Session implements Dropper {
   /** discarded: nothing refers to it any more */
   gone = false
   protected readonly window = new Window(100)
+  /** who says what its client may do; undefined: it may do everything */
+  private rights: Rights | undefined = undefined
+  private allowed: Permissions | undefined = undefined
   private careFor = 0
   private identifiers = false
 
@@ -64,8 +68,30 @@ export abstract class Session implements Dropper {
     readonly clientId: string,
     /** unique among all persistent Sessions that ever were; 0: not persistent */
     readonly id: number,
+    /** to whom it belongs; undefined: nobody, its clients are anonymous */
+    private owner: string | undefined,
     private readonly surroundings: Surroundings,
   ) {}
+
+  get user(): string | undefined {
+    return this.owner
+  }
+  /** What its client may do; undefined: everything. Made when it is asked for: most Sessions of many are away. */
+  get permissions(): Permissions | undefined {
+    return this.rights && (this.allowed ??= this.rights.permissions(this))
+  }
+
+  /** It was nobody's; stored when it is resumed. */
+  belongTo(user: string): void {
+    this.owner = user
+    this.allowed = undefined
+  }
+
+  /** From now on these rules count: what waits and may not be read is given up when its turn comes. */
+  govern(rights: Rights | undefined): void {
+    this.rights = rights
+    this.allowed = undefined
+  }
 
   /** Whether the Session outlives its network connection. */
   abstract readonly persistent: boolean
@@ -211,10 +237,22 @@ export abstract class Session implements Dropper {
   }
 
   /**
-   * Sends messages `i` up to `j` with fresh Packet Identifiers; at QoS 1, when nothing in the block needs care, as one
-   * copy with patches. The caller has checked the room.
+   * Sends what may be read of messages `i` up to `j`, with fresh Packet Identifiers; at QoS 1, when nothing in the block
+   * needs care, as one copy with patches. The caller has checked the room.
    */
   protected sendRun(src: Frames, i: number, j: number, sending: Sending): void {
+    const { permissions } = this
+    if (!permissions) return this.sendAll(src, i, j, sending)
+    for (let from = i; from < j;) {
+      let to = from + 1
+      while (to < j && sameTopic(src, from, to)) to++
+      if (permissions.mayRead(topicOf(src, from))) this.sendAll(src, from, to, sending)
+      else this.giveUp("forbidden", to - from)
+      from = to
+    }
+  }
+
+  private sendAll(src: Frames, i: number, j: number, sending: Sending): void {
     const outlet = this.outlet
     if (!outlet) return
     if (src.traits & this.careFor || this.identifiers || sending.cap === 0 || src.largest > outlet.maximumPacketSize) {

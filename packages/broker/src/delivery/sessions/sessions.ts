@@ -1,3 +1,4 @@
+import type { Rights } from "../../access/rights.js"
 import { type Cursor, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../../stores/store.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
@@ -14,6 +15,8 @@ import type { Count } from "./waiting.js"
 /** What a CONNECT says about the Session. */
 export interface SessionRequest {
   clientId: string
+  /** to whom the Session belongs; undefined: nobody, the client is anonymous */
+  user: string | undefined
   /** Clean Start, in older versions Clean Session: discard what was there (MQTT 5.0 section 3.1.2.4) */
   cleanStart: boolean
   /** Session Expiry Interval in seconds; 0: ends with the connection, undefined: never expires */
@@ -59,6 +62,7 @@ export class Sessions implements PersistentSurroundings {
   readonly commits: GroupCommit
   readonly housekeeping: Housekeeping
   private readonly byId = new Map<string, Session>()
+  private rights: Rights | undefined = undefined
   /** messages that were lost with Sessions since the broker started */
   private discarded = 0
   /** away, with a Session Expiry Interval that runs */
@@ -78,6 +82,13 @@ export class Sessions implements PersistentSurroundings {
     return this.byId.size
   }
 
+  /** From now on these rules say what clients may do; undefined: everything. */
+  govern(rights: Rights | undefined): void {
+    this.rights = rights
+    for (const session of this.byId.values()) session.govern(rights)
+    this.parts.router.forgetAll()
+  }
+
   matching(session: Session, topic: string): readonly SubscriptionOptions[] {
     return this.parts.router.match(topic).optionsOf(session)
   }
@@ -86,24 +97,30 @@ export class Sessions implements PersistentSurroundings {
    * The Session that a CONNECT asks for: resumed or new; what must go is discarded. Its former connection must be
    * detached before. In the store with the gathering commit.
    */
-  open({ clientId, cleanStart, expirySeconds }: SessionRequest): Opened {
+  open(request: SessionRequest): Opened {
+    const { clientId, user, cleanStart, expirySeconds } = request
     this.expire(Date.now(), clientId)
     const old = this.byId.get(clientId)
-    if (old && !cleanStart && old.resume(expirySeconds)) {
-      this.expiring.delete(old)
-      return { session: old, present: true, stored: true }
-    }
+    if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
     const discarded = old ? this.discard(old, "clean start") : 0
-    const session = expirySeconds === 0 ? new CleanSession(clientId, this) : this.persistent(clientId, expirySeconds)
+    const session = expirySeconds === 0 ? new CleanSession(clientId, user, this) : this.persistent(request)
+    session.govern(this.rights)
     session.inheritDiscarded(discarded)
     this.byId.set(clientId, session)
     session.begin()
     return { session, present: false, stored: session.persistent || (old?.persistent ?? false) }
   }
 
-  private persistent(clientId: string, expirySeconds: number | null): PersistentSession {
+  private resume(session: Session, { user, expirySeconds }: SessionRequest): boolean {
+    if (user !== undefined && user !== session.user) session.belongTo(user)
+    if (!session.resume(expirySeconds)) return false
+    this.expiring.delete(session)
+    return true
+  }
+
+  private persistent({ clientId, user, expirySeconds }: SessionRequest): PersistentSession {
     const start: Cursor = { position: this.commits.next, sentBelow: 0, inflight: undefined }
-    return new PersistentSession({ id: this.commits.newId(), row: { clientId, expirySeconds, disconnectedAt: null } }, start, this)
+    return new PersistentSession({ id: this.commits.newId(), row: { clientId, user, expirySeconds, disconnectedAt: null } }, start, this)
   }
 
   /**

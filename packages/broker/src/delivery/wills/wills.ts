@@ -6,6 +6,8 @@ import type { GroupCommit } from "../logs/group-commit.js"
 /** The Will of one network connection (MQTT 5.0 section 3.1.2.5). */
 export interface Will {
   clientId: string
+  /** whose client it is; undefined: it was anonymous */
+  user: string | undefined
   /** Will Delay Interval in seconds; the end of the Session ends it */
   delaySeconds: number
   /** the message as a PUBLISH packet, in the client's version */
@@ -20,6 +22,7 @@ export interface ArmedWill extends Will {
 
 interface StoredWill {
   clientId: string
+  user?: string | undefined
   delaySeconds: number
   v5: boolean
   packet: string
@@ -33,10 +36,10 @@ export class Wills {
   /** away, and the Will Delay Interval runs, by Client Identifier */
   private readonly delayed = new Map<string, { will: ArmedWill; cancel: () => void }>()
 
-  /** @param publish accepts a message as if it were published */
+  /** @param publish accepts a message as if its client published it */
   constructor(
     private readonly commits: GroupCommit,
-    private readonly publish: (message: Frames) => void,
+    private readonly publish: (message: Frames, will: Will) => void,
   ) {}
 
   /** A connection with a Will was accepted. In the store with the gathering commit. */
@@ -44,6 +47,7 @@ export class Wills {
     const armed = { ...will, id: this.commits.newId() }
     const stored: StoredWill = {
       clientId: will.clientId,
+      user: will.user,
       delaySeconds: will.delaySeconds,
       v5: will.v5,
       packet: will.packet.toString("base64"),
@@ -92,15 +96,15 @@ export class Wills {
   private fire(will: ArmedWill): void {
     setImmediate(() => {
       this.disarm(will)
-      this.publish(framesOf(will.packet, will.v5))
+      this.publish(framesOf(will.packet, will.v5), will)
     })
   }
 
   /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */
   load(stored: { id: number; value: Buffer }[], known: (clientId: string) => boolean): void {
     for (const { id, value } of stored) {
-      const { clientId, delaySeconds, v5, packet }: StoredWill = JSON.parse(value.toString())
-      this.lost({ id, clientId, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
+      const { clientId, user, delaySeconds, v5, packet }: StoredWill = JSON.parse(value.toString())
+      this.lost({ id, clientId, user, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
     }
   }
 

@@ -1,9 +1,9 @@
 import type { Target } from "@mqtt-trio/common"
 import type { Arrivals, Entrance } from "../arrivals.js"
 import type { Listener } from "../listener.js"
+import { type AddressRange, proxyEntrance } from "./proxy-protocol.js"
 import { listenTcp } from "./tcp.js"
-import type { TlsEntrance } from "./tls.js"
-import type { TlsFiles } from "./tls-files.js"
+import type { TlsEntrance, TlsRules } from "./tls.js"
 import { listenUnix } from "./unix.js"
 
 /** What the doors of the broker are. */
@@ -11,9 +11,11 @@ export interface ListenOptions {
   /** where to listen, at least one */
   readonly targets: readonly Target[]
   /** needed when a target has TLS */
-  readonly tls: TlsFiles | undefined
+  readonly tls: TlsRules | undefined
   /** pages that may open a WebSocket; empty: all */
   readonly origins: readonly string[]
+  /** who connects for others, and says for whom in a PROXY header */
+  readonly proxies: readonly AddressRange[]
 }
 
 const plain: Entrance = (socket, arrival) => arrival.serve(socket)
@@ -43,13 +45,18 @@ export class Listeners {
     return this.open.map(({ target }) => target)
   }
 
+  /** Reads the files of TLS again. */
+  reload(): void {
+    this.tls?.reload()
+  }
+
   /** Nobody new is accepted. */
   close(): void {
     for (const listener of this.open) listener.close()
     this.tls?.close()
   }
 
-  private async listen(target: Target, { origins }: ListenOptions, arrivals: Arrivals): Promise<Listener> {
+  private async listen(target: Target, { origins, proxies }: ListenOptions, arrivals: Arrivals): Promise<Listener> {
     let entrance: Entrance = plain
     if (target.kind === "unix") return listenUnix(target, (socket) => arrivals.accept(socket, plain))
     const { websocketPath: path, tls } = target
@@ -58,6 +65,7 @@ export class Listeners {
       entrance = webSocketEntrance({ path, origins, packetBytes: arrivals.context.limits.packetBytes })
     }
     if (tls && this.tls) entrance = this.tls.before(entrance)
-    return listenTcp(target, (socket) => arrivals.accept(socket, entrance))
+    const first = proxyEntrance(entrance, proxies)
+    return listenTcp(target, (socket) => arrivals.accept(socket, first))
   }
 }

@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { readFileSync, unwatchFile, watchFile } from "node:fs"
+import { readFileSync } from "node:fs"
 import { createSecureContext, type SecureContextOptions } from "node:tls"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
@@ -21,10 +21,6 @@ const CIPHERS = [
   ...["AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256"].flatMap((one) => [`ECDHE-ECDSA-${one}`, `ECDHE-RSA-${one}`]),
 ].join(":")
 
-/** How often the files are looked at, and how long they must have been left alone before they are read again, in ms. */
-const LOOK_MS = 1000
-const SETTLE_MS = 500
-
 /** What the files say. Throws a BrokerError that names the file which cannot be used. */
 export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOptions {
   const [certBytes, keyBytes] = [read(cert), read(key)]
@@ -44,22 +40,6 @@ export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOp
     throw unusable(`the certificate ${quoted(cert)} with the key ${quoted(key)} cannot be used: ${messageOf(error)}`, error)
   }
   return options
-}
-
-/** Calls `changed` when one of the files was, and all are left alone again; returns what ends that. */
-export function watchTlsFiles({ cert, key, clientCa }: TlsFiles, changed: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  // looking again and again also sees what a link, or a mounted folder, now leads to
-  const look = (): void => {
-    clearTimeout(timer)
-    timer = setTimeout(changed, SETTLE_MS)
-  }
-  const files = [cert, key, ...(clientCa === undefined ? [] : [clientCa])]
-  for (const file of files) watchFile(file, { interval: LOOK_MS }, look)
-  return () => {
-    clearTimeout(timer)
-    for (const file of files) unwatchFile(file, look)
-  }
 }
 
 function read(file: string): Buffer {

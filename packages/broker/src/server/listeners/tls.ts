@@ -3,7 +3,14 @@ import { createServer, type Server, type TLSSocket } from "node:tls"
 import { messageOf, systemCode } from "@mqtt-trio/common"
 import type { Arrival, Entrance } from "../arrivals.js"
 import type { EventLog } from "../event-log.js"
-import { readTlsFiles, type TlsFiles, watchTlsFiles } from "./tls-files.js"
+import { watchFiles } from "../watched-files.js"
+import { readTlsFiles, type TlsFiles } from "./tls-files.js"
+
+/** What holds for TLS. */
+export interface TlsRules extends TlsFiles {
+  /** the user is the Common Name of the client's certificate; a certificate without one is refused */
+  readonly certificateUser: boolean
+}
 
 /** Handshakes that begin in one turn of the event loop: each computes for about a millisecond, and everybody else waits for it. */
 const HANDSHAKES_PER_TURN = 8
@@ -19,14 +26,14 @@ export class TlsEntrance {
 
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
-    private readonly files: TlsFiles,
+    private readonly files: TlsRules,
     private readonly log: EventLog,
   ) {
     const requestCert = files.clientCa !== undefined
     this.server = createServer({ ...readTlsFiles(files), requestCert, rejectUnauthorized: requestCert })
     this.server.on("secureConnection", (socket) => this.secured(socket))
     this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
-    this.unwatch = watchTlsFiles(files, () => this.reload())
+    this.unwatch = watchFiles([files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])], () => this.reload())
   }
 
   /** An entrance through TLS; what is behind it gets the plain bytes. */
@@ -54,8 +61,14 @@ export class TlsEntrance {
 
   private secured(socket: TLSSocket): void {
     const waiting = this.take(socket)
-    if (waiting) waiting.inner(socket, waiting.arrival)
-    else socket.destroy()
+    if (!waiting) return void socket.destroy()
+    const { arrival, inner } = waiting
+    if (this.files.certificateUser) {
+      arrival.certificateUser = commonName(socket)
+      if (arrival.certificateUser === undefined)
+        return arrival.refuse("its certificate has not exactly one Common Name, and --tls-user makes that the user")
+    }
+    inner(socket, arrival)
   }
 
   private failed(error: Error, socket: TLSSocket): void {
@@ -78,8 +91,8 @@ export class TlsEntrance {
     return waiting
   }
 
-  /** Connections that are open keep what they have. */
-  private reload(): void {
+  /** Reads the files again. Connections that are open keep what they have. */
+  reload(): void {
     try {
       this.server.setSecureContext(readTlsFiles(this.files))
       this.log.info(`the TLS certificate ${JSON.stringify(this.files.cert)} was read again`, { event: "tls-reloaded" })
@@ -87,6 +100,13 @@ export class TlsEntrance {
       this.log.error(`the TLS files changed and cannot be used, those read before stay: ${messageOf(error)}`, { event: "tls-kept" })
     }
   }
+}
+
+/** The Common Name of the client's certificate; undefined without one, or with several. */
+function commonName(socket: TLSSocket): string | undefined {
+  const { subject } = socket.getPeerCertificate()
+  const name: unknown = subject.CN // its type says that it always is one text
+  return typeof name === "string" && name !== "" ? name : undefined
 }
 
 function addresses({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
@@ -97,7 +117,8 @@ const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_
 
 function handshakeProblem(error: Error): string {
   const code = systemCode(error) ?? ""
-  if (PLAIN.includes(code)) return "bytes without TLS came to a port that speaks TLS"
+  if (PLAIN.includes(code))
+    return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
   if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
   const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
   if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`

@@ -84,6 +84,9 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
     this.paused = false
     this.goOn()
   }
+  unshift(bytes: Buffer): void {
+    this.chunks.unshift(bytes)
+  }
   end(): void {
     this.webSocket.close(1000)
   }

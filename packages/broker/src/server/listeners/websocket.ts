@@ -88,8 +88,11 @@ const TLS_HANDSHAKE = 0x16
 
 function httpProblem(error: Error): string {
   const bytes: unknown = "rawPacket" in error ? error.rawPacket : undefined
-  const first = Buffer.isBuffer(bytes) ? bytes[0] : undefined
+  const [first, second] = Buffer.isBuffer(bytes) ? bytes : []
   if (first === TLS_HANDSHAKE) return "TLS came to a port that speaks WebSocket without TLS"
   if (first === 0x10) return "MQTT without WebSocket came to a port that speaks WebSocket"
+  // its first letters, and the line ends that version 2 begins with
+  if ((first === 0x50 && second === 0x52) || (first === 0x0d && second === 0x0a))
+    return "a PROXY header came from an address that --proxy-protocol does not name"
   return `its HTTP request is not understood: ${error.message}`
 }
