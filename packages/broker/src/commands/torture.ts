@@ -26,6 +26,7 @@ import type { Command } from "commander"
 const WHAT_GROUP = "What happens"
 const WHERE_GROUP = "Which broker"
 const OUTPUT_GROUP = "Output"
+const DAY_MS = 86_400_000
 const SHAPES = ["live", "sparse", "all"] as const satisfies readonly TortureShape[]
 const SIGNALS = ["KILL", "TERM", "none"] as const satisfies readonly TortureSignal[]
 
@@ -102,6 +103,11 @@ export const TORTURE_OPTIONS = {
     group: WHERE_GROUP,
     parse: parseAddress,
   }),
+  tls: flag({
+    flags: "--tls",
+    help: "without a target: the clients come over TLS, with a certificate that is made for it",
+    group: WHERE_GROUP,
+  }),
   cafile: value({
     flags: "--cafile <file>",
     help: "trust the certificates of this authority, in PEM, for a target with mqtts:",
@@ -153,13 +159,15 @@ export async function runTorture(options: TortureCommandOptions, io: TortureIo):
   if (options.target && options.start === undefined && signal !== "none") {
     throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
   }
+  if (options.tls && options.target)
+    throw usageError("--tls is for a broker that is started here", "give --target mqtts://HOST:PORT instead")
   const target = targetOf(options)
   const { renderJson, renderReport, torture } = await import("@mqtt-trio/torture")
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
   const note = (line: string): void => void (options.quiet || io.err.write(`${escapeLine(line)}\n`))
   note(`seed ${seed}`)
   const { rounds, publishers, subscribers, sessions, shape, qos } = options
-  const report = await withTarget(target, options.start, (broker) =>
+  const report = await withTarget(target, options, (broker) =>
     torture(broker, { rounds, publishers, subscribers, sessions, shape, qos, signal, seed, stop: io.stop, progress: note }),
   )
   io.out.write(options.json ? renderJson({ ...report, seed }) : renderReport({ ...report, seed }))
@@ -179,19 +187,41 @@ function targetOf({ target, cafile }: TortureCommandOptions): Address | undefine
 
 async function withTarget(
   target: Address | undefined,
-  start: string | undefined,
+  { start, tls }: TortureCommandOptions,
   run: (broker: TorturedBroker) => Promise<TortureReport>,
 ): Promise<TortureReport> {
   const { TorturedBroker } = await import("@mqtt-trio/torture")
   if (target) return run(new TorturedBroker(target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
-  const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-store-"))
+  const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-"))
   try {
-    const port = await freePort()
-    const args = ["start", "--port", String(port), "--store", `file:${folder}`]
-    return await run(new TorturedBroker({ host: "127.0.0.1", port }, [process.execPath, process.argv[1] ?? "", ...args])) // this command itself
+    const { address, args } = tls ? await secureListener(join(folder, "tls")) : await plainListener()
+    const start = ["start", ...args, "--store", `file:${join(folder, "store")}`]
+    return await run(new TorturedBroker(address, [process.execPath, process.argv[1] ?? "", ...start])) // this command itself
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Where a broker of our own listens, and what tells it. */
+interface OwnListener {
+  address: Address
+  args: string[]
+}
+
+async function plainListener(): Promise<OwnListener> {
+  const port = await freePort()
+  return { address: { host: "127.0.0.1", port }, args: ["--port", String(port)] }
+}
+
+async function secureListener(folder: string): Promise<OwnListener> {
+  const { CertFolder } = await import("./cert-folder.js")
+  const until = new Date(Date.now() + DAY_MS)
+  const made = await CertFolder.open(folder, "mqtt-broker torture", until)
+  const purpose = { kind: "server", names: ["127.0.0.1"] } as const
+  const { cert, key } = await made.make({ file: "server", name: "127.0.0.1", purpose, until })
+  const [host, port] = ["127.0.0.1", await freePort()]
+  const args = ["--listen", `mqtts://${host}:${port}`, "--tls-cert", cert, "--tls-key", key]
+  return { address: { host, port, tls: { ca: readFileSync(made.authority.cert) } }, args }
 }
 
 function parseAddress(text: string): Address {

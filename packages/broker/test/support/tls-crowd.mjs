@@ -12,7 +12,6 @@ const connacks = []
 let subscribed = 0
 let messages = 0
 
-process.stdin.resume().on("end", () => process.exit(0))
 for (let n = 0; n < count; n++) join(n)
 
 function join(n) {
