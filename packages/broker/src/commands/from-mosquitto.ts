@@ -27,7 +27,6 @@ interface Security {
 /** Other rights than those of an ACL file. */
 const RIGHTS = /^(auth_plugin|plugin|global_plugin|plugin_(load|use)|clientid_prefixes)$/
 
-const USER_OF_CERTIFICATE = /^use_(identity|subject)_as_username$/
 const NO_DOOR: Pick<Door, "listener"> = { listener: { line: undefined, port: "", host: undefined, own: [] } }
 
 /** Numbers that mean the same; mosquitto's 0 and -1 are no limit, which is not possible here. */
@@ -164,16 +163,9 @@ class Conversion {
     const files = clientCa ? /^(certfile|keyfile|cafile|require_certificate)$/ : /^(certfile|keyfile)$/
     this.take(own.filter(({ name }) => files.test(name)))
     for (const line of own) if (line.name === "cafile" && !clientCa) this.leave(line, "no counterpart without require_certificate")
-    const { tlsUser } = this
-    if (!clientCa || tlsUser === undefined || !certificateUser(first)) return
-    this.values["tls-user"] = tlsUser
+    if (!certificateUser(first)) return
+    this.values["tls-user"] = true
     this.take(doors.flatMap((door) => certificateUser(door) ?? []))
-  }
-
-  /** The value of --tls-user for the Common Name; undefined: there is none. */
-  private get tlsUser(): true | "cn" | undefined {
-    if (this.option("tls-user")?.kind === "flag") return true
-    return this.takes("tls-user", ["cn"]) ? "cn" : undefined
   }
 
   private securityOf({ listener: { line, own } }: Pick<Door, "listener">): Security {
@@ -181,18 +173,14 @@ class Conversion {
     const said = lastOf(own, "listener_allow_anonymous") ?? lastOf(applied, "allow_anonymous")
     const [passwordFile, aclFile] = [lastOf(applied, "password_file"), lastOf(applied, "acl_file")]
     // the rules are about names that nobody has here
-    const unnamed = own.find(({ name, value }) => USER_OF_CERTIFICATE.test(name) && value === "true" && !this.isNamed(name))
+    const unnamed = own.find(({ name, value }) => name === "use_subject_as_username" && value === "true")
     return {
       anonymous: said ? said.value === "true" : !line,
       closedBy: said ?? line,
-      passwordFile: this.option("password-file") && passwordFile,
-      aclFile: this.option("acl-file") && aclFile,
-      lost: applied.find(({ name }) => RIGHTS.test(name)) ?? (this.option("acl-file") ? aclFile && unnamed : aclFile),
+      passwordFile,
+      aclFile,
+      lost: applied.find(({ name }) => RIGHTS.test(name)) ?? (aclFile && unnamed),
     }
-  }
-
-  private isNamed(line: string): boolean {
-    return line === "use_identity_as_username" && this.tlsUser !== undefined
   }
 
   /** Users, rights, and who comes in without being one. */
@@ -207,8 +195,9 @@ class Conversion {
     const all = [...this.global, ...doors.flatMap(({ listener }) => listener.own)]
     this.take(all.filter(({ name }) => (passwordFile && name === "password_file") || (aclFile && name === "acl_file")))
     const reason = anonymous ? lost : closedBy
+    const unnamed = doors.some((door) => isLocal(door.target) && !certificateUser(door))
     if (lost && !kept) this.leave(lost, "no counterpart: without it nobody is let in; see anonymous")
-    else if (first && !passwordFile && reason && local)
+    else if (!passwordFile && reason && unnamed)
       this.leave(reason, "no counterpart: everybody on this machine may connect and do everything")
     if (!kept && passwordFile) this.leave(passwordFile, "left out, because something else that limits its users has no counterpart")
   }
@@ -293,7 +282,8 @@ function originsOf({ own }: Listener): string[] {
 }
 
 /** The line that makes the name in a client's certificate its user name. */
-function certificateUser({ listener: { own } }: Door): MosquittoLine | undefined {
+function certificateUser({ listener: { own }, tls }: Door): MosquittoLine | undefined {
+  if (!tls?.clientCa) return undefined
   const line = lastOf(own, "use_identity_as_username")
   return line?.value === "true" ? line : undefined
 }

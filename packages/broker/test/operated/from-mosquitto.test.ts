@@ -170,6 +170,18 @@ const TABLE: Row[] = [
     check: 2,
   },
   {
+    what: "names from certificates; at another listener everybody on this machine is let in",
+    conf: [
+      ...these("allow_anonymous false", "listener 8883", ...TLS, "cafile ca.crt", "require_certificate true"),
+      ...these("use_identity_as_username true", "acl_file acl", "listener 1883 127.0.0.1"),
+    ],
+    toml: [
+      ...these(...LOCAL, 'listen = [ "mqtts://[::]:8883" ]', ...TLS_TOML, 'tls-ca = "ca.crt"', "tls-require-cert = true"),
+      ...these("tls-user = true", 'acl-file = "acl"', MEMORY),
+    ],
+    left: [`1: allow_anonymous: ${MACHINE}`],
+  },
+  {
     what: "names from certificates that are none here: the rules about them let nobody in",
     conf: ["listener 8883", ...TLS, "cafile ca.crt", "require_certificate true", "use_subject_as_username true", "acl_file acl"],
     toml: [

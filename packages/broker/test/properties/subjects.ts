@@ -16,8 +16,6 @@ import type { QoS } from "../../src/wire/packet-types.js"
 import { framesOf, topicOf } from "../../src/wire/publish.js"
 import { connect, publish } from "../support/wire.js"
 
-export { fromMosquitto } from "../../src/commands/from-mosquitto.js"
-export { START_OPTIONS } from "../../src/commands/start.js"
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
 export { parseAcl } from "../../src/access/acl-file.js"

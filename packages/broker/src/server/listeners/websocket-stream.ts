@@ -23,6 +23,8 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   /** what came and was not given on yet */
   private chunks: Buffer[] = []
   private paused = false
+  /** paused by who gave bytes back, and resumes in any case */
+  private held = false
   private scheduled = false
   /** the connection is closed, and its last message is still being given on */
   private closing = false
@@ -78,14 +80,16 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   pause(): void {
     this.paused = true
     this.webSocket.pause()
-    if (this.closing) this.finish()
+    if (this.closing) setImmediate(() => this.giveUp())
   }
   resume(): void {
     this.paused = false
+    this.held = false
     this.goOn()
   }
   unshift(bytes: Buffer): void {
     this.chunks.unshift(bytes)
+    this.held = true
   }
   end(): void {
     this.webSocket.close(1000)
@@ -134,8 +138,14 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
 
   private closed(): void {
     this.closing = true
-    // who is paused waits for what a closed connection does not bring
-    if (this.paused || this.chunks.length === 0) this.finish()
+    this.emit("drain") // nothing is left to wait for
+    if (this.chunks.length === 0) this.finish()
+    else this.giveUp()
+  }
+
+  /** Who is paused otherwise waits for what a closed connection does not bring. */
+  private giveUp(): void {
+    if (this.closing && this.paused && !this.held) this.finish()
   }
 
   private finish(): void {
