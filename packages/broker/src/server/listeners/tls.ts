@@ -12,17 +12,12 @@ export interface TlsRules extends TlsFiles {
   readonly certificateUser: boolean
 }
 
-/** Handshakes that begin in one turn of the event loop: each computes for about a millisecond, and everybody else waits for it. */
-const HANDSHAKES_PER_TURN = 8
-
 /** TLS 1.2 and 1.3 of all listeners: one certificate, read again when its files change. */
 export class TlsEntrance {
   private readonly server: Server
   private readonly unwatch: () => void
   /** handshakes under way, by the addresses of both sides */
   private readonly waiting = new Map<string, { arrival: Arrival; inner: Entrance }>()
-  /** those whose handshake has not begun yet */
-  private readonly queue: Socket[] = []
 
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
@@ -43,16 +38,8 @@ export class TlsEntrance {
       arrival.begin("TLS handshake")
       this.waiting.set(key, { arrival, inner })
       socket.on("close", () => this.waiting.delete(key))
-      if (this.queue.push(socket) === 1) setImmediate(() => this.begin())
+      this.server.emit("connection", socket)
     }
-  }
-
-  /** Some of the handshakes that wait; the first of them stays in the queue until then, so that nobody else calls this. */
-  private begin(): void {
-    const begun = this.queue.slice(0, HANDSHAKES_PER_TURN)
-    for (const socket of begun) if (!socket.destroyed) this.server.emit("connection", socket)
-    this.queue.splice(0, begun.length)
-    if (this.queue.length > 0) setImmediate(() => this.begin())
   }
 
   close(): void {
