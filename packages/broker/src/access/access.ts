@@ -7,6 +7,7 @@ import { Hasher } from "./hasher.js"
 import { PasswordChecks } from "./password-checks.js"
 import { type PasswordFile, readPasswordFile } from "./password-file.js"
 import type { Identity, Rights } from "./rights.js"
+import { Turns } from "./turns.js"
 
 /** Where users and rights come from. */
 export interface AccessOptions {
@@ -29,6 +30,8 @@ export interface Credentials {
   readonly address: string | undefined
   /** the user that the client's certificate names, where it is asked for; it needs no password */
   readonly certificateUser: string | undefined
+  /** whether its connection ended, and nobody waits for the answer */
+  readonly gone: () => boolean
 }
 
 /** Who was let in. */
@@ -42,6 +45,11 @@ export type Refusal = "bad user name or password" | "not authorized" | "server u
 
 export type Verdict = { readonly login: Login } | { readonly refused: Refusal }
 
+interface Guess extends Pick<Credentials, "address" | "gone"> {
+  readonly username: string
+  readonly bytes: Buffer
+}
+
 /** What the log says of users and rights. */
 export interface AccessLog {
   info(message: string): void
@@ -52,6 +60,7 @@ export interface AccessLog {
 /** Who comes in and what they may do, as the files say now. */
 export class Access {
   private readonly guesses = new Guesses()
+  private readonly turns = new Turns()
   private readonly checks: PasswordChecks
   /** what the files were like when they were read last */
   private readonly seen = new Map<string, string>()
@@ -81,36 +90,52 @@ export class Access {
   }
 
   /** Looks at a CONNECT; takes its time where passwords are guessed. Never rejects. */
-  async authenticate({ clientId, username, password, address, certificateUser }: Credentials): Promise<Verdict> {
+  async authenticate({ clientId, username, password, certificateUser, ...from }: Credentials): Promise<Verdict> {
     if (certificateUser !== undefined) return { login: { clientId, user: certificateUser, account: undefined } }
     const { users } = this
     if (!users || (username === undefined && this.options.anonymous)) return { login: { clientId, user: undefined, account: undefined } }
     if (username === undefined) return { refused: password === undefined ? "not authorized" : "bad user name or password" }
     const bytes = typeof password === "string" ? Buffer.from(password) : (password ?? Buffer.alloc(0))
     const account = users.account(username)
-    if (!users.remembers(username, bytes)) {
-      if (users.busy) return { refused: "server unavailable" }
-      if (!(await this.guess(users, { username, bytes, address }))) return { refused: "bad user name or password" }
-    }
+    const refused = await this.refusal(users, { username, bytes, ...from })
+    if (refused) return { refused }
     // it took time: the account may be another one by now
     return this.users?.account(username) === account
       ? { login: { clientId, user: username, account } }
       : { refused: "bad user name or password" }
   }
 
-  private async guess(users: PasswordFile, guess: { username: string; bytes: Buffer; address: string | undefined }): Promise<boolean> {
-    const { username, bytes, address } = guess
-    const wait = this.guesses.delay(address, username, performance.now())
-    if (wait > 0) await after(wait)
-    const right = await users.verify(username, bytes)
-    if (right) this.guesses.succeeded(address, username)
-    else {
-      const episode = this.guesses.failed(address, username, performance.now())
-      const [from, user] = [address ?? "a local process", `user ${JSON.stringify(username.slice(0, 100))}`]
-      const who = episode?.of === "address" ? `from ${from}, the last for ${user}` : `for ${user}, the last from ${from}`
-      if (episode) this.log.warn(`${episode.failures} wrong passwords ${who}: further ones are answered later and later`)
+  /**
+   * Looks at a password; undefined: it is right. What is remembered is answered at once as long as nothing counts against
+   * it, and nothing else of its place is looked at: else it would tell, as fast as one asks, which password is right.
+   */
+  private async refusal(users: PasswordFile, guess: Guess): Promise<Refusal | undefined> {
+    const { address, username, bytes, gone } = guess
+    const { guesses, turns } = this
+    const place = guesses.placeOf(address, username)
+    const waitsMs = (): number => guesses.delay(address, username, performance.now())
+    if (turns.isFree(place) && waitsMs() === 0 && users.remembers(username, bytes)) return undefined
+    if (!(await turns.enter(place, gone))) return "server unavailable"
+    try {
+      const wait = waitsMs()
+      if (wait > 0) await after(wait)
+      if (users.busy) return "server unavailable"
+      // who does not wait for the answer has guessed all the same
+      const right = !gone() && (await users.verify(username, bytes))
+      if (right) guesses.succeeded(address, username)
+      else this.wrong(guess)
+      return right ? undefined : "bad user name or password"
+    } finally {
+      turns.leave(place)
     }
-    return right
+  }
+
+  private wrong({ address, username }: Guess): void {
+    const episode = this.guesses.failed(address, username, performance.now())
+    if (!episode) return
+    const [from, user] = [address ?? "a local process", `user ${JSON.stringify(username.slice(0, 100))}`]
+    const who = episode.of === "address" ? `from ${from}, the last for ${user}` : `for ${user}, the last from ${from}`
+    this.log.warn(`${episode.failures} wrong passwords ${who}: further ones are answered later and later`)
   }
 
   /** Whether who logged in may stay: the account is there, and has the same password. */

@@ -32,15 +32,15 @@ interface Count {
 
 /**
  * Slows down who guesses passwords: the more were wrong from an address, or for a user, the later the next one is answered, right or
- * wrong. An address from which a user came in before is not slowed by what others guess for that user. Nobody is locked out, and all
- * of it is forgotten in minutes. A /64 of IPv6 is one address; clients without one, on Unix sockets, are as if they had one together.
+ * wrong. A user who came in from an address before is slowed there only by what was wrong for that user from that address, so that
+ * guessers slow only each other. Nobody is locked out, and all of it is forgotten in minutes. A /64 of IPv6 is one address; clients without one, on Unix sockets, are as if they had one together.
  * Times are of any clock that never goes back, in ms. Memory is bounded: what changed the longest time ago goes.
  */
 export class Guesses {
   private readonly addresses: Recent<Count>
   private readonly users: Recent<Count>
-  /** users with the addresses from which they came in */
-  private readonly known: Recent<true>
+  /** users with the addresses from which they came in, and what was wrong there for them since */
+  private readonly known: Recent<Count>
 
   constructor(entries = MOST_ENTRIES) {
     this.addresses = new Recent(entries)
@@ -56,14 +56,25 @@ export class Guesses {
   /** How much later a password is to be looked at and answered, in ms. */
   delay(address: string | undefined, user: string | undefined, now: number): number {
     const from = placeOf(address)
-    const ofUser = user === undefined || this.known.get(pairOf(from, user)) ? 0 : delayOf(this.users.get(keyOf(user)), now)
+    const known = user === undefined ? undefined : this.known.get(pairOf(from, user))
+    if (known) return delayOf(known, now)
+    const ofUser = user === undefined ? 0 : delayOf(this.users.get(keyOf(user)), now)
     return Math.max(delayOf(this.addresses.get(from), now), ofUser)
+  }
+
+  /** What passwords have in common that slow each other down: the address, or the user where it came in from there before. */
+  placeOf(address: string | undefined, user: string): string {
+    const from = placeOf(address)
+    const pair = pairOf(from, user)
+    return this.known.get(pair) ? pair : from
   }
 
   /** A password was wrong. Returns what is to be told of it. */
   failed(address: string | undefined, user: string | undefined, now: number): Episode | undefined {
     const ofAddress = count(this.addresses, placeOf(address), now)
     const ofUser = user === undefined ? undefined : count(this.users, keyOf(user), now)
+    const pair = user === undefined ? "" : pairOf(placeOf(address), user)
+    if (this.known.get(pair)) count(this.known, pair, now)
     const tellAddress = shouldTell(ofAddress)
     const tellUser = ofUser !== undefined && shouldTell(ofUser)
     if (tellAddress) ofAddress.told = true
@@ -75,7 +86,8 @@ export class Guesses {
 
   /** A password was right. It makes nothing of what was wrong undone: else who has an account could guess the others'. */
   succeeded(address: string | undefined, user: string): void {
-    this.known.set(pairOf(placeOf(address), user), true)
+    const pair = pairOf(placeOf(address), user)
+    if (!this.known.get(pair)) this.known.set(pair, { level: 0, last: 0, failures: 0, told: false })
   }
 }
 

@@ -22,6 +22,8 @@ import { ReplyLine } from "./reply-line.js"
 
 /** How long a connection that the broker ended may take to go, in ms. */
 const LINGER_MS = 2000
+/** How much longer than for its CONNECT a client may wait for the answer, in ms. */
+const ANSWER_MS = 30_000
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT_BYTES = UNSENT_BYTES_QOS_0 + UNSENT_BYTES
 
@@ -87,7 +89,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     return this.arrival.remote
   }
   get peer(): Pick<Credentials, "address" | "certificateUser"> {
-    return this.arrival
+    const { address, certificateUser } = this.arrival
+    return { address, certificateUser }
   }
   get login(): Login | undefined {
     return this.accepted
@@ -264,7 +267,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     } else if (!this.currentSession) {
       // byte after byte does not give a CONNECT more time
       const late = this.reader.greeted ? idle : now - this.arrival.since
-      if (late <= this.context.limits.connectTimeoutMs + TICK_MS) return
+      // whose password is looked at late because of guessers gets its answer all the same
+      const most = this.context.limits.connectTimeoutMs + (this.reader.greeted ? ANSWER_MS : 0)
+      if (late <= most + TICK_MS) return
       if (this.reader.greeted) this.refuse(Reason.SERVER_UNAVAILABLE, "its CONNECT could not be answered in time")
       else this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
     } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)

@@ -108,7 +108,13 @@ export class ControlFlow {
     const found: { verdict: Verdict } = { verdict: { refused: "not authorized" } }
     this.channel = context.engine.open({
       admit: async () => {
-        found.verdict = await context.access.authenticate({ clientId, username, password, ...connection.peer })
+        found.verdict = await context.access.authenticate({
+          clientId,
+          username,
+          password,
+          ...connection.peer,
+          gone: () => connection.closed,
+        })
         return "login" in found.verdict ? 0 : REFUSALS[found.verdict.refused].returnCode
       },
       maySubscribe: (filter) => connection.session?.permissions?.maySubscribe(filter) ?? true,
