@@ -68,7 +68,7 @@ test("a guess counts although nobody waits for its answer", async () => {
     access.authenticate({ clientId: "c", username: "alice", password, address: "192.0.2.1", certificateUser: undefined, gone: () => gone })
   for (let n = 0; n < 5; n++) await ask("wrong", true)
   const before = performance.now()
-  expect(await ask("alice!", false)).toMatchObject({ login: { user: "alice" } })
+  await ask("another", false)
   expect(performance.now() - before).toBeGreaterThan(900)
 })
 
