@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs"
 import { getSystemErrorMap } from "node:util"
 import { messageOf, quoted, textOf, topicFilterProblem } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { AclRules } from "./acl-rules.js"
+import { readRegularFile } from "./regular-file.js"
 import type { AclRule } from "./rule-tree.js"
 
 const ACCESS = ["read", "write", "readwrite", "deny"] as const
@@ -29,12 +29,21 @@ const WORDS = "topic [read|write|readwrite|deny] TOPIC, with spaces between"
  * - SUBSCRIBE is refused when nothing that it could bring may be read; mosquitto accepts it and delivers nothing.
  * - A line such as `topic read`, with no topic behind the word, is an error; there it allows to read and write the topic "read".
  *   So is one that is not UTF-8.
+ * - The last line must end with a line feed: else the file may be half-written.
  * - A byte order mark, and blanks before the # of a comment, are no error.
  *
  * Throws a BrokerError that names the file, and the line which is wrong.
  */
 export function readAclFile(file: string): AclRules {
-  return new AclRules(parseAcl(file, textOf(readBytes(file))))
+  const text = textOf(readBytes(file))
+  // half a line may allow more than the whole one, and half a file more than all of it
+  if (!/(^|\n)[ \t\r]*$/.test(text))
+    throw wrong(
+      `${file}:${text.split("\n").length}`,
+      "the last line has no line feed at its end: the file may be half-written",
+      "end it with a line feed",
+    )
+  return new AclRules(parseAcl(file, text))
 }
 
 /** The lines of an ACL file that allow or refuse something; `file` is its name for errors. See {@link readAclFile}. */
@@ -98,7 +107,7 @@ function trimmed(text: string): string {
 
 function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file)
+    return readRegularFile(file)
   } catch (error) {
     const [, words] = error instanceof Error && "errno" in error ? (getSystemErrorMap().get(Number(error.errno)) ?? []) : []
     throw new BrokerError("access-unusable", `the ACL file ${quoted(file)} cannot be read: ${words ?? messageOf(error)}`, {

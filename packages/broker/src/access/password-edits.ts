@@ -2,6 +2,9 @@ import { quoted } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { passwordLines, writeLine } from "./password-lines.js"
 
+/** An empty file may be half-written. */
+const NO_USERS = Buffer.from("# no users\n")
+
 /** A user of a password file whose line is added, replaced or removed; other lines stay as they are, byte for byte. */
 export interface Edit {
   readonly user: string
@@ -28,7 +31,8 @@ export function changeUser(content: Buffer, edit: Edit): Buffer {
 
 /** What the file is without a user. Throws a BrokerError when it has no such user. */
 export function removeUser(content: Buffer, edit: Edit): Buffer {
-  return replaceLines(content, edit, Buffer.alloc(0))
+  const after = replaceLines(content, edit, Buffer.alloc(0))
+  return after.length === 0 ? NO_USERS : after
 }
 
 /** Puts `line` in the place of a user's first line; should there be others of the same name, they go. */

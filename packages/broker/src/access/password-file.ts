@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto"
-import { readFileSync } from "node:fs"
 import { messageOf, quoted } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { PasswordChecks } from "./password-checks.js"
 import { costOf, ITERATIONS, type PasswordHash } from "./password-hash.js"
 import { type Account, accountsOf } from "./password-lines.js"
+import { readRegularFile } from "./regular-file.js"
 import type { Users } from "./users.js"
 
 /** What an unknown user costs where the file has no users at all. */
@@ -48,13 +48,18 @@ export class PasswordFile implements Users {
  * Throws a BrokerError "access-unusable" when the file cannot be read, or a line of it is not understood.
  */
 export function readPasswordFile(path: string, checks = new PasswordChecks()): PasswordFile {
-  return new PasswordFile(accountsOf(readContent(path), path), checks)
+  const content = readContent(path)
+  if (content.length === 0)
+    throw new BrokerError("access-unusable", `the password file ${quoted(path)} is empty: it may be half-written`, {
+      hint: "mqtt-broker user add NAME --password-file FILE adds a user; a line with a # alone says that there is none",
+    })
+  return new PasswordFile(accountsOf(content, path), checks)
 }
 
 /** What stands in a password file. Throws a BrokerError "access-unusable" when it cannot be read. */
 export function readContent(path: string): Buffer {
   try {
-    return readFileSync(path)
+    return readRegularFile(path)
   } catch (error) {
     throw new BrokerError("access-unusable", `the password file ${quoted(path)} cannot be read: ${messageOf(error)}`, { cause: error })
   }

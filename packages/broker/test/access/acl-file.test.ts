@@ -52,7 +52,8 @@ const WRONG: [content: string | Buffer, message: string, hint: string, mosquitto
 
 function written(content: string | Buffer): string {
   const file = join(temporaryFolder(), "acl")
-  writeFileSync(file, content)
+  const bytes = Buffer.from(content)
+  writeFileSync(file, bytes.length > 0 && bytes.at(-1) !== 0x0a ? Buffer.concat([bytes, Buffer.from("\n")]) : bytes)
   return file
 }
 
@@ -78,6 +79,18 @@ describe("a wrong file", () => {
     expect(errorOf(file)).toMatchObject({ code: "access-unusable", exitCode, message: `${file}:${message}`, hint })
   })
 
+  test("one whose last line has no end: the file may be half-written, and half a line may allow more", () => {
+    const file = written("topic a\n")
+    for (const text of ["user a\ntopic readwrite #\ntopic deny secr", "topic rea", "topic a"]) {
+      writeFileSync(file, text)
+      expect(errorOf(file).message).toContain("the last line has no line feed at its end: the file may be half-written")
+    }
+    for (const text of ["", "\n", "topic a\n", "topic a\n  ", "topic a\r\n"]) {
+      writeFileSync(file, text)
+      expect(() => readAclFile(file)).not.toThrow()
+    }
+  })
+
   test("a missing one, and a folder", () => {
     const folder = temporaryFolder()
     const hint = "give another one with --acl-file FILE, or none for no rules"
@@ -87,7 +100,7 @@ describe("a wrong file", () => {
       hint,
     })
     mkdirSync(join(folder, "a"))
-    expect(errorOf(join(folder, "a")).message).toContain("illegal operation on a directory")
+    expect(errorOf(join(folder, "a")).message).toContain("it is a folder")
   })
 })
 

@@ -50,7 +50,7 @@ test("a password without a user name is legal in MQTT 5: where there are no user
 
 test("a password is bytes, not text", async () => {
   const secret = Buffer.from([0xff, 0x00, 0xc3, 0x28])
-  const house = await Accounts.start({ users: {} })
+  const house = await Accounts.start({ users: users("x") })
   writeFileSync(house.passwordFile, `${accountLine("bytes", secret)}\n`)
   process.kill(house.broker.pid, "SIGHUP")
   await expect.poll(() => house.code(4, { userName: "bytes", password: secret })).toBe(0)

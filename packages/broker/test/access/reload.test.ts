@@ -37,6 +37,7 @@ describe("a file that cannot be used, while the broker runs: the old one stays, 
     ["half-written", (file) => writeFileSync(file, accountLine("alice", "alice!").slice(0, 60))],
     ["a last line cut short", (file) => appendFileSync(file, accountLine("carol", "carol!").slice(0, 70))],
     ["not text", (file) => writeFileSync(file, Buffer.from([0, 1, 2, 0xff, 10]))],
+    ["empty", (file) => writeFileSync(file, "")],
     ["a password as it is", (file) => appendFileSync(file, "carol:secret\n")],
   ]
   test.each(spoil)("users: %s", async (_name, change) => {
@@ -80,6 +81,18 @@ describe("a file that cannot be used at start: nobody is let in, exit code 17, o
     expect(broker.stdout).toBe("")
     expect(broker.stderr).toContain("the file")
     expect(broker.stderr.trimEnd().split("\n").length).toBeLessThan(3)
+  })
+
+  test.each(["--password-file", "--acl-file"])("%s: a pipe, a device without end, a file too large for users", async (option) => {
+    const dir = temporaryFolder()
+    const [pipe, large] = [join(dir, "pipe"), join(dir, "large")]
+    await runProcess("mkfifo", [pipe])
+    await runProcess("truncate", ["-s", "1G", large])
+    for (const path of [pipe, "/dev/zero", large]) {
+      const broker = spawnCli("mqtt-broker", ["start", "--port", "0", "--store", "memory:", option, path])
+      expect(await broker.waitForEnd()).toEqual({ code: 17, signal: null })
+      expect(broker.stderr).toMatch(/it is not a regular file|it has more than 64 MB/)
+    }
   })
 
   test("a folder, and a file that this user may not read", async () => {

@@ -19,7 +19,7 @@ const LINES = [
   "user \u001b[31m",
   "topic \u202e",
 ]
-writeFileSync(join(cwd, "acl"), LINES.join("\n"))
+writeFileSync(join(cwd, "acl"), `${LINES.join("\n")}\n`)
 writeFileSync(join(cwd, "plain"), "user joe\ntopic a\n")
 
 /** Arguments in front of `--acl-file acl`, exit code, the line on stdout. */

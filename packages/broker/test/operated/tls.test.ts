@@ -118,7 +118,7 @@ describe("files that cannot be used: one sentence that names the file, exit code
   const CASES: [what: string, files: [cert: string, key: string, ca: string], message: string][] = [
     ["no certificate file", [join(dir, "no.crt"), serverKey, ""], `cannot read "${join(dir, "no.crt")}": ENOENT`],
     ["no key file", [serverCert, join(dir, "no.key"), ""], `cannot read "${join(dir, "no.key")}": ENOENT`],
-    ["a folder", [dir, serverKey, ""], `cannot read "${dir}": EISDIR`],
+    ["a folder", [dir, serverKey, ""], `cannot read "${dir}": it is a folder`],
     ["half a certificate", [half, serverKey, ""], `"${half}" has no certificate in PEM\n`],
     ["a text for a key", [serverCert, text, ""], `"${text}" has no private key without a password in PEM\n`],
     [

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { readFileSync } from "node:fs"
 import { createSecureContext, type SecureContextOptions } from "node:tls"
 import { messageOf } from "@mqtt-trio/common"
+import { readRegularFile } from "../../access/regular-file.js"
 import { BrokerError } from "../../errors.js"
 
 /** The files behind TLS, all PEM. */
@@ -44,7 +44,7 @@ export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOp
 
 function read(file: string): Buffer {
   try {
-    return readFileSync(file)
+    return readRegularFile(file)
   } catch (error) {
     throw unusable(`cannot read ${quoted(file)}: ${messageOf(error)}`, error)
   }
