@@ -84,6 +84,10 @@ export class Access {
   get rights(): Rights | undefined {
     return this.rules
   }
+  /** Whether user names mean something. */
+  get namesUsers(): boolean {
+    return this.users !== undefined || this.options.certificates
+  }
   /** Whether somebody may be in without a user name. */
   get anonymousAllowed(): boolean {
     return this.options.anonymous || this.users === undefined
@@ -147,8 +151,7 @@ export class Access {
   /** Whether a Session of `owner` may be resumed, taken over or discarded by `user`: its own, or nobody's where nobody is let in any more. */
   mayTake(owner: string | undefined, user: string | undefined): boolean {
     if (owner === user) return true
-    const namesMeanNothing = this.users === undefined && !this.options.certificates && user === undefined
-    return namesMeanNothing || (owner === undefined && !this.anonymousAllowed)
+    return (!this.namesUsers && user === undefined) || (owner === undefined && !this.anonymousAllowed)
   }
 
   /**

@@ -226,17 +226,26 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   } finally {
     await Promise.all([ready.close(), log.close()])
     stop.dispose()
+    // Node.js would restore the modes of a terminal that is gone, and abort
+    if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP")
   }
 }
 
+/** Which of stdin, stdout and stderr were a terminal at the start. */
+const terminals = [0, 1, 2].filter((fd) => isatty(fd))
+
 /** Does `reload` at SIGHUP, unless it says that the terminal is gone, which is a wish to stop. */
 function reloadAtHangUp(reload: () => void): (signal: string) => boolean {
-  const terminal = [0, 1, 2].find((fd) => isatty(fd))
   return (signal) => {
-    if (signal !== "SIGHUP" || (terminal !== undefined && !isatty(terminal))) return false
+    if (signal !== "SIGHUP" || isTerminalGone()) return false
     reload()
     return true
   }
+}
+
+/** Whether the terminal is gone where people read what the broker says; stdin may be one that it was let go from. */
+function isTerminalGone(): boolean {
+  return terminals.some((fd) => fd > 0 && !isatty(fd))
 }
 
 /** Where to listen. Throws a usage error for options that do not go together. */

@@ -87,7 +87,8 @@ export class ControlFlow {
       keepAliveSeconds: packet.keepalive ?? 0,
       will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
     })
-    const waiting = present ? session.countWaiting(connection.maximumPacketSize) : undefined
+    // what of it may be read is known when its turn comes
+    const waiting = present && !session.permissions ? session.countWaiting(connection.maximumPacketSize) : undefined
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(

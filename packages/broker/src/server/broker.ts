@@ -86,6 +86,9 @@ export class Broker {
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
       delivery.govern(access.rights)
+      const { owned } = delivery.sessions
+      if (owned > 0 && !access.namesUsers)
+        log.warn(`there are no users now: whoever connects may take the sessions of those there were, ${owned} of them`)
       const engine = await Engine.start((error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
       const context = contextOf({ access, delivery, engine, limits: options.limits, log: says })

@@ -1,4 +1,4 @@
-import { setTimeout as after } from "node:timers/promises"
+import { setImmediate as turn, setTimeout as after } from "node:timers/promises"
 import { type QoS, qosOf } from "../../wire/packet-types.js"
 import { type Frames, Trait } from "../../wire/frames.js"
 import { convert, topicOf } from "../../wire/publish.js"
@@ -12,6 +12,8 @@ import { type Session, UNSENT_BYTES } from "../sessions/session.js"
 /** How long to wait for room, in ms: doubled each time in vain. */
 const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 1000
+/** Retained messages that are looked at in one turn of the event loop. */
+const LOOKS_PER_TURN = 500
 
 /** What one Topic Filter of a SUBSCRIBE asks for. */
 export interface Wanted {
@@ -42,7 +44,10 @@ export class RetainedStream {
    * the SUBACK that is sent when this resolves.
    */
   async store({ filter, qos, upTo }: Wanted): Promise<void> {
+    let looked = 0
     for (const message of this.delivery.retained.match(filter)) {
+      // oxlint-disable-next-line no-await-in-loop -- others have their turn, whether something is sent or not
+      if (++looked % LOOKS_PER_TURN === 0) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
       if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
@@ -66,7 +71,10 @@ export class RetainedStream {
       this.requests.delete(filter)
       // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
       await answered
+      let looked = 0
       for (const message of this.delivery.retained.match(filter)) {
+        // oxlint-disable-next-line no-await-in-loop
+        if (++looked % LOOKS_PER_TURN === 0) await turn()
         // oxlint-disable-next-line no-await-in-loop
         if (this.crowded) await this.room(() => !this.crowded)
         if (this.ended) return

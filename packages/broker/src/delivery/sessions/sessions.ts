@@ -78,6 +78,12 @@ export class Sessions implements PersistentSurroundings {
   get(clientId: string): Session | undefined {
     return this.byId.get(clientId)
   }
+  /** Those that belong to a user. */
+  get owned(): number {
+    let owned = 0
+    for (const session of this.byId.values()) if (session.user !== undefined) owned++
+    return owned
+  }
   get count(): number {
     return this.byId.size
   }
