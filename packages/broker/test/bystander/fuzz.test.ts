@@ -60,7 +60,7 @@ test(`${COUNT} mutated packets: the broker lives, a bystander notices nothing`, 
     while (next <= COUNT) await attack(broker.port, next++)
   })
   await Promise.all([...attackers, bystander])
-  expect(await bystander).toBeGreaterThan(100)
+  expect(await bystander).toBeGreaterThan(Math.min(100, COUNT / 20))
   await expectAlive(broker)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError|RangeError|ERR_/i)
   if (process.platform === "linux") expect(anonymousMemory(broker.pid) - before).toBeLessThan(MOST_GROWTH)
