@@ -119,7 +119,7 @@ export class Access {
     const place = guesses.placeOf(address, username)
     const waitsMs = (): number => guesses.delay(address, username, performance.now())
     if (turns.isFree(place) && waitsMs() === 0 && users.remembers(username, bytes)) return undefined
-    if (!(await turns.enter(place, gone))) return "server unavailable"
+    if (!(await turns.enter(place, guess))) return "server unavailable"
     try {
       const wait = waitsMs()
       if (wait > 0) await after(wait)
@@ -130,7 +130,7 @@ export class Access {
       else this.wrong(guess)
       return right ? undefined : "bad user name or password"
     } finally {
-      turns.leave(place)
+      turns.leave(place, guess)
     }
   }
 

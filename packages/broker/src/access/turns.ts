@@ -3,10 +3,17 @@ const AT_A_TIME = 2
 /** Most that wait, of one place and of all. */
 const MOST_OF_A_PLACE = 200
 const MOST_OF_ALL = 2000
+/** Most bytes of all passwords that wait or are looked at. */
+const MOST_BYTES = 32 << 20
 
-interface Waiting {
+/** What asks for a turn. */
+export interface Asking {
+  readonly bytes: Buffer
   /** Whether nobody waits for the answer any more. */
   readonly gone: () => boolean
+}
+
+interface Waiting extends Asking {
   readonly go: (isTurn: boolean) => void
 }
 
@@ -19,6 +26,7 @@ interface Place {
 export class Turns {
   private readonly places = new Map<string, Place>()
   private count = 0
+  private bytes = 0
 
   /** How many wait. */
   get waiting(): number {
@@ -31,27 +39,35 @@ export class Turns {
   }
 
   /** Resolves with true when it is its turn, which leave() ends; with false when there are too many, or it is gone by then. */
-  enter(name: string, gone: () => boolean): Promise<boolean> {
+  enter(name: string, asking: Asking): Promise<boolean> {
+    if (this.isFull(name)) this.sweep()
+    if (this.isFull(name)) return Promise.resolve(false)
     const place = this.places.get(name) ?? { busy: 0, waiting: [] }
     this.places.set(name, place)
+    this.bytes += asking.bytes.length
     if (place.busy < AT_A_TIME) {
       place.busy++
       return Promise.resolve(true)
     }
-    if (this.count >= MOST_OF_ALL || place.waiting.length >= MOST_OF_A_PLACE) this.sweep()
-    if (this.count >= MOST_OF_ALL || place.waiting.length >= MOST_OF_A_PLACE) return Promise.resolve(false)
     this.count++
     return new Promise((go) => {
-      place.waiting.push({ gone, go })
+      place.waiting.push({ ...asking, go })
     })
   }
 
-  leave(name: string): void {
+  private isFull(name: string): boolean {
+    const waiting = this.places.get(name)?.waiting.length ?? 0
+    return this.count >= MOST_OF_ALL || waiting >= MOST_OF_A_PLACE || this.bytes >= MOST_BYTES
+  }
+
+  leave(name: string, { bytes }: Asking): void {
     const place = this.places.get(name)
     if (!place) return
+    this.bytes -= bytes.length
     for (let next = place.waiting.shift(); next; next = place.waiting.shift()) {
       this.count--
       const isTurn = !next.gone()
+      if (!isTurn) this.bytes -= next.bytes.length
       next.go(isTurn)
       if (isTurn) return
     }
@@ -64,7 +80,10 @@ export class Turns {
       const [gone, there] = [place.waiting.filter((one) => one.gone()), place.waiting.filter((one) => !one.gone())]
       place.waiting = there
       this.count -= gone.length
-      for (const one of gone) one.go(false)
+      for (const one of gone) {
+        this.bytes -= one.bytes.length
+        one.go(false)
+      }
     }
   }
 }

@@ -78,12 +78,14 @@ test("with a delay longer than the time to CONNECT, the right password comes in 
   expect((await login(house, "127.0.0.9", "alice", "alice!")).code).toBe(0)
 })
 
+const NO_BYTES = Buffer.alloc(0)
+
 test("turns: two of a place at a time, in their order; those that are gone make room; what waits is bounded", async () => {
   const turns = new Turns()
   const gone = new Set<number>()
   const order: string[] = []
   const enter = (place: string, n: number): void => {
-    void turns.enter(place, () => gone.has(n)).then((isTurn) => order.push(`${n} ${isTurn}`))
+    void turns.enter(place, { bytes: NO_BYTES, gone: () => gone.has(n) }).then((isTurn) => order.push(`${n} ${isTurn}`))
   }
   for (let n = 0; n < 205; n++) enter("a", n)
   enter("b", 1000)
@@ -93,14 +95,23 @@ test("turns: two of a place at a time, in their order; those that are gone make 
   expect(turns.waiting).toBe(200)
   gone.add(2).add(3)
   enter("a", 300)
-  turns.leave("a")
+  turns.leave("a", { bytes: NO_BYTES, gone: () => false })
   await Promise.resolve()
   await Promise.resolve()
   expect(order.slice(6).toSorted()).toEqual(["2 false", "3 false", "4 true"])
   expect(turns.waiting).toBe(198)
-  for (let n = 0; n < 300; n++) turns.leave("a")
-  turns.leave("b")
+  for (let n = 0; n < 300; n++) turns.leave("a", { bytes: NO_BYTES, gone: () => false })
+  turns.leave("b", { bytes: NO_BYTES, gone: () => false })
   expect([turns.waiting, turns.isFree("a"), turns.isFree("b")]).toEqual([0, true, true])
+})
+
+test("turns: the bytes of all passwords together are bounded, and given back", async () => {
+  const turns = new Turns()
+  const large = { bytes: Buffer.alloc(1 << 20), gone: () => false }
+  for (let n = 0; n < 32; n++) expect(await turns.enter(`p${n}`, large)).toBe(true)
+  expect(await turns.enter("another", large)).toBe(false)
+  for (let n = 0; n < 32; n++) turns.leave(`p${n}`, large)
+  expect(await turns.enter("another", large)).toBe(true)
 })
 
 test("who came in from an address is slowed there only by what is wrong for that user there", () => {
