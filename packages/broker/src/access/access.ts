@@ -142,6 +142,11 @@ export class Access {
     this.log.warn(`${episode.failures} wrong passwords ${who}: further ones are answered later and later`)
   }
 
+  /** Whether there is such a user; where certificates name them, or names mean nothing, there is. */
+  isUser(user: string): boolean {
+    return this.options.certificates || this.users === undefined || this.users.account(user) !== undefined
+  }
+
   /** Whether who logged in may stay: the account is there, and has the same password. */
   holds({ user, account }: Login): boolean {
     if (user === undefined) return this.anonymousAllowed

@@ -21,8 +21,11 @@ export interface Delivery {
   readonly retained: Retained
   readonly wills: Wills
   readonly intake: Intake
-  /** From now on these rules say who publishes and who receives; undefined: everybody may do everything that is not reserved. */
-  govern(rights: Rights | undefined): void
+  /**
+   * From now on these rules say who publishes and who receives; undefined: everybody may do everything that is not reserved.
+   * `isUser`: whether there still is such a user.
+   */
+  govern(rights: Rights | undefined, isUser: (user: string) => boolean): void
   mayPublish(identity: Identity, topic: string): boolean
 }
 
@@ -42,6 +45,7 @@ export interface DeliveryEvents extends CommitEvents {
 /** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
 export async function openDelivery(store: Store, limits: DeliveryLimits, events: DeliveryEvents): Promise<Delivery> {
   let rules: Rights | undefined
+  let known = (_user: string): boolean => true
   const state = await store.load()
   const router = new Router(limits.topicLevels)
   const commits = new GroupCommit(store, state.next, events)
@@ -50,7 +54,7 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const retained = new Retained(commits, limits.retained)
   const intake = new Intake(commits, retained)
   const mayPublish = (identity: Identity, topic: string): boolean =>
-    !isReserved(topic) && rules?.permissions(identity).mayWrite(topic) !== false
+    !isReserved(topic) && (identity.user === undefined || known(identity.user)) && rules?.permissions(identity).mayWrite(topic) !== false
   const wills = new Wills(commits, (message: Frames, will) => {
     const topic = topicOf(message, 0)
     if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), NO_ORIGIN)
@@ -68,8 +72,9 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   retained.load(state.retained)
   sessions.load(state)
   wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)
-  const govern = (rights: Rights | undefined): void => {
+  const govern: Delivery["govern"] = (rights, isUser) => {
     rules = rights
+    known = isUser
     sessions.govern(rights)
   }
   return { router, commits, sessions, retained, wills, intake, govern, mayPublish }

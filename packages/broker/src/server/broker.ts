@@ -85,7 +85,7 @@ export class Broker {
       }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
-      delivery.govern(access.rights)
+      delivery.govern(access.rights, (user) => access.isUser(user))
       const { owned } = delivery.sessions
       if (owned > 0 && !access.namesUsers)
         log.warn(`there are no users now: whoever connects may take the sessions of those there were, ${owned} of them`)
@@ -120,7 +120,7 @@ export class Broker {
   private reloadAccess(which: "changed" | "all"): void {
     const { access, context, delivery } = this.parts
     if (!access.reload(which)) return
-    delivery.govern(access.rights)
+    delivery.govern(access.rights, (user) => access.isUser(user))
     context.clients.recheck((login) => access.holds(login))
   }
 

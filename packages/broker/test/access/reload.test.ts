@@ -20,6 +20,17 @@ test("who lost the account, or whose password changed, is disconnected; others s
   expect(await house.code(4, { userName: "new", password: "new!" })).toBe(0)
 })
 
+test("the Will of who lost the account is not sent, that of who has another password is", async () => {
+  const house = await Accounts.start({ users: users("removed", "changed", "watcher") })
+  const watcher = await house.login(5, "watcher")
+  await watcher.subscribe(["will/#", 1])
+  for (const name of ["removed", "changed"]) await house.login(5, name, { will: { topic: `will/${name}`, payload: name, qos: 1 } })
+  await house.change({ users: { ...users("watcher"), changed: "another" } })
+  expect((await watcher.nextPublish()).topic).toBe("will/changed")
+  await logged(house.broker, "its Will is not sent")
+  expect(await watcher.settled()).toEqual([])
+})
+
 test("a change of a file is noticed without a signal", async () => {
   const house = await Accounts.start({ users: users("alice"), acl: ["user alice", "topic read a"] })
   const alice = await house.login(5, "alice")
