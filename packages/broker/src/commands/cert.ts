@@ -140,7 +140,8 @@ function filesMade({ authority }: CertFolder, server: Server, clients: readonly 
 function history(made: Made): string {
   const until = `until ${day(made.until)}${made.isCut ? ", when its authority ends" : ""}`
   if (!made.before) return `new${keyThere(made)}, ${until}`
-  return day(made.before) === day(made.until) ? `renewed, ${until}` : `renewed, ${until} instead of ${day(made.before)}`
+  if (day(made.before) === day(made.until)) return `renewed, ${until}`
+  return `renewed, ${until}${made.isCut ? "," : ""} instead of ${day(made.before)}`
 }
 
 function keyThere({ isTakenUp, key }: Made): string {
