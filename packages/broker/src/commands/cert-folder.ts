@@ -47,8 +47,7 @@ export class CertFolder {
     const found = readKey(files)
     if (text === undefined && found && !isLikeNew(found)) throw stray(files)
     const isNew = text === undefined
-    if (!isNew && !found)
-      throw unusable(`the authority ${quoted(files.cert)} is there without its key ${quoted(files.key)}`, OTHER_FOLDER)
+    if (!isNew && !found) throw unusable(`the authority ${quoted(files.cert)} is there without its key ${quoted(files.key)}`, OTHER_FOLDER)
     const key = found ?? newKey()
     const signer = signerOf(files, text ?? (await makeAuthority(key, name, until)), key)
     const made = { ...files, until: new Date(signer.cert.validTo), isCut: false, before: undefined, isTakenUp: isNew && !!found, isNew }
@@ -88,8 +87,7 @@ export class CertFolder {
     const isCut = until > this.authority.until
     const end = isCut ? this.authority.until : until
     const cert = await issue(this.signer, key, { ...rest, until: end })
-    if (cert === undefined)
-      throw unusable(`the key ${quoted(this.authority.key)} is neither RSA nor on a curve of NIST`, OTHER_FOLDER)
+    if (cert === undefined) throw unusable(`the key ${quoted(this.authority.key)} is neither RSA nor on a curve of NIST`, OTHER_FOLDER)
     const files = filesOf(this.folder, file)
     this.add(files, cert, found.key ? undefined : key)
     const before = found.cert && new Date(found.cert.validTo)

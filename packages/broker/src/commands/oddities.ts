@@ -11,7 +11,13 @@ type Oddity = [found: boolean, text: string]
 
 /** What the options allow and is seldom meant, in words. */
 export function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-  const found = [...ofDoors(options, targets), ...ofCertificates(options), ...ofProxies(options, targets), ...ofLimits(options), ...rateOddities(options)]
+  const found = [
+    ...ofDoors(options, targets),
+    ...ofCertificates(options),
+    ...ofProxies(options, targets),
+    ...ofLimits(options),
+    ...rateOddities(options),
+  ]
   return found.filter(([odd]) => odd).map(([, text]) => text)
 }
 

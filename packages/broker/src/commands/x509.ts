@@ -1,5 +1,12 @@
 import "reflect-metadata" // the library needs it to be there first
-import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, webcrypto, type X509Certificate as NodeCertificate } from "node:crypto"
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  webcrypto,
+  type X509Certificate as NodeCertificate,
+} from "node:crypto"
 import { isIP } from "node:net"
 import {
   AuthorityKeyIdentifierExtension,

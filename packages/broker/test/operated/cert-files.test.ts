@@ -1,5 +1,16 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { join } from "node:path"
 import { runCli, runProcess, spawnCli, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
@@ -146,14 +157,14 @@ test("a lock that stays: after a while it says what to do", async () => {
   expect([code, stderr]).toEqual([16, `error: ${message}\nhint: if none runs, remove ${JSON.stringify(lock)}\n`])
 })
 
-test("a full disk: nothing is changed, and nothing stays behind", async () => {
+test("one file that cannot be written: nothing is changed, and nothing stays behind", async () => {
   const folder = await made()
   const before = content(folder)
-  // the place of the client's key, which is written first, has no room
-  symlinkSync("/dev/full", join(folder, "client-c.key"))
-  const { code } = await runCli("mqtt-broker", ["cert", "b.home", "--client", "c", "--dir", folder])
-  expect(code).not.toBe(0)
-  rmSync(join(folder, "client-c.key"))
+  const nowhere = join(folder, "client-c.crt") // the last one to be written
+  symlinkSync(join(folder, "none/c.crt"), nowhere)
+  const { code, stderr } = await runCli("mqtt-broker", ["cert", "b.home", "--client", "c", "--dir", folder])
+  expect([code, stderr]).toEqual([7, expect.stringContaining(`error: cannot write ${JSON.stringify(nowhere)}: ENOENT`)])
+  rmSync(nowhere)
   expect(content(folder)).toEqual(before)
 })
 

@@ -115,7 +115,10 @@ test.each(TIMES)("a certificate from day %d to day %d: %j", async (from, to, pro
   const own = [`the certificate "${cert}" ${problem}`]
   const cases: [more: string[], said: string[]][] = [
     [[], own],
-    [["--tls-ca", cert, "--tls-require-cert"], [...own, `an authority in "${cert}" ${problem}`]],
+    [
+      ["--tls-ca", cert, "--tls-require-cert"],
+      [...own, `an authority in "${cert}" ${problem}`],
+    ],
   ]
   for (const [more, said] of cases) {
     const { code, stderr } = await runCli("mqtt-broker", ["check", ...args, ...more])

@@ -201,7 +201,7 @@ test("an expired certificate has one line at the start, and one when it is read 
   const args = ["--listen", "mqtts://127.0.0.1:0", "--tls-cert", files[0], "--tls-key", files[1]]
   const broker = await startBroker({ store: "memory:", args })
   const times = (text: string): number => broker.stderr.split(text).length - 1
-  await logged(broker, /WARN.*: the certificate ".*\/cert" has expired, /)
+  await logged(broker, /"level":"warn".*the certificate .*\/cert.* has expired, /)
   // SIGHUP reads both files at once; the watch may read them once more
   const reread = async (): Promise<void> => {
     const before = times("was read again")
