@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fchmodSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { CliError, listenForStop, messageOf, quoted, systemCode } from "@mqtt-trio/common"
 import { openLock, placeOf, syncFolder, writeInto } from "../access/replace-file.js"
@@ -115,7 +115,6 @@ function stage({ path, content, mode }: NewFile): Staged {
     rmSync(temporary, { force: true }) // of a command that was killed
     const fd = openSync(temporary, "wx", mode)
     try {
-      fchmodSync(fd, mode)
       writeInto(fd, content, statSync(place, { throwIfNoEntry: false }))
     } finally {
       closeSync(fd)
