@@ -1,13 +1,23 @@
 import type { Target } from "@mqtt-trio/common"
+import { timeProblems } from "../server/listeners/tls-files.js"
 import { isLocal, isLoopback } from "../server/loopback.js"
 import { rateOddities } from "./rate-options.js"
 import { isOpen, type StartOptions } from "./start.js"
+
+/** Until when a certificate should have been renewed: this long before its end. */
+const SOON_MS = 14 * 86_400_000
 
 type Oddity = [found: boolean, text: string]
 
 /** What the options allow and is seldom meant, in words. */
 export function oddities(options: StartOptions, targets: readonly Target[]): string[] {
-  const found = [...ofDoors(options, targets), ...ofProxies(options, targets), ...ofLimits(options), ...rateOddities(options)]
+  const found = [
+    ...ofDoors(options, targets),
+    ...ofCertificates(options),
+    ...ofProxies(options, targets),
+    ...ofLimits(options),
+    ...rateOddities(options),
+  ]
   return found.filter(([odd]) => odd).map(([, text]) => text)
 }
 
@@ -36,6 +46,10 @@ function ofDoors(options: StartOptions, targets: readonly Target[]): Oddity[] {
       "port 0: at each start another one, that clients have to be told",
     ],
   ]
+}
+
+function ofCertificates({ tlsCert: cert, tlsCa: clientCa }: StartOptions): Oddity[] {
+  return cert === undefined ? [] : timeProblems({ cert, clientCa }, SOON_MS).map((problem): Oddity => [true, problem])
 }
 
 function ofProxies({ proxyProtocol }: StartOptions, targets: readonly Target[]): Oddity[] {

@@ -214,14 +214,18 @@ async function plainListener(): Promise<OwnListener> {
 }
 
 async function secureListener(folder: string): Promise<OwnListener> {
+  const { changeFolder } = await import("./cert-files.js")
   const { CertFolder } = await import("./cert-folder.js")
   const until = new Date(Date.now() + DAY_MS)
-  const made = await CertFolder.open(folder, "mqtt-broker torture", until)
   const purpose = { kind: "server", names: ["127.0.0.1"] } as const
-  const { cert, key } = await made.make({ file: "server", name: "127.0.0.1", purpose, until })
+  const { ca, cert, key } = await changeFolder(folder, async () => {
+    const made = await CertFolder.open(folder, "mqtt-broker torture", until)
+    const server = await made.make({ file: "server", name: "127.0.0.1", purpose, until })
+    return { files: made.files, result: { ...server, ca: made.authority.cert } }
+  })
   const [host, port] = ["127.0.0.1", await freePort()]
   const args = ["--listen", `mqtts://${host}:${port}`, "--tls-cert", cert, "--tls-key", key]
-  return { address: { host, port, tls: { ca: readFileSync(made.authority.cert) } }, args }
+  return { address: { host, port, tls: { ca: readFileSync(ca) } }, args }
 }
 
 function parseAddress(text: string): Address {

@@ -1,5 +1,12 @@
 import "reflect-metadata" // the library needs it to be there first
-import { type KeyObject, KeyObject as NodeKey, randomBytes, webcrypto, type X509Certificate as NodeCertificate } from "node:crypto"
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  webcrypto,
+  type X509Certificate as NodeCertificate,
+} from "node:crypto"
 import { isIP } from "node:net"
 import {
   AuthorityKeyIdentifierExtension,
@@ -16,12 +23,6 @@ import {
   X509CertificateGenerator,
 } from "@peculiar/x509"
 
-/** A certificate and its private key, both PEM. */
-export interface KeyPair {
-  readonly cert: string
-  readonly key: string
-}
-
 /** What a certificate is for: a server that has these names and addresses, or a client. */
 export type Purpose = { readonly kind: "server"; readonly names: readonly string[] } | { readonly kind: "client" }
 
@@ -31,15 +32,40 @@ export interface Signer {
   readonly key: KeyObject
 }
 
+/** What a certificate says. */
+export interface Statement {
+  /** Common Name */
+  readonly name: string
+  readonly purpose: Purpose
+  readonly until: Date
+}
+
+const NEW_CURVE = "prime256v1"
 const NEW_KEY = { name: "ECDSA", namedCurve: "P-256" }
 /** Names of curves: those of OpenSSL, and those of WebCrypto. */
 const CURVES: Readonly<Record<string, string>> = { prime256v1: "P-256", secp384r1: "P-384", secp521r1: "P-521" }
 /** Clocks of clients may be behind by this much, in ms. */
 const CLOCK_MS = 3_600_000
 
-/** A new authority, whose certificates are those of servers and clients, not of further authorities. */
-export async function makeAuthority(name: string, until: Date): Promise<KeyPair> {
-  const keys = await webcrypto.subtle.generateKey(NEW_KEY, true, ["sign", "verify"])
+/** A new private key, of the only kind that this makes. */
+export function newKey(): KeyObject {
+  return generateKeyPairSync("ec", { namedCurve: NEW_CURVE }).privateKey
+}
+
+/** Whether {@link newKey} may have made it. */
+export function isLikeNew({ asymmetricKeyDetails }: KeyObject): boolean {
+  return asymmetricKeyDetails?.namedCurve === NEW_CURVE
+}
+
+/**
+ * The certificate of a new authority, in PEM, whose certificates are those of servers and clients, not of further authorities.
+ * @param key one that {@link isLikeNew}
+ */
+export async function makeAuthority(key: KeyObject, name: string, until: Date): Promise<string> {
+  const keys = {
+    privateKey: await webcrypto.subtle.importKey("pkcs8", pkcs8(key), NEW_KEY, false, ["sign"]),
+    publicKey: await webcrypto.subtle.importKey("spki", spki(key), NEW_KEY, true, ["verify"]),
+  }
   const cert = await X509CertificateGenerator.createSelfSigned({
     ...commonFields(until),
     name: subject(name),
@@ -51,32 +77,30 @@ export async function makeAuthority(name: string, until: Date): Promise<KeyPair>
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   })
-  return pem(cert, keys.privateKey)
+  return pem(cert)
 }
 
-/** A new key and its certificate (RFC 5280). Undefined: the signer's key is of a kind that this does not know. */
-export async function issue(signer: Signer, name: string, purpose: Purpose, until: Date): Promise<KeyPair | undefined> {
+/** A certificate of this private key, in PEM (RFC 5280). Undefined: the signer's key is of a kind that this does not know. */
+export async function issue(signer: Signer, key: KeyObject, { name, purpose, until }: Statement): Promise<string | undefined> {
   const algorithm = algorithmOf(signer.key)
   if (!algorithm) return undefined
-  const pkcs8 = signer.key.export({ type: "pkcs8", format: "der" })
   const authority = new X509Certificate(signer.cert.raw)
-  const keys = await webcrypto.subtle.generateKey(NEW_KEY, true, ["sign", "verify"])
   const cert = await X509CertificateGenerator.create({
     ...commonFields(until),
     subject: subject(name),
     issuer: authority.subjectName,
-    publicKey: keys.publicKey,
-    signingKey: await webcrypto.subtle.importKey("pkcs8", pkcs8, algorithm, false, ["sign"]),
+    publicKey: spki(key),
+    signingKey: await webcrypto.subtle.importKey("pkcs8", pkcs8(signer.key), algorithm, false, ["sign"]),
     signingAlgorithm: algorithm,
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       ...purposeOf(purpose),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await SubjectKeyIdentifierExtension.create(spki(key)),
       await identifierOf(authority),
     ],
   })
-  return pem(cert, keys.privateKey)
+  return pem(cert)
 }
 
 /** The names and addresses of a server's certificate, in its order. */
@@ -116,6 +140,15 @@ function algorithmOf({
   return namedCurve === undefined ? undefined : { name: "ECDSA", hash: "SHA-256", namedCurve }
 }
 
-function pem(cert: X509Certificate, key: webcrypto.CryptoKey): KeyPair {
-  return { cert: `${cert.toString("pem")}\n`, key: NodeKey.from(key).export({ type: "pkcs8", format: "pem" }).toString() }
+function pkcs8(key: KeyObject): Buffer {
+  return key.export({ type: "pkcs8", format: "der" })
+}
+
+/** The public key that belongs to a private one. */
+function spki(key: KeyObject): Buffer {
+  return createPublicKey(key).export({ type: "spki", format: "der" })
+}
+
+function pem(cert: X509Certificate): string {
+  return `${cert.toString("pem")}\n`
 }

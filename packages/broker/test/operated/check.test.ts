@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
+import { timedCertificate } from "../support/timed-certificate.js"
 
 function folderWith(content: string): string {
   const cwd = temporaryFolder()
@@ -99,6 +100,31 @@ const ODD: [args: string, stderr: string][] = [
 
 test.each(ODD)("what is odd is said, and no error: %s", async (args, stderr) => {
   expect(await runCli("mqtt-broker", ["check", ...args.split(" ").filter(Boolean)])).toMatchObject({ code: 0, stderr })
+})
+
+const TIMES: [from: number, to: number, problem: string][] = [
+  [-1, 14.1, ""],
+  [-1, 13.9, "expires soon, "],
+  [-2, -1, "has expired, "],
+  [1, 30, "is not valid before "],
+]
+
+test.each(TIMES)("a certificate from day %d to day %d: %j", async (from, to, problem) => {
+  const { cert, key } = timedCertificate(from, to)
+  const args = ["--listen", "mqtts://localhost:8883", "--tls-cert", cert, "--tls-key", key]
+  const own = [`the certificate "${cert}" ${problem}`]
+  const cases: [more: string[], said: string[]][] = [
+    [[], own],
+    [
+      ["--tls-ca", cert, "--tls-require-cert"],
+      [...own, `an authority in "${cert}" ${problem}`],
+    ],
+  ]
+  for (const [more, said] of cases) {
+    const { code, stderr } = await runCli("mqtt-broker", ["check", ...args, ...more])
+    const lines = problem === "" ? [] : said.map((text): unknown => expect.stringContaining(`warning: ${text}`))
+    expect([code, stderr.split("\n").filter(Boolean)]).toEqual([0, lines])
+  }
 })
 
 describe("what check accepts, starts; what it refuses, does not, with the same words", () => {

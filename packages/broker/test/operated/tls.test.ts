@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { type Doors, logged, startDoors } from "../support/doors.js"
 import { Peer } from "../support/peer.js"
+import { timedCertificate } from "../support/timed-certificate.js"
 import { connect } from "../support/wire.js"
 
 const doors = await startDoors()
@@ -187,4 +188,30 @@ describe("when the files change", () => {
     expect(await served(made)).not.toBe(before)
     expect(await staying.settled()).toEqual([])
   })
+})
+
+test("an expired certificate has one line at the start, and one when it is read again", async () => {
+  const [valid, expired] = [timedCertificate(-1, 1), timedCertificate(-2, -1)]
+  const files = [join(temporaryFolder(), "cert"), join(temporaryFolder(), "key")] as const
+  const show = ({ cert, key }: { cert: string; key: string }): void => {
+    copyFileSync(cert, files[0])
+    copyFileSync(key, files[1])
+  }
+  show(expired)
+  const args = ["--listen", "mqtts://127.0.0.1:0", "--tls-cert", files[0], "--tls-key", files[1]]
+  const broker = await startBroker({ store: "memory:", args })
+  const times = (text: string): number => broker.stderr.split(text).length - 1
+  await logged(broker, /"level":"warn".*the certificate .*\/cert.* has expired, /)
+  // SIGHUP reads both files at once; the watch may read them once more
+  const reread = async (): Promise<void> => {
+    const before = times("was read again")
+    process.kill(broker.pid, "SIGHUP")
+    await waitFor(() => times("was read again") > before, { what: "the files are read again" })
+  }
+  show(valid)
+  await reread()
+  expect(times("has expired")).toBe(1)
+  show(expired)
+  await reread()
+  await waitFor(() => times("has expired") > 1, { what: "the line of the expired certificate" })
 })

@@ -42,6 +42,40 @@ export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOp
   return options
 }
 
+/**
+ * What is wrong with the time of the certificates and authorities, in words, at most one for each file; nothing while all are valid.
+ * @param soonMs one that ends within this time is told too
+ */
+export function timeProblems({ cert, clientCa }: Pick<TlsFiles, "cert" | "clientCa">, soonMs = 0): string[] {
+  const ofClients = clientCa === undefined ? [] : problemsOf("an authority in", clientCa, soonMs)
+  return [...problemsOf("the certificate", cert, soonMs).slice(0, 1), ...ofClients.slice(0, 1)]
+}
+
+/** The first to end comes first. */
+function problemsOf(what: string, file: string, soonMs: number): string[] {
+  const now = Date.now()
+  const times = certificatesIn(read(file)).map(({ validFrom, validTo }) => ({ from: new Date(validFrom), to: new Date(validTo) }))
+  return times
+    .toSorted((one, other) => Number(one.to) - Number(other.to))
+    .flatMap(({ from, to }) => {
+      if (Number(to) <= now) return `${what} ${quoted(file)} has expired, ${to.toISOString()}: renew it`
+      if (Number(from) > now) return `${what} ${quoted(file)} is not valid before ${from.toISOString()}: look at this machine's clock`
+      return Number(to) < now + soonMs ? `${what} ${quoted(file)} expires soon, ${to.toISOString()}: renew it` : []
+    })
+}
+
+/** Those that can be read: a file of authorities may have others. */
+function certificatesIn(pem: Buffer): X509Certificate[] {
+  const texts = pem.toString("latin1").match(/-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[^-]*-----END \1-----/g) ?? []
+  return texts.flatMap((text) => {
+    try {
+      return new X509Certificate(text)
+    } catch {
+      return []
+    }
+  })
+}
+
 function read(file: string): Buffer {
   try {
     return readRegularFile(file)

@@ -4,7 +4,7 @@ import { messageOf, systemCode } from "@mqtt-trio/common"
 import type { Arrival, Entrance } from "../arrivals.js"
 import type { EventLog } from "../event-log.js"
 import { watchFiles } from "../watched-files.js"
-import { readTlsFiles, type TlsFiles } from "./tls-files.js"
+import { readTlsFiles, timeProblems, type TlsFiles } from "./tls-files.js"
 
 /** What holds for TLS. */
 export interface TlsRules extends TlsFiles {
@@ -26,6 +26,7 @@ export class TlsEntrance {
   ) {
     const requestCert = files.clientCa !== undefined
     this.server = createServer({ ...readTlsFiles(files), requestCert, rejectUnauthorized: requestCert })
+    this.warn()
     this.server.on("secureConnection", (socket) => this.secured(socket))
     this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
     this.unwatch = watchFiles([files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])], () => this.reload())
@@ -78,11 +79,17 @@ export class TlsEntrance {
     return waiting
   }
 
+  /** Says what no client, or no client's certificate, is accepted with. */
+  private warn(): void {
+    for (const problem of timeProblems(this.files)) this.log.warn(problem, { event: "tls-time" })
+  }
+
   /** Reads the files again. Connections that are open keep what they have. */
   reload(): void {
     try {
       this.server.setSecureContext(readTlsFiles(this.files))
       this.log.info(`the TLS certificate ${JSON.stringify(this.files.cert)} was read again`, { event: "tls-reloaded" })
+      this.warn()
     } catch (error) {
       this.log.error(`the TLS files changed and cannot be used, those read before stay: ${messageOf(error)}`, { event: "tls-kept" })
     }
