@@ -78,7 +78,7 @@ describe("--tls-require-cert", () => {
         expect(await peer.ended()).toEqual([])
       }
       await logged(broker, "it shows no certificate, and --tls-require-cert asks for one")
-      await logged(broker, "its certificate is not accepted: ")
+      await logged(broker, /127\.0\.0\.1:\d+ was closed: its certificate is not accepted: its authority is none of --tls-ca/)
       expect(
         await runCli("mqtt-pub", [
           "--url",
@@ -91,6 +91,16 @@ describe("--tls-require-cert", () => {
       ).not.toMatchObject({ code: 0 })
     },
   )
+
+  test("a certificate that is made for servers: the log says so, and where it came from", async () => {
+    const dir = temporaryFolder()
+    const made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x", "-addext"]
+    const openssl = ["req", "-x509", ...made, "extendedKeyUsage=serverAuth", "-keyout", "x.key", "-out", "x.crt"]
+    execFileSync("openssl", openssl, { cwd: dir, stdio: "pipe" })
+    const { broker, open } = await startDoors(["--tls-require-cert", "--tls-ca", join(dir, "x.crt")])
+    await new Peer(open("mqtts", { cert: readFileSync(join(dir, "x.crt")), key: readFileSync(join(dir, "x.key")) }), 4).ended()
+    await logged(broker, /127\.0\.0\.1:\d+ was closed: its certificate is not accepted: it is not made for clients/)
+  })
 
   test("the ready message says so", async () => {
     const { broker } = await strict()
