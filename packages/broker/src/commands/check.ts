@@ -35,7 +35,9 @@ const HELP = {
     ["mqtt-broker check --config broker.toml", "what a broker with this file would do"],
     ["mqtt-broker check --config broker.toml --json", "the same, for a program"],
   ],
-  footer: ["Exit code 0: mqtt-broker start takes these options; what is odd about them is said on stderr. 2: it does not."],
+  footer: [
+    "Exit code 0: mqtt-broker start takes these options; what is odd about them is said on stderr. Else its exit code: 2 for the options, 16 for a file of TLS, 17 for the password file or the ACL file.",
+  ],
 } as const
 
 /** One option in the answer. */

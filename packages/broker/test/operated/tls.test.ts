@@ -140,6 +140,16 @@ describe("files that cannot be used: one sentence that names the file, exit code
     ["no authority file", [serverCert, serverKey, join(dir, "no.ca")], `cannot read "${join(dir, "no.ca")}": ENOENT`],
   ]
 
+  test.each(["certificate", "authority"])("DER instead of PEM: the hint makes PEM of it (%s)", async (what) => {
+    const der = join(dir, "server.der")
+    execFileSync("openssl", ["x509", "-in", serverCert, "-outform", "DER", "-out", der], { stdio: "pipe" })
+    const files = ["--tls-cert", what === "certificate" ? der : serverCert, "--tls-key", serverKey]
+    const authority = what === "authority" ? ["--tls-ca", der, "--tls-require-cert"] : []
+    const { code, stderr } = await runCli("mqtt-broker", ["check", "--listen", "mqtts://127.0.0.1:0", ...files, ...authority])
+    const hint = `it is DER; openssl x509 -inform DER -in "${der}" prints it as PEM`
+    expect([code, stderr]).toEqual([16, `error: "${der}" has no certificate in PEM\nhint: ${hint}\n`])
+  })
+
   test.each(CASES)("%s", async (_, [cert, key, ca], message) => {
     const args = ["start", "--store", "memory:", "--listen", "mqtts://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key]
     const result = await runCli("mqtt-broker", ca === "" ? args : [...args, "--tls-ca", ca, "--tls-require-cert"])
