@@ -145,7 +145,10 @@ function tlsFiles(
   if (!tlsRequireCert && ca !== undefined)
     throw usageError(`${nameOf("tlsCa")} is given, and clients are asked for no certificate`, "add --tls-require-cert")
   if (tlsUser && !tlsRequireCert)
-    throw usageError(`${nameOf("tlsUser")} takes the user from the client's certificate, and clients are asked for none`, "add --tls-require-cert")
+    throw usageError(
+      `${nameOf("tlsUser")} takes the user from the client's certificate, and clients are asked for none`,
+      "add --tls-require-cert",
+    )
   return { cert, key, clientCa: ca, certificateUser: tlsUser }
 }
 

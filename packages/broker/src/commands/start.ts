@@ -256,7 +256,10 @@ export function isOpen(target: Target, { passwordFile, anonymous, tlsUser }: Sta
 
 function openToOthers(target: Target, { values, nameOf }: ResolvedOptions<typeof START_OPTIONS>): Error {
   const url = JSON.stringify(describeTarget(target))
-  const option = target.kind === "tcp" && !values.listen.includes(target) ? `${nameOf("host")} ${JSON.stringify(target.host)}` : `${nameOf("listen")} ${url}`
+  const option =
+    target.kind === "tcp" && !values.listen.includes(target)
+      ? `${nameOf("host")} ${JSON.stringify(target.host)}`
+      : `${nameOf("listen")} ${url}`
   return usageError(
     `${option} opens the broker to other machines`,
     "add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect",

@@ -101,6 +101,15 @@ test.each(ODD)("what is odd is said, and no error: %s", async (args, stderr) => 
   expect(await runCli("mqtt-broker", ["check", ...args.split(" ").filter(Boolean)])).toMatchObject({ code: 0, stderr })
 })
 
+test("%u and %c in lines of an ACL file that are no patterns", async () => {
+  const cwd = temporaryFolder()
+  writeFileSync(join(cwd, "acl"), "topic read home/%u\nuser alice\ntopic write %%c/x\ntopic 100%/u\npattern read home/%u/%c\n")
+  writeFileSync(join(cwd, "passwords"), "")
+  const { code, stderr } = await runCli("mqtt-broker", ["check", "--acl-file", "acl", "--password-file", "passwords"], { cwd })
+  const why = "%u and %c name the client only in lines that begin with pattern, here they are text"
+  expect([code, stderr]).toEqual([0, `warning: acl:1: ${why}: topic read home/%u\nwarning: acl:3: ${why}: topic write %%c/x\n`])
+})
+
 describe("what check accepts, starts; what it refuses, does not, with the same words", () => {
   const common = 'port = 0\nstore = "memory:"\n'
 
