@@ -63,10 +63,7 @@ await runMain(async () => {
 
 /** Throws a usage error for bytes that are not UTF-8, which would become another name: of a file, a user or a client. */
 function refuseForeignBytes(args: readonly string[]): void {
-  const refuse = (what: string, text: string): never => {
-    throw usageError(`${what} ${quoted(text)} is not UTF-8 text`)
-  }
-  for (const text of args) if (hasForeignBytes(text)) refuse("the argument", text)
-  for (const [name, text = ""] of Object.entries(exactEnvironment()))
-    if (name.startsWith("MQTT_BROKER_") && hasForeignBytes(text)) refuse(`${name}:`, text)
+  const variables = Object.entries(exactEnvironment()).filter(([name]) => name.startsWith("MQTT_BROKER_"))
+  const named = [...args.map((text) => ["the argument", text] as const), ...variables.map(([name, text]) => [`${name}:`, text] as const)]
+  for (const [what, text = ""] of named) if (hasForeignBytes(text)) throw usageError(`${what} ${quoted(text)} is not UTF-8 text`)
 }
