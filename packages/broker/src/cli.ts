@@ -1,4 +1,16 @@
-import { createProgram, ERRORS, helpText, packageVersion, runMain, runProgram } from "@mqtt-trio/common"
+import {
+  createProgram,
+  ERRORS,
+  exactArguments,
+  exactEnvironment,
+  hasForeignBytes,
+  helpText,
+  packageVersion,
+  quoted,
+  runMain,
+  runProgram,
+  usageError,
+} from "@mqtt-trio/common"
 import { registerAcl } from "./commands/acl.js"
 import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
@@ -39,7 +51,8 @@ await runMain(async () => {
   }
   registerAcl(program, done)
   registerTorture(program, done)
-  const args = process.argv.slice(2)
+  const args = exactArguments()
+  refuseForeignBytes(args)
   if (!args.length) {
     process.stderr.write(helpText(HELP, {}))
     return ERRORS.usage.exitCode
@@ -47,3 +60,10 @@ await runMain(async () => {
   await runProgram(program, args)
   return exitCode
 })
+
+/** Throws a usage error for bytes that are not UTF-8, which would become another name: of a file, a user or a client. */
+function refuseForeignBytes(args: readonly string[]): void {
+  const variables = Object.entries(exactEnvironment()).filter(([name]) => name.startsWith("MQTT_BROKER_"))
+  const named = [...args.map((text) => ["the argument", text] as const), ...variables.map(([name, text]) => [`${name}:`, text] as const)]
+  for (const [what, text = ""] of named) if (hasForeignBytes(text)) throw usageError(`${what} ${quoted(text)} is not UTF-8 text`)
+}

@@ -5,6 +5,7 @@ import { forbiddenSubscribe, LARGEST_PACKET, tooLarge } from "./limits.js"
 import type { MessageInlet, ReceivedMessage } from "./message-inlet.js"
 import type { MqttClient, Packet } from "./mqtt-library.js"
 import { isRefusalForGood, reasonText, refusalIn, refusedConnection } from "./refusals.js"
+import { alertReason, withoutOpenSsl } from "./tls-words.js"
 import { ordered, packetSize, wireProperties, type WireProperties } from "./wire.js"
 
 /** What a connection tells its owner. */
@@ -294,7 +295,7 @@ export class ClientConnection {
     // MQTT.js gives these a number, as the broker's refusals, when the broker breaks the protocol.
     if (typeof code === "number") return this.fail(`this client closed it: ${error.message}`)
     if (typeof code === "string") {
-      this.lostReason ??= messageOf(error)
+      this.lostReason ??= alertReason(error.message)?.[0] ?? withoutOpenSsl(messageOf(error))
       return
     }
     this.lostReason = /Keepalive timeout|connack timeout/.test(error.message)

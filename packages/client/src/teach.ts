@@ -13,6 +13,7 @@ import {
 } from "@mqtt-trio/common"
 
 import { NEEDS_USER_NAME } from "./refusals.js"
+import { alertReason, withoutOpenSsl } from "./tls-words.js"
 
 const PROBE_TIMEOUT_MS = 1500
 const CLOSED_WORDS = /closed before|hang up|ECONNRESET|EPIPE/
@@ -77,7 +78,7 @@ function websocketReason(target: { readonly tls: boolean }, answer: Answer, caus
   if (status !== undefined)
     return [`the server answered with the HTTP status ${status} instead of opening a WebSocket`, WEBSOCKET_HINTS[status] ?? WEBSOCKET_HINT]
   const why = CLOSED_WORDS.test(text + code) ? "the other side closed the connection instead of opening a WebSocket" : text
-  return [why, WEBSOCKET_HINT]
+  return [why, target.tls ? `${WEBSOCKET_HINT}; does it want a client certificate (--cert, --key)?` : WEBSOCKET_HINT]
 }
 
 function tlsReason(code: string, text: string): [why: string, hint: string] {
@@ -85,11 +86,13 @@ function tlsReason(code: string, text: string): [why: string, hint: string] {
     return [`the broker's certificate is not trusted (${text})`, "give the certificate of its authority with --cafile FILE"]
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return [text, "connect by the name in the certificate, or give it with --servername NAME"]
+  const alert = alertReason(text)
+  if (alert !== undefined) return alert
   if (code === "EPROTO") return ["what answers is not TLS that this client knows", "check the port and --tls-version"]
   if (code === "CERT_HAS_EXPIRED") return ["the broker's certificate has expired", "renew it"]
   if (CLOSED_WORDS.test(text + code))
     return ["the other side closed the connection", "does it speak TLS on this port, or want a client certificate (--cert, --key)?"]
-  return [text, "check the certificate, --cafile and --tls-version"]
+  return [withoutOpenSsl(text), "check the certificate, --cafile and --tls-version"]
 }
 
 async function startHint(target: Target): Promise<string> {

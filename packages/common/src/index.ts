@@ -4,7 +4,7 @@
 export { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_QOS, REGISTERED_PORT } from "./defaults.js"
 export { BaseError, CliError, errorReference, ERRORS, messageOf, systemCode, usageError } from "./errors.js"
 export { describeTarget, parseTargetUrl, type Target } from "./settings/target.js"
-export { bytesOf, exactEnvironment, quoted, textOf } from "./exact-text.js"
+export { bytesOf, exactArguments, exactEnvironment, hasForeignBytes, quoted, textOf } from "./exact-text.js"
 export { parseBinary, parseExact, parseHost, parseText } from "./text.js"
 export { parseTopicFilter, parseTopicName, splitShare, topicFilterProblem, topicMatches, topicNameProblem } from "./topic.js"
 

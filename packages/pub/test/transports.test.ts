@@ -10,6 +10,7 @@ import {
   randomId,
   runCli,
   runProcess,
+  startBroker,
   startMosquitto,
   temporaryFolder,
   type Certificates,
@@ -94,9 +95,34 @@ describe.skipIf(!hasMosquitto())("ways to a broker (mosquitto)", () => {
   it("TLS with a client certificate", async () => {
     const args = ["-p", String(ports.mutual), "--cafile", certs.ca]
     expect(await roundTrip([...args, "--cert", certs.clientCert, "--key", certs.clientKey])).toEqual(ok)
-    const without = await runCli("mqtt-pub", ["t", "x", ...args])
-    expect(without.code).toBe(3)
-    expect(without.stderr).toMatch(/certificate/)
+  })
+
+  it.each([
+    ["tlsv1.3", "the broker asks for a certificate\nhint: show one with --cert FILE and --key FILE\n"],
+    [
+      "tlsv1.2",
+      "the broker gave up the TLS handshake (handshake failure)\nhint: does it want a client certificate (--cert, --key), or another --tls-version or --ciphers?\n",
+    ],
+  ])("%s without a client certificate, from mosquitto and from mqtt-broker: words, and what to do", async (version, words) => {
+    const tls = ["--tls-cert", certs.serverCert, "--tls-key", certs.serverKey, "--tls-require-cert", "--tls-ca", certs.ca]
+    const doors = ["--listen", "mqtts://127.0.0.1:0", "--listen", "wss://127.0.0.1:0"]
+    const strict = await startBroker({ store: "memory:", args: [...doors, ...tls] })
+    for (const url of [`mqtts://127.0.0.1:${ports.mutual}`, ...strict.urls.slice(1)])
+      for (const [command, ...args] of [
+        ["mqtt-pub", "t", "x"],
+        ["mqtt-sub", "t"],
+      ] as const)
+        expect(await runCli(command, [...args, "-L", url, "--cafile", certs.ca, "--tls-version", version])).toMatchObject({
+          code: 3,
+          stderr: `error: cannot connect to ${url}: ${words}`,
+        })
+  })
+
+  it("a client certificate of an authority that the broker does not know", async () => {
+    const other = makeCertificates(temporaryFolder())
+    const args = ["-p", String(ports.mutual), "--cafile", certs.ca, "--cert", other.clientCert, "--key", other.clientKey]
+    const { code, stderr } = await runCli("mqtt-pub", ["t", "x", ...args])
+    expect([code, stderr]).toEqual([3, expect.stringContaining("the broker does not accept the certificate of this client (unknown ca)")])
   })
 
   it("TLS with a pre-shared key", async () => {

@@ -20,7 +20,8 @@ export class AclRules implements Rights {
   private readonly patterns = new RuleTree()
   private readonly budget = new AnswerBudget()
 
-  constructor(rules: readonly AclRule[]) {
+  /** @param rules the lines of the file */
+  constructor(readonly rules: readonly AclRule[]) {
     for (const rule of rules) this.treeOf(rule.scope).add(rule)
   }
 

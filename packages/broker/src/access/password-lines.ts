@@ -26,6 +26,7 @@ const LINE_FEED = 0x0a
 const BLANKS = /^[ \t\v\f\r\n]+|[ \t\v\f\r\n]+$/g
 /** What stands in no name that mosquitto or we would write. */
 const NO_NAME = /[\p{Cc}\uFEFF]/u
+const BYTE_ORDER_MARK = Buffer.from("\uFEFF")
 const LONGEST_NAME = 65_535
 
 /** The lines of a password file; put together again they are the same bytes. */
@@ -34,7 +35,7 @@ export function passwordLines(content: Buffer): PasswordLine[] {
   for (let start = 0, end = 0; start < content.length; start = end) {
     const feed = content.indexOf(LINE_FEED, start)
     end = feed === -1 ? content.length : feed + 1
-    lines.push(lineOf(content.subarray(start, end)))
+    lines.push(lineOf(content.subarray(start, end), start === 0))
   }
   return lines
 }
@@ -51,7 +52,8 @@ export function accountsOf(content: Buffer, file: string): Map<string, Account> 
       throw new BrokerError("access-unusable", `${quoted(file)}, line ${index + 1}: ${problem}`, { hint })
     }
     if (line.user === undefined) {
-      if (!isPassedOver(line)) fail("it is no comment, and has no colon between a user's name and a hash")
+      if (!isPassedOver(index === 0 ? withoutMark(line.bytes) : line.bytes))
+        fail("it is no comment, and has no colon between a user's name and a hash")
       continue
     }
     const { user } = line
@@ -83,14 +85,19 @@ export function writeLine(user: string, hash: string): Buffer {
   return Buffer.from(`${user}:${hash}\n`)
 }
 
-function lineOf(bytes: Buffer): PasswordLine {
-  const text = bytes.toString()
+function lineOf(bytes: Buffer, first: boolean): PasswordLine {
+  const text = (first ? withoutMark(bytes) : bytes).toString()
   const colon = text.indexOf(":")
   if (text.startsWith("#") || colon === -1) return { bytes, user: undefined, hash: "" }
   return { bytes, user: trimmed(text.slice(0, colon)), hash: trimmed(text.slice(colon + 1)) }
 }
 
-function isPassedOver({ bytes }: PasswordLine): boolean {
+/** Without the byte order mark that some editors begin a file with. */
+function withoutMark(bytes: Buffer): Buffer {
+  return bytes.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? bytes.subarray(BYTE_ORDER_MARK.length) : bytes
+}
+
+function isPassedOver(bytes: Buffer): boolean {
   const text = bytes.toString("latin1")
   return text.startsWith("#") || trimmed(text) === ""
 }

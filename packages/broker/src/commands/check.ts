@@ -19,7 +19,7 @@ import { readPasswordFile } from "../access/password-file.js"
 import { readTlsFiles } from "../server/listeners/tls-files.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"
-import { oddities } from "./oddities.js"
+import { oddities, ruleOddities } from "./oddities.js"
 import { checkStart, START_OPTIONS, type StartOptions } from "./start.js"
 
 /** Its own option; the others are those of `mqtt-broker start`. */
@@ -35,7 +35,9 @@ const HELP = {
     ["mqtt-broker check --config broker.toml", "what a broker with this file would do"],
     ["mqtt-broker check --config broker.toml --json", "the same, for a program"],
   ],
-  footer: ["Exit code 0: mqtt-broker start takes these options; what is odd about them is said on stderr. 2: it does not."],
+  footer: [
+    "Exit code 0: mqtt-broker start takes these options; what is odd about them is said on stderr. Else its exit code: 2 for the options, 16 for a file of TLS, 17 for the password file or the ACL file.",
+  ],
 } as const
 
 /** One option in the answer. */
@@ -71,9 +73,9 @@ export async function runCheck(
   if (tls) readTlsFiles(tls)
   const { passwordFile, aclFile } = resolved.values
   if (passwordFile !== undefined) readPasswordFile(passwordFile)
-  if (aclFile !== undefined) readAclFile(aclFile)
+  const rules = aclFile === undefined ? [] : readAclFile(aclFile).rules
   const rows = resolved.all.map((option) => rowOf(option, resolved.values))
-  const warnings = oddities(resolved.values, targets)
+  const warnings = [...oddities(resolved.values, targets), ...ruleOddities(aclFile, rules)]
   if (json) return void (await writeOut(`${jsonLine({ options: rows, warnings })}\n`))
   const widths = [Math.max(...rows.map(({ option }) => option.length)), Math.max(...rows.map(({ text }) => text.length))] as const
   const lines = rows.map(({ option, text, from }) => `${option.padEnd(widths[0])}  ${text.padEnd(widths[1])}  ${from ?? "default"}`)

@@ -52,11 +52,17 @@ async function readOptionFile(path: string, table: OptionTable): Promise<OptionF
   const known = new Set(Object.values(table).map(keyOf))
   const unknown = [...values.keys()].find((key) => !known.has(key))
   if (unknown === undefined) return { name: path, values }
-  const suggestion = suggestOption(`--${unknown}`, table)?.replaceAll("--", "")
-  throw usageError(
-    `unknown key ${quoted(unknown)} in ${quoted(path)}`,
-    suggestion ?? "keys are the long options of --help, without the dashes",
-  )
+  const keys = "keys are the long options of --help, without the dashes"
+  const hint = isTable(values.get(unknown))
+    ? `there are no tables here: ${keys}`
+    : (suggestOption(`--${unknown}`, table)?.replaceAll("--", "") ?? keys)
+  throw usageError(`unknown key ${quoted(unknown)} in ${quoted(path)}`, hint)
+}
+
+/** A table, or an array of them. */
+function isTable(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(isTable)
+  return typeof value === "object" && value !== null && !(value instanceof Date)
 }
 
 /** A configuration file as text. Throws a usage error. */

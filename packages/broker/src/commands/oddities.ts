@@ -1,4 +1,5 @@
 import type { Target } from "@mqtt-trio/common"
+import type { AclRule } from "../access/rule-tree.js"
 import { timeProblems } from "../server/listeners/tls-files.js"
 import { isLocal, isLoopback } from "../server/loopback.js"
 import { rateOddities } from "./rate-options.js"
@@ -6,6 +7,14 @@ import { isOpen, type StartOptions } from "./start.js"
 
 /** Until when a certificate should have been renewed: this long before its end. */
 const SOON_MS = 14 * 86_400_000
+
+/** What lines of an ACL file allow or refuse and is seldom meant, in words. */
+export function ruleOddities(file: string | undefined, rules: readonly AclRule[]): string[] {
+  const literal = rules.filter(({ scope, levels }) => scope !== "pattern" && levels.some((level) => /%[uc]/.test(level)))
+  return literal.map(
+    ({ line, text }) => `${file}:${line}: %u and %c name the client only in lines that begin with pattern, here they are text: ${text}`,
+  )
+}
 
 type Oddity = [found: boolean, text: string]
 

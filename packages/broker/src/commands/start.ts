@@ -249,10 +249,11 @@ function isTerminalGone(): boolean {
 }
 
 /** Where to listen. Throws a usage error for options that do not go together. */
-export function checkStart({ values, given }: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
-  const listen = listenOptions(values, given)
+export function checkStart(resolved: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
+  const { values } = resolved
+  const listen = listenOptions(values, resolved)
   const open = listen.targets.find((target) => !isLocal(target) && isOpen(target, values))
-  if (open && !values.anonymous) throw openToOthers(open, values)
+  if (open && !values.anonymous) throw openToOthers(open, resolved)
   return listen
 }
 
@@ -262,9 +263,12 @@ export function isOpen(target: Target, { passwordFile, anonymous, tlsUser }: Sta
   return !certified && (anonymous || passwordFile === undefined)
 }
 
-function openToOthers(target: Target, { listen }: StartOptions): Error {
+function openToOthers(target: Target, { values, nameOf }: ResolvedOptions<typeof START_OPTIONS>): Error {
   const url = JSON.stringify(describeTarget(target))
-  const option = target.kind === "tcp" && !listen.includes(target) ? `--host ${JSON.stringify(target.host)}` : `--listen ${url}`
+  const option =
+    target.kind === "tcp" && !values.listen.includes(target)
+      ? `${nameOf("host")} ${JSON.stringify(target.host)}`
+      : `${nameOf("listen")} ${url}`
   return usageError(
     `${option} opens the broker to other machines`,
     "add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect",

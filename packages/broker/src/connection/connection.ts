@@ -85,6 +85,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     socket.on("close", () => this.gone())
   }
 
+  get claims(): ConnectionFacts["claims"] {
+    return this.control.claims
+  }
   get remote(): string {
     return this.arrival.remote
   }

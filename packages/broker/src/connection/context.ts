@@ -15,6 +15,8 @@ import type { PublishReader } from "./publish-reader.js"
 export interface ConnectionFacts {
   /** empty until its CONNECT was accepted */
   readonly clientId: string
+  /** who its CONNECT says it is; once the login is accepted, who it is; undefined before CONNECT */
+  readonly claims: { readonly clientId: string; readonly user: string | undefined } | undefined
   /** address and port of the other side */
   readonly remote: string
   readonly version: ProtocolVersion
@@ -34,6 +36,8 @@ export interface ConnectionLog {
   notice(clientId: string, message: string): void
   /** a message was not taken: the client may not publish to the topic; `refused`: how many of this connection, this one included */
   refusedMessages(connection: ConnectionFacts, topic: string, refused: number): void
+  /** a Topic Filter was refused, with this code of SUBACK */
+  refusedSubscription(session: Pick<Session, "clientId" | "user">, filter: string, code: number): void
   /** several connections keep taking one Client Identifier from each other */
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */

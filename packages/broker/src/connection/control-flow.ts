@@ -15,7 +15,7 @@ import { readWill } from "../wire/will.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
 import type { SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { connackCode, readConnect, write } from "./control-packets.js"
-import type { Context } from "./context.js"
+import type { ConnectionFacts, Context } from "./context.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
 /** What control packets need of their connection. */
@@ -47,10 +47,11 @@ export interface ControlledConnection {
  */
 export class ControlFlow {
   private channel: ControlChannel | undefined = undefined
+  claims: ConnectionFacts["claims"] = undefined
 
   constructor(
     private readonly connection: ControlledConnection,
-    private readonly context: Pick<Context, "access" | "clients" | "delivery" | "engine" | "limits">,
+    private readonly context: Pick<Context, "access" | "clients" | "delivery" | "engine" | "limits" | "log">,
   ) {}
 
   /** CONNECT: aedes accepts or refuses, the Session is opened, CONNACK leaves when it is stored (section 3.1). */
@@ -60,10 +61,12 @@ export class ControlFlow {
     const assigned = packet.clientId ? undefined : `auto-${randomUUID()}`
     const clientId = assigned ?? packet.clientId
     const { version } = connection
+    this.claims = { clientId, user: packet.username }
     if (packet.properties?.authenticationMethod !== undefined)
       throw new PacketError(Reason.BAD_AUTHENTICATION_METHOD, "extended authentication is not supported")
     const login = await this.login(packet, clientId)
     if (!login) return
+    this.claims = { clientId, user: login.user }
     const request = { ...sessionRequest(packet, clientId, version), user: login.user }
     const will = readWill(bytes, connection.v5)
     if (will && !context.delivery.mayPublish(login, topicOf(framesOf(will.packet, connection.v5), 0)))
@@ -171,6 +174,7 @@ export class ControlFlow {
       const code = this.full(filter) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
       if (code === undefined) return
       codes.push(code)
+      if (code >= 0x80 && connection.session) context.log.refusedSubscription(connection.session, filter, code)
       if (code >= 0x80 || !connection.session) continue
       const isNew = !connection.session.subscriptions.has(filter)
       if (retainHandling === 0 || (retainHandling === 1 && isNew)) wanted.push({ filter, qos, upTo: retained.sequence })

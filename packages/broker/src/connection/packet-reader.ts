@@ -215,6 +215,7 @@ function checkFirst(buf: Buffer, at: number): void {
   if (first === TLS_HANDSHAKE) throw malformed("TLS came to a port that speaks MQTT without TLS")
   if (PROXY_HEADERS.includes(buf.readUInt16BE(at)))
     throw malformed("a PROXY header came from an address that --proxy-protocol does not name")
+  if (HTTP_METHODS.has(buf.toString("latin1", at, at + 2))) throw protocolError("HTTP came to a port that speaks MQTT without WebSocket")
   if (first >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
 }
 
@@ -222,5 +223,7 @@ function checkFirst(buf: Buffer, at: number): void {
 const TLS_HANDSHAKE = 0x16
 /** The first two bytes of PROXY headers, version 1 and 2. */
 const PROXY_HEADERS = [0x5052, 0x0d0a]
+/** How requests begin; those letters begin no packet of MQTT that is in order. */
+const HTTP_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH", "CONNECT"].map((method) => method.slice(0, 2)))
 const header = new FixedHeader()
 const NO_BYTES = Buffer.alloc(0)

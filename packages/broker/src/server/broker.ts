@@ -114,7 +114,10 @@ export class Broker {
   /** Reads the files of users, rights and TLS again: what cannot be used is told, and what was read before stays. */
   reload(): void {
     this.reloadAccess("all")
-    this.parts.listeners.reload()
+    const { access, arrivals, listeners } = this.parts
+    const files = [access.files.passwordFile, access.files.aclFile]
+    if (!listeners.reload() && files.every((file) => file === undefined))
+      arrivals.log.info("SIGHUP came, and there is nothing to read again: no password file, no ACL file, no TLS")
   }
 
   private reloadAccess(which: "changed" | "all"): void {

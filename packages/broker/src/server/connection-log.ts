@@ -1,8 +1,9 @@
+import { counted } from "@mqtt-trio/common"
 import type { ConnectionFacts, ConnectionLog } from "../connection/context.js"
 import type { Dropped } from "../delivery/sessions/drops.js"
 import type { Discarded } from "../delivery/sessions/sessions.js"
 import { Reason, type ReasonCode } from "../wire/reason-codes.js"
-import type { Fields, EventLog } from "./event-log.js"
+import type { EventLog } from "./event-log.js"
 
 const REASON_NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name.toLowerCase().replaceAll("_", " ")]))
 
@@ -22,18 +23,23 @@ export function connectionLog(log: EventLog): ConnectionLog {
         const fields = { event: "left", ...who(connection), how: message }
         return log.limited("info", "left", { message: `${name(connection)} left: ${message}`, fields })
       }
-      const reasonName = REASON_NAMES.get(reason) ?? String(reason)
-      log.limited(level(reason), `closed ${reason}`, {
-        // what never said CONNECT spoke no MQTT that could be malformed
-        message: `${name(connection)} was closed${connection.greeted ? `, ${reasonName}` : ""}: ${message}`,
-        fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail: message },
+      tellClosed(log, connection, reason, message)
+    },
+    refusedMessages: (connection, topic, refused) => {
+      const { client, user } = who(connection)
+      log.limited("warn", "refused messages", {
+        message: `${login(client, user)} may not publish to ${quoted(topic)}: ${counted(refused, "message")} of this connection ${refused === 1 ? "was" : "were"} refused so far`,
+        fields: { event: "refused-messages", client, user, topic, refused },
       })
     },
-    refusedMessages: ({ clientId }, topic, refused) =>
-      log.limited("warn", "refused messages", {
-        message: `${quoted(clientId)} may not publish to ${quoted(topic)}: ${refused} messages of this connection were refused so far`,
-        fields: { event: "refused-messages", client: clientId, topic, refused },
-      }),
+    refusedSubscription: ({ clientId: client, user = null }, filter, code) => {
+      const reason = nameOf(code)
+      log.limited("warn", "refused subscriptions", {
+        // MQTT 3.1.1 has one code for all reasons
+        message: `${login(client, user)}: its subscription to ${quoted(filter)} was refused${code === Reason.UNSPECIFIED_ERROR ? "" : `, ${reason}`}`,
+        fields: { event: "refused-subscription", client, user, filter, reasonCode: code, reason },
+      })
+    },
     fight: (clientId) =>
       log.limited("warn", "fight", {
         message: `several clients keep taking the client identifier ${quoted(clientId)} from each other: give each its own`,
@@ -55,6 +61,23 @@ export function connectionLog(log: EventLog): ConnectionLog {
     notice: (clientId, message) =>
       log.limited("warn", "notice", { message: `${quoted(clientId)}: ${message}`, fields: { event: "notice", client: clientId } }),
   }
+}
+
+function tellClosed(log: EventLog, connection: ConnectionFacts, reason: ReasonCode, detail: string): void {
+  if (!connection.greeted) {
+    // what never said CONNECT spoke no MQTT that could be malformed
+    const fields = { event: "refused", address: connection.remote, detail }
+    return log.limited(level(reason), "refused", { message: `${connection.remote} was closed: ${detail}`, fields })
+  }
+  const reasonName = nameOf(reason)
+  log.limited(level(reason), `closed ${reason}`, {
+    message: `${name(connection)} was closed, ${reasonName}: ${detail}`,
+    fields: { event: "closed", ...who(connection), reasonCode: reason, reason: reasonName, detail },
+  })
+}
+
+function nameOf(reason: number): string {
+  return REASON_NAMES.get(reason) ?? String(reason)
 }
 
 const DROP_REASONS = [
@@ -95,12 +118,25 @@ export function quoted(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
 }
 
-function who({ clientId, remote }: ConnectionFacts): Fields {
-  return { client: clientId === "" ? null : clientId, address: remote }
+interface Who {
+  readonly client: string | null
+  readonly user: string | null
+  readonly address: string
 }
 
-function name({ clientId, remote }: ConnectionFacts): string {
-  return clientId ? `${quoted(clientId)} (${remote})` : remote
+function who({ claims, remote }: ConnectionFacts): Who {
+  return { client: claims?.clientId || null, user: claims?.user ?? null, address: remote }
+}
+
+/** Who is let in; or, in brackets, who somebody says to be. */
+function name(connection: ConnectionFacts): string {
+  const { client, user, address } = who(connection)
+  if (connection.session) return `${login(client, user)} (${address})`
+  return client === null && user === null ? address : `${address} (says it is ${login(client, user)})`
+}
+
+function login(client: string | null, user: string | null): string {
+  return [quoted(client ?? ""), ...(user === null ? [] : [quoted(user)])].join(" as ")
 }
 
 function level(reason: ReasonCode): "warn" | "info" {

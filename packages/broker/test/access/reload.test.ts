@@ -139,6 +139,14 @@ test("SIGHUP before the broker is ready does not end it", async () => {
   expect(await broker.stop()).toEqual({ code: 0, signal: null })
 })
 
+test("SIGHUP without files: the log says that there is nothing to read again; with one it does not", async () => {
+  const [without, house] = await Promise.all([Accounts.start({}), Accounts.start({ users: users("alice") })])
+  process.kill(without.broker.pid, "SIGHUP")
+  await logged(without.broker, "there is nothing to read again")
+  await house.change({ users: users("alice", "bob") })
+  expect(house.broker.stderr).not.toContain("nothing to read again")
+})
+
 test("when its terminal is closed, the broker stops in order", async () => {
   const dir = temporaryFolder()
   const [socket, log] = [join(dir, "tmux"), join(dir, "log")]

@@ -127,6 +127,15 @@ test.each(TIMES)("a certificate from day %d to day %d: %j", async (from, to, pro
   }
 })
 
+test("%u and %c in lines of an ACL file that are no patterns", async () => {
+  const cwd = temporaryFolder()
+  writeFileSync(join(cwd, "acl"), "topic read home/%u\nuser alice\ntopic write %%c/x\ntopic 100%/u\npattern read home/%u/%c\n")
+  writeFileSync(join(cwd, "passwords"), "# nobody\n")
+  const { code, stderr } = await runCli("mqtt-broker", ["check", "--acl-file", "acl", "--password-file", "passwords"], { cwd })
+  const why = "%u and %c name the client only in lines that begin with pattern, here they are text"
+  expect([code, stderr]).toEqual([0, `warning: acl:1: ${why}: topic read home/%u\nwarning: acl:3: ${why}: topic write %%c/x\n`])
+})
+
 describe("what check accepts, starts; what it refuses, does not, with the same words", () => {
   const common = 'port = 0\nstore = "memory:"\n'
 
@@ -153,6 +162,35 @@ describe("what check accepts, starts; what it refuses, does not, with the same w
       expect(checked).toEqual(started)
     },
   )
+
+  test.each([
+    ["mqtt://127.0.0.1:4301", "mqtt://127.0.0.1:4301"],
+    ["mqtt://127.0.0.1:4301", "ws://127.0.0.1:4301"],
+  ])("--listen %s --listen %s", async (...urls) => {
+    const args = urls.flatMap((url) => ["--listen", url])
+    const [checked, started] = await Promise.all(["check", "start"].map((command) => runCli("mqtt-broker", [command, ...args])))
+    expect(checked).toMatchObject({ code: 2, stdout: "" })
+    expect(checked).toEqual(started)
+  })
+
+  test.each([
+    ["one port on two addresses", ["mqtt://127.0.0.1:4301", "mqtt://127.0.0.2:4301"]],
+    ["any free ports", ["mqtt://127.0.0.1:0", "ws://127.0.0.1:0"]],
+  ])("%s are two places", async (_, urls) => {
+    expect(await runCli("mqtt-broker", ["check", ...urls.flatMap((url) => ["--listen", url])])).toMatchObject({ code: 0 })
+  })
+
+  test("the exit codes of --help are those of a file of TLS, of users and of rights", async () => {
+    const { stdout } = await runCli("mqtt-broker", ["check", "--help"])
+    expect(stdout.replaceAll(/\s+/g, " ")).toContain("2 for the options, 16 for a file of TLS, 17 for the password file or the ACL file.")
+    const tls = ["--listen", "mqtts://127.0.0.1:0", "--tls-cert", "none", "--tls-key", "none"]
+    for (const [code, args] of [
+      [16, tls],
+      [17, ["--password-file", "none"]],
+      [17, ["--acl-file", "none"]],
+    ] as const)
+      expect(await runCli("mqtt-broker", ["check", ...args], { cwd: temporaryFolder() })).toMatchObject({ code, stdout: "" })
+  })
 
   test("the README's file", async () => {
     const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8")

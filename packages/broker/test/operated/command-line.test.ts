@@ -1,8 +1,21 @@
 import { runCli, spawnCli } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 
+function examples(why: string): string {
+  return `error: --listen: ${why}\nhint: for example mqtts://0.0.0.0:8883, ws://127.0.0.1:8080/mqtt, mqtt+unix:///run/mqtt.sock\n`
+}
+
 function listener(why: string): string {
-  return `error: --listen: listener ${why}\nhint: for example mqtts://0.0.0.0:8883, ws://127.0.0.1:8080/mqtt, mqtt+unix:///run/mqtt.sock\n`
+  return examples(`listener ${why}`)
+}
+
+function commas(option: string, text: string): string {
+  return `error: ${option}: "${text}" has a comma between URLs\nhint: several have spaces between them, or the option is given several times\n`
+}
+
+function same(one: string, other: string): string {
+  const hint = "each needs a port or a path of its own; beside --listen, --port and --host are one more listener"
+  return `error: two listeners want the same place: "${one}" and "${other}"\nhint: ${hint}\n`
 }
 
 /** Arguments, exit code, what stderr says: all of it. */
@@ -34,6 +47,19 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ],
   ["start --listen tcp://127.0.0.1", 2, listener('"tcp://127.0.0.1" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
   ["start --listen 1883", 2, listener('"1883" is none of mqtt: mqtts: ws: wss: mqtt+unix:')],
+  ["start --listen mqtt://", 2, examples('URL "mqtt://" is not understood')],
+  ["start --listen mqtt://127.0.0.1:99999", 2, examples('URL "mqtt://127.0.0.1:99999" is not understood')],
+  ["start --listen mqtt://a%20b:1", 2, examples('host "a b" is neither a name nor an address')],
+  ["start --listen mqtt://127.0.0.1:%1", 2, examples('URL "mqtt://127.0.0.1:%1" is not understood')],
+  ["start --listen mqtt+unix://", 2, examples('URL "mqtt+unix://" has no path')],
+  ["start --listen mqtt://127.0.0.1:1,ws://127.0.0.1:2", 2, commas("--listen", "mqtt://127.0.0.1:1,ws://127.0.0.1:2")],
+  ["start --ws-origin https://a.example,https://b.example", 2, commas("--ws-origin", "https://a.example,https://b.example")],
+  ["start --listen mqtt://127.0.0.1:4301 --listen mqtt://127.0.0.1:4301", 2, same("mqtt://127.0.0.1:4301", "mqtt://127.0.0.1:4301")],
+  ["start --port 1883 --listen mqtt://127.0.0.1:1883", 2, same("mqtt://127.0.0.1:1883", "mqtt://127.0.0.1:1883")],
+  ["start --listen ws://LOCALHOST:1 --listen mqtt://localhost:1", 2, same("ws://localhost:1/mqtt", "mqtt://localhost:1")],
+  ["start --listen mqtt://127.0.0.1:1 --listen mqtt://0.0.0.0:1 --anonymous", 2, same("mqtt://127.0.0.1:1", "mqtt://0.0.0.0:1")],
+  ["start --listen mqtt://[::]:1 --listen mqtt://127.0.0.1:1 --anonymous", 2, same("mqtt://[::]:1", "mqtt://127.0.0.1:1")],
+  ["start --listen mqtt+unix:///a/b --listen mqtt+unix:///a/./b", 2, same("mqtt+unix:///a/b", "mqtt+unix:///a/b")],
   ["start --listen mqtt://127.0.0.1/topic", 2, listener('"mqtt://127.0.0.1/topic" has a path')],
   ["start --listen mqtt://a@127.0.0.1", 2, listener('"mqtt://a@127.0.0.1" has a user or password')],
   ["start --listen ws://127.0.0.1/a?b", 2, listener('"ws://127.0.0.1/a?b" has a query')],

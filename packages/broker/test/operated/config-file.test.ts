@@ -8,12 +8,29 @@ import { publish } from "../support/wire.js"
 const QUOTES = 'hint: a text stands in quotes: max-queue = "1GB"\n'
 const KEYS = "hint: keys are the long options of --help, without the dashes\n"
 
+const TABLES = KEYS.replace("hint: ", "hint: there are no tables here: ")
+
 /** What stands in the file, and what stderr says: all of it. */
 const REFUSED: [content: string | Buffer, stderr: string][] = [
   ["max-qeue = 1", 'error: unknown key "max-qeue" in "b.toml"\nhint: Did you mean max-queue?\n'],
   ["max_queue = 1", 'error: unknown key "max_queue" in "b.toml"\nhint: Did you mean max-queue?\n'],
   ["maxQueue = 1", 'error: unknown key "maxQueue" in "b.toml"\nhint: Did you mean max-queue?\n'],
-  ["[limits]\nport = 1", `error: unknown key "limits" in "b.toml"\n${KEYS}`],
+  ["[limits]\nport = 1", `error: unknown key "limits" in "b.toml"\n${TABLES}`],
+  ["[listener]\nport = 1", `error: unknown key "listener" in "b.toml"\n${TABLES}`],
+  ["[[listener]]\nport = 1", `error: unknown key "listener" in "b.toml"\n${TABLES}`],
+  ["listener = 1", 'error: unknown key "listener" in "b.toml"\nhint: Did you mean listen?\n'],
+  [
+    'listen = ["mqtt://0.0.0.0:1"]',
+    'error: listen in "b.toml" "mqtt://0.0.0.0:1" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
+  ],
+  [
+    'listen = ["wss://127.0.0.1:1"]',
+    'error: listen in "b.toml" "wss://127.0.0.1:1/mqtt" needs a certificate and its key\nhint: add --tls-cert FILE and --tls-key FILE\n',
+  ],
+  [
+    'ws-origin = ["https://a.example"]',
+    'error: ws-origin in "b.toml" is given, and nothing listens for WebSocket\nhint: add --listen ws://127.0.0.1:8080/mqtt\n',
+  ],
   ['config = "other.toml"', `error: unknown key "config" in "b.toml"\n${KEYS}`],
   ["__proto__ = 1", `error: unknown key "__proto__" in "b.toml"\n${KEYS}`],
   ['"a\\nb" = 1', `error: unknown key "a\\nb" in "b.toml"\n${KEYS}`],
@@ -37,7 +54,7 @@ const REFUSED: [content: string | Buffer, stderr: string][] = [
   [Buffer.from([0xff]), 'error: the configuration file "b.toml" cannot be read: it is not UTF-8 text\n'],
   [
     'host = "0.0.0.0"',
-    'error: --host "0.0.0.0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
+    'error: host in "b.toml" "0.0.0.0" opens the broker to other machines\nhint: add --password-file FILE (mqtt-broker user add NAME --password-file FILE makes it), or --anonymous if everybody who reaches it may connect\n',
   ],
 ]
 

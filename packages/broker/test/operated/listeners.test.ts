@@ -178,6 +178,9 @@ test("bytes that a port does not speak: one line says which, and no TLS error of
     [port("mqtts"), mqtt],
     [port("mqtts"), Buffer.from("GET / HTTP/1.1\r\n\r\n")],
     [port("mqtt"), hello],
+    ...["GET", "POST", "HEAD", "CONNECT"].map(
+      (method) => [port("mqtt"), Buffer.from(`${method} / HTTP/1.1\r\nHost: example\r\n\r\n`)] as const,
+    ),
     [port("ws"), hello],
     [port("ws"), mqtt],
     [port("ws"), Buffer.from("GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n")],
@@ -189,6 +192,7 @@ test("bytes that a port does not speak: one line says which, and no TLS error of
   }
   await broker.stop()
   expect(broker.stderr.match(/bytes without TLS came to a port that speaks TLS/g)).toHaveLength(4)
+  expect(broker.stderr.match(/HTTP came to a port that speaks MQTT without WebSocket/g)).toHaveLength(4 * 2)
   await logged(broker, "TLS came to a port that speaks MQTT without TLS")
   await logged(broker, "TLS came to a port that speaks WebSocket without TLS")
   await logged(broker, "MQTT without WebSocket came to a port that speaks WebSocket")
@@ -230,7 +234,7 @@ test("a socket's path that is too long, or leads nowhere: exit code 10, and no s
   const nowhere = join(dir, "no", "mqtt.sock")
   for (const [path, why] of [
     [long, /: its path has more than 10\d bytes\n/],
-    [nowhere, /: listen (ENOENT|EACCES)/],
+    [nowhere, new RegExp(`: there is no folder ${JSON.stringify(join(dir, "no"))}\n`)],
   ] as const) {
     const { code, stderr } = await runCli("mqtt-broker", ["start", "--store", "memory:", "--listen", `mqtt+unix://${path}`])
     expect([code, stderr.startsWith(`error: cannot listen on the socket ${JSON.stringify(path)}: `)]).toEqual([10, true])

@@ -6,6 +6,7 @@ import { connect } from "node:net"
 import { cliPath, freePort, onCleanUp, runCli, spawnCli, startBroker as start, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { EventLog } from "../../src/server/event-log.js"
+import { Accounts, users } from "../support/accounts.js"
 import { Peer } from "../support/peer.js"
 import { properties, publish, sessionExpiry } from "../support/wire.js"
 
@@ -226,6 +227,85 @@ test("TLS on a port without TLS is called so", async () => {
   peer.send(Buffer.from("1603010200010001fc0303", "hex"))
   await peer.ended()
   await broker.stop()
-  expect(broker.stderr).toContain("was closed: TLS came to a port that speaks MQTT without TLS")
-  expect(broker.stderr).not.toContain("was closed, malformed packet")
+  const detail = "TLS came to a port that speaks MQTT without TLS"
+  const line: unknown = JSON.parse(broker.stderr)
+  expect(line).toEqual({
+    level: "warn",
+    time: expect.any(String),
+    pid: expect.any(Number),
+    hostname: expect.any(String),
+    event: "refused",
+    address: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+    detail,
+    msg: expect.stringContaining(`was closed: ${detail}`),
+  })
+})
+
+describe("the log says who", async () => {
+  const acl = ["user alice", "topic read open"]
+  const house = await Accounts.start({ users: users("alice", "bob"), acl })
+
+  /** The only line with a text, as an object. */
+  async function line(text: string): Promise<unknown> {
+    const found = (): string[] => house.broker.stderr.split("\n").filter((one) => one.includes(text))
+    await waitFor(() => found().length > 0, { what: `in the log: ${text}` })
+    expect(found()).toHaveLength(1)
+    return JSON.parse(found()[0] ?? "")
+  }
+  const address = expect.stringMatching(/^127\.0\.0\.1:\d+$/)
+
+  test("who connects and who leaves: Client Identifier, user, address", async () => {
+    const client = "comes"
+    const peer = await house.login(5, "alice", { clientId: client })
+    peer.cut()
+    const msg = expect.stringMatching(/^"comes" as "alice" \(127\.0\.0\.1:\d+\) (connected, MQTT 5\.0|left: the connection closed)$/)
+    expect(await line('connected, MQTT 5.0"')).toMatchObject({ event: "connected", client, user: "alice", address, msg })
+    expect(await line("left: ")).toMatchObject({ event: "left", client, user: "alice", address, msg })
+  })
+
+  test("whose messages are refused, one and several", async () => {
+    const client = "publishes"
+    const peer = await house.login(5, "alice", { clientId: client })
+    peer.send(publish(5, { topic: "one", qos: 1, packetId: 1 }))
+    await peer.next()
+    peer.send(publish(5, { topic: "two", qos: 1, packetId: 1 }))
+    const told = { event: "refused-messages", client, user: "alice" }
+    const may = '"publishes" as "alice" may not publish to'
+    const first = `${may} "one": 1 message of this connection was refused so far`
+    expect(await line(String.raw`\"one\"`)).toMatchObject({ ...told, topic: "one", refused: 1, msg: first })
+    const second = `${may} "two": 2 messages of this connection were refused so far`
+    expect(await line(String.raw`\"two\"`)).toMatchObject({ ...told, topic: "two", refused: 2, msg: second })
+  })
+
+  test.each([
+    [5, 0x87, "not authorized", ", not authorized"],
+    [4, 0x80, "unspecified error", ""],
+  ] as const)("version %i: whose subscription is refused", async (version, reasonCode, reason, words) => {
+    const [client, filter] = [`subscribes${version}`, `closed${version}`]
+    const peer = await house.login(version, "alice", { clientId: client })
+    expect(await peer.subscribe(["open", 0], [filter, 0])).toEqual([0, reasonCode])
+    const msg = `"${client}" as "alice": its subscription to "${filter}" was refused${words}`
+    const told = { level: "warn", event: "refused-subscription", client, user: "alice", filter, reasonCode, reason, msg }
+    expect(await line(filter)).toMatchObject(told)
+    expect(house.broker.stderr).not.toContain(String.raw`\"open\"`)
+  })
+
+  test("who wants the session of another user, and who has no right password", async () => {
+    const client = "taken"
+    await house.lasting(5, "alice", client)
+    expect(await house.code(5, { clientId: client, userName: "bob", password: "bob!" })).toBe(0x87)
+    const msg = expect.stringMatching(/^127\.0\.0\.1:\d+ \(says it is "taken" as "bob"\) was closed, not authorized: the session /)
+    expect(await line("belongs to another user")).toMatchObject({ event: "closed", client, user: "bob", address, msg })
+    expect(await house.code(5, { clientId: "guesses", userName: "bob", password: "alice!" })).toBe(0x86)
+    expect(await line("bad user name")).toMatchObject({ event: "closed", client: "guesses", user: "bob", address })
+  })
+
+  test("whose account was removed", async () => {
+    const client = "loses"
+    const peer = await house.login(5, "bob", { clientId: client })
+    await house.change({ users: users("alice") })
+    await peer.ended()
+    const msg = expect.stringMatching(/^"loses" as "bob" \(127\.0\.0\.1:\d+\) was closed, not authorized: its account was removed/)
+    expect(await line("its account was removed")).toMatchObject({ event: "closed", client, user: "bob", address, msg })
+  })
 })

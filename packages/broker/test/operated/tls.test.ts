@@ -79,7 +79,7 @@ describe("--tls-require-cert", () => {
         expect(await peer.ended()).toEqual([])
       }
       await logged(broker, "it shows no certificate, and --tls-require-cert asks for one")
-      await logged(broker, "its certificate is not accepted: ")
+      await logged(broker, /127\.0\.0\.1:\d+ was closed: its certificate is not accepted: its authority is none of --tls-ca/)
       expect(
         await runCli("mqtt-pub", [
           "--url",
@@ -92,6 +92,16 @@ describe("--tls-require-cert", () => {
       ).not.toMatchObject({ code: 0 })
     },
   )
+
+  test("a certificate that is made for servers: the log says so, and where it came from", async () => {
+    const dir = temporaryFolder()
+    const made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x", "-addext"]
+    const openssl = ["req", "-x509", ...made, "extendedKeyUsage=serverAuth", "-keyout", "x.key", "-out", "x.crt"]
+    execFileSync("openssl", openssl, { cwd: dir, stdio: "pipe" })
+    const { broker, open } = await startDoors(["--tls-require-cert", "--tls-ca", join(dir, "x.crt")])
+    await new Peer(open("mqtts", { cert: readFileSync(join(dir, "x.crt")), key: readFileSync(join(dir, "x.key")) }), 4).ended()
+    await logged(broker, /127\.0\.0\.1:\d+ was closed: its certificate is not accepted: it is not made for clients/)
+  })
 
   test("the ready message says so", async () => {
     const { broker } = await strict()
@@ -130,6 +140,16 @@ describe("files that cannot be used: one sentence that names the file, exit code
     ["a text for an authority", [serverCert, serverKey, text], `"${text}" has no certificate in PEM\n`],
     ["no authority file", [serverCert, serverKey, join(dir, "no.ca")], `cannot read "${join(dir, "no.ca")}": ENOENT`],
   ]
+
+  test.each(["certificate", "authority"])("DER instead of PEM: the hint makes PEM of it (%s)", async (what) => {
+    const der = join(dir, "server.der")
+    execFileSync("openssl", ["x509", "-in", serverCert, "-outform", "DER", "-out", der], { stdio: "pipe" })
+    const files = ["--tls-cert", what === "certificate" ? der : serverCert, "--tls-key", serverKey]
+    const authority = what === "authority" ? ["--tls-ca", der, "--tls-require-cert"] : []
+    const { code, stderr } = await runCli("mqtt-broker", ["check", "--listen", "mqtts://127.0.0.1:0", ...files, ...authority])
+    const hint = `it is DER; openssl x509 -inform DER -in "${der}" prints it as PEM`
+    expect([code, stderr]).toEqual([16, `error: "${der}" has no certificate in PEM\nhint: ${hint}\n`])
+  })
 
   test.each(CASES)("%s", async (_, [cert, key, ca], message) => {
     const args = ["start", "--store", "memory:", "--listen", "mqtts://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key]

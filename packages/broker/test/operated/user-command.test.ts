@@ -112,6 +112,23 @@ describe("add, passwd, remove, list", () => {
     expect(readFileSync(path)).toEqual(Buffer.concat([before, Buffer.from("\n")]))
   })
 
+  test("a byte order mark, before a user, a comment or nothing, is passed over", async () => {
+    const path = newPath()
+    await user(path, ["add", "alice"], "x")
+    const line = text(path)
+    for (const content of [`\uFEFF${line}`, `\uFEFF# users\n${line}`, `\uFEFF\n${line}`, `\uFEFF\r\n${line}`]) {
+      writeFileSync(path, content)
+      expect(await user(path, ["list"])).toMatchObject({ code: 0, stdout: "alice\n" })
+      expect(await user(path, ["add", "bob"], "y")).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") })
+      expect(text(path).startsWith(content)).toBe(true)
+      expect([await lets(path, "alice", "x"), await lets(path, "bob", "y")]).toEqual([true, true])
+      expect(await user(path, ["passwd", "alice"], "z")).toMatchObject({ code: 0 })
+      expect([await lets(path, "alice", "z"), await lets(path, "bob", "y")]).toEqual([true, true])
+    }
+    writeFileSync(path, `# users\n\uFEFF${line}`)
+    expect(await user(path, ["list"])).toMatchObject({ code: 17, stderr: expect.stringContaining("line 2: ") })
+  })
+
   test("a link stays one", async () => {
     const [path, folder] = [newPath(), temporaryFolder()]
     const link = join(folder, "link")
@@ -182,6 +199,19 @@ test("a file with other wrong lines is mended line by line, and each time it is 
   const second = await user(path, ["passwd", "bob"], "x")
   expect(second).toMatchObject({ code: 0, stderr: `user "bob" has a new password in ${JSON.stringify(path)}\n` })
   expect((await user(path, ["list"])).stdout).toBe("alice\nbob\n")
+})
+
+test.each([
+  ["add \"$(printf 'bad\\377')\" --password-file F", 'the argument "bad\\xff" is not UTF-8 text'],
+  ["add alice --password-file \"$(printf 'F\\377')\"", 'the argument "F\\xff" is not UTF-8 text'],
+])("bytes that are not UTF-8 make no other name: user %s", async (args, message) => {
+  const cwd = temporaryFolder()
+  const command = `echo x | '${process.execPath}' '${cliPath("mqtt-broker")}' user ${args}`
+  expect(await runProcess("sh", ["-c", command], { cwd })).toMatchObject({ code: 2, stderr: `error: ${message}\n` })
+  const variable = `export MQTT_BROKER_PASSWORD_FILE="$(printf 'F\\377')"; '${process.execPath}' '${cliPath("mqtt-broker")}' user list`
+  const named = 'error: MQTT_BROKER_PASSWORD_FILE: "F\\xff" is not UTF-8 text\n'
+  expect(await runProcess("sh", ["-c", variable], { cwd })).toMatchObject({ code: 2, stderr: named })
+  expect(readdirSync(cwd)).toEqual([])
 })
 
 describe("several at once", () => {
@@ -266,6 +296,19 @@ describe("on a terminal the password is asked for twice, and not shown", () => {
     expect(await terminal.waitForEnd()).toMatchObject({ code: 0 })
     expect(terminal.stdout).toBe(`${FIRST}\r\n${SECOND}\r\nuser "alice" was added to ${JSON.stringify(path)}\r\n`)
     expect(await lets(path, "alice", "secret")).toBe(true)
+  })
+
+  test.each([
+    ["Ctrl-U takes all back", "wrong one\u0015right\r", "right"],
+    ["Ctrl-W takes a word back", "two wrong  \u0017words\r", "two words"],
+    ["Ctrl-W at the beginning", "wrong\u0017\u0017right\r", "right"],
+  ])("%s", async (_, keys, password) => {
+    const path = newPath()
+    const terminal = onTerminal(path)
+    await answer(terminal, FIRST, keys)
+    await answer(terminal, SECOND, `${password}\r`)
+    expect(await terminal.waitForEnd()).toMatchObject({ code: 0 })
+    expect(await lets(path, "alice", password)).toBe(true)
   })
 
   test("both pasted at once", async () => {

@@ -32,6 +32,8 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly source: (key: keyof Table) => OptionSource
   /** True when anything but the default gave the option. */
   readonly given: (key: keyof Table) => boolean
+  /** How messages name an option, by where its value came from: `--port`, `MQTT_BROKER_PORT` or `port in "b.toml"`. */
+  readonly nameOf: (key: keyof Table) => string
   /** All of them, in the order of the table. */
   readonly all: readonly ResolvedOption[]
   /** For each value that the command line gave to an option: its place among those of all options. */
@@ -67,6 +69,11 @@ export function resolveOptions<Table extends OptionTable>(
     values: values as OptionValues<Table>,
     source,
     given: (key) => source(key) !== "default",
+    nameOf: (key) => {
+      const { spec, source: where, from } = all.get(key) ?? { source: "default" }
+      if (spec === undefined) return String(key)
+      return where === "default" || from === undefined ? longFlag(spec) : where === "file" ? placeIn(from, spec) : from
+    },
     all: [...all.values()],
     places: (key) => {
       const spec = table[key]
@@ -91,10 +98,14 @@ function resolveOne(command: Command, spec: OptionSpec<unknown>, { env, file }: 
 function storedOption(spec: OptionSpec<unknown>, { name, values }: OptionFile): ResolvedOption | undefined {
   const stored = values.get(keyOf(spec))
   if (stored === undefined) return undefined
-  return readFrom(`${keyOf(spec)} in ${quoted(name)}`, () => {
+  return readFrom(placeIn(name, spec), () => {
     const texts = storedTexts(spec, stored)
     return { spec, value: spec.read(texts), source: "file", from: name, texts }
   })
+}
+
+function placeIn(file: string, spec: OptionSpec<unknown>): string {
+  return `${keyOf(spec)} in ${quoted(file)}`
 }
 
 /** One value of the command line. */

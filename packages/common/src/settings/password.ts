@@ -43,11 +43,25 @@ function readHidden(): Promise<Buffer> {
         const rest = chunk.subarray(at + 1)
         if (byte === 0x0d || byte === 0x0a || byte === 0x04) return end(rest, () => resolve(Buffer.from(typed)))
         if (byte === 0x03) return end(rest, () => reject(new CliError("interrupted", "interrupted")))
-        typed = byte === 0x7f || byte === 0x08 ? typed.slice(0, lastCharacter(typed)) : [...typed, byte]
+        typed = edited(typed, byte)
       }
     }
     process.stdin.on("data", take)
   })
+}
+
+/** What is typed after one more byte: Backspace takes a character back, Ctrl-W a word, Ctrl-U all, as terminals do. */
+function edited(typed: readonly number[], byte: number): number[] {
+  if (byte === 0x15) return []
+  if (byte === 0x17)
+    return typed.slice(
+      0,
+      typed.lastIndexOf(
+        0x20,
+        typed.findLastIndex((one) => one !== 0x20),
+      ) + 1,
+    )
+  return byte === 0x7f || byte === 0x08 ? typed.slice(0, lastCharacter(typed)) : [...typed, byte]
 }
 
 /** Where the last character of UTF-8 bytes starts. */

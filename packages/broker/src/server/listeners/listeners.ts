@@ -45,9 +45,10 @@ export class Listeners {
     return this.open.map(({ target }) => target)
   }
 
-  /** Reads the files of TLS again. */
-  reload(): void {
+  /** Reads the files of TLS again. False: there are none. */
+  reload(): boolean {
     this.tls?.reload()
+    return this.tls !== undefined
   }
 
   /** Nobody new is accepted. */

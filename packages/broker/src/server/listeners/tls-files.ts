@@ -25,12 +25,12 @@ const CIPHERS = [
 export function readTlsFiles({ cert, key, clientCa }: TlsFiles): SecureContextOptions {
   const [certBytes, keyBytes] = [read(cert), read(key)]
   const options: SecureContextOptions = { cert: certBytes, key: keyBytes, minVersion: "TLSv1.2", ciphers: CIPHERS }
-  const certificate = parsed(cert, "certificate", () => new X509Certificate(certBytes))
+  const certificate = parsed(cert, "certificate", () => certificateOf(certBytes))
   const privateKey = parsed(key, "private key without a password", () => createPrivateKey(keyBytes))
   if (clientCa !== undefined) {
     const bytes = read(clientCa)
     // TLS itself would take what is no certificate, and then nobody's
-    parsed(clientCa, "certificate", () => new X509Certificate(bytes))
+    parsed(clientCa, "certificate", () => certificateOf(bytes))
     options.ca = bytes
   }
   if (!certificate.checkPrivateKey(privateKey)) throw unusable(`the key ${quoted(key)} does not belong to the certificate ${quoted(cert)}`)
@@ -84,16 +84,26 @@ function read(file: string): Buffer {
   }
 }
 
+/** The first certificate of a file. Throws when it is not PEM: this class would take DER too, and TLS does not. */
+function certificateOf(bytes: Buffer): X509Certificate {
+  const certificate = new X509Certificate(bytes)
+  if (!bytes.includes("-----BEGIN ")) throw new NotPem("it is DER")
+  return certificate
+}
+
+class NotPem extends Error {}
+
 function parsed<T>(file: string, what: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {
-    throw unusable(`${quoted(file)} has no ${what} in PEM`, error)
+    const hint = error instanceof NotPem ? `it is DER; openssl x509 -inform DER -in ${quoted(file)} prints it as PEM` : undefined
+    throw unusable(`${quoted(file)} has no ${what} in PEM`, error, hint)
   }
 }
 
-function unusable(message: string, cause?: unknown): BrokerError {
-  return new BrokerError("tls-unusable", message, { cause })
+function unusable(message: string, cause?: unknown, hint?: string): BrokerError {
+  return new BrokerError("tls-unusable", message, hint === undefined ? { cause } : { cause, hint })
 }
 
 function quoted(file: string): string {

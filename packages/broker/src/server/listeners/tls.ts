@@ -1,4 +1,4 @@
-import type { Socket } from "node:net"
+import { Socket } from "node:net"
 import { createServer, type Server, type TLSSocket } from "node:tls"
 import { messageOf, systemCode } from "@mqtt-trio/common"
 import type { Arrival, Entrance } from "../arrivals.js"
@@ -19,6 +19,8 @@ export class TlsEntrance {
   /** handshakes under way, by the addresses of both sides */
   private readonly waiting = new Map<string, { arrival: Arrival; inner: Entrance }>()
 
+  private readonly arrivals = new WeakMap<Socket, Arrival>()
+
   /** Throws a BrokerError that names the file which cannot be used. */
   constructor(
     private readonly files: TlsRules,
@@ -38,6 +40,7 @@ export class TlsEntrance {
       const key = addresses(socket)
       arrival.begin("TLS handshake")
       this.waiting.set(key, { arrival, inner })
+      this.arrivals.set(socket, arrival)
       socket.on("close", () => this.waiting.delete(key))
       this.server.emit("connection", socket)
     }
@@ -63,13 +66,13 @@ export class TlsEntrance {
     const waiting = this.take(socket)
     // set when the client's certificate is not one of our authority; its type says that it always is
     const refused: unknown = socket.authorizationError
-    // such a socket is gone by now, and does not say any more where it came from
-    if (typeof refused === "string")
-      this.log.limited("warn", "certificate", {
-        message: `a client over TLS was closed: its certificate is not accepted: ${refused}`,
-        fields: { event: "refused", address: waiting?.arrival.remote ?? null, detail: refused },
-      })
+    if (typeof refused === "string") this.arrivalOf(socket)?.tell(`its certificate is not accepted: ${certificateProblem(refused)}`)
     else if (systemCode(error) !== "ECONNRESET") waiting?.arrival.tell(handshakeProblem(error))
+  }
+
+  /** Of a socket that is gone, and does not say any more where it came from: the one below it, which its type does not know, is known. */
+  private arrivalOf(socket: TLSSocket): Arrival | undefined {
+    return "_parent" in socket && socket._parent instanceof Socket ? this.arrivals.get(socket._parent) : undefined
   }
 
   private take(socket: TLSSocket): { arrival: Arrival; inner: Entrance } | undefined {
@@ -105,6 +108,23 @@ function commonName(socket: TLSSocket): string | undefined {
 
 function addresses({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
+/** What is wrong with a client's certificate, in words, by OpenSSL's name of it. */
+const CERTIFICATE_PROBLEMS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "it has expired",
+  CERT_NOT_YET_VALID: "it is not valid yet",
+  CERT_REVOKED: "it was revoked",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "it is signed by itself, and not by an authority of --tls-ca",
+  INVALID_PURPOSE: "it is not made for clients (its extended key usage lacks clientAuth)",
+  SELF_SIGNED_CERT_IN_CHAIN: "its authority is none of --tls-ca",
+  UNABLE_TO_GET_ISSUER_CERT: "its authority is none of --tls-ca",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its authority is none of --tls-ca",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its authority is none of --tls-ca",
+}
+
+function certificateProblem(code: string): string {
+  return CERTIFICATE_PROBLEMS[code] ?? code.toLowerCase().replaceAll("_", " ")
 }
 
 const PLAIN = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_HTTPS_PROXY_REQUEST"]

@@ -1,5 +1,6 @@
-import { lstatSync, rmSync } from "node:fs"
+import { existsSync, lstatSync, rmSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
+import { dirname } from "node:path"
 import { messageOf, systemCode, type Target } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
 import type { Listener } from "../listener.js"
@@ -51,7 +52,9 @@ function isServed(path: string): Promise<boolean> {
 }
 
 function cannotListen(path: string, why: string, cause?: unknown): BrokerError {
-  return new BrokerError("cannot-listen", `cannot listen on the socket ${JSON.stringify(path)}: ${why}`, {
+  // Node.js says that a folder which is missing may not be written
+  const reason = existsSync(dirname(path)) ? why : `there is no folder ${JSON.stringify(dirname(path))}`
+  return new BrokerError("cannot-listen", `cannot listen on the socket ${JSON.stringify(path)}: ${reason}`, {
     hint: "give --listen mqtt+unix: another path",
     cause,
   })
