@@ -18,9 +18,9 @@ export async function askPassword(prompt = "password: "): Promise<Buffer> {
   const { stdin, stderr } = process
   if (!stdin.isTTY)
     throw usageError("no terminal to ask for the password on", "use --password-file or the environment variable MQTT_PASSWORD")
-  stderr.write(prompt)
-  stdin.setRawMode(true)
+  stdin.setRawMode(true) // before the prompt: what is typed as soon as it is there is not shown
   stdin.resume()
+  stderr.write(prompt)
   try {
     return await readHidden()
   } finally {
