@@ -36,7 +36,7 @@ const DOORS = {
   socks: "packages/client/src/",
   chalk: "packages/common/src/colors[.]ts",
   commander: "packages/(broker/src/commands|common/src/options|common/src/run-client)",
-  "hash-wasm": "packages/broker/src/access/argon2id[.]ts",
+  "hash-wasm": "packages/broker/src/access/users/argon2id[.]ts",
   "smol-toml": "packages/broker/src/commands/config-file[.]ts",
   "@peculiar/x509": "packages/broker/src/commands/x509[.]ts",
   ws: "packages/broker/src/server/listeners/websocket",

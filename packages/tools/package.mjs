@@ -46,7 +46,7 @@ async function stageCommands() {
     entryPoints: {
       cli: join(ROOT, "packages/broker/src/cli.ts"),
       // the program of a thread: its file is looked for beside the one that starts it
-      "hash-worker": join(ROOT, "packages/broker/src/access/hash-worker.ts"),
+      "hash-worker": join(ROOT, "packages/broker/src/access/users/hash-worker.ts"),
     },
     outdir: join(stage, "lib/broker/dist"),
     bundle: true,

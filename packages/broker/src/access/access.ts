@@ -1,13 +1,13 @@
 import { statSync } from "node:fs"
 import { setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
-import { readAclFile } from "./acl-file.js"
-import { Guesses } from "./guesses.js"
-import { Hasher } from "./hasher.js"
-import { PasswordChecks } from "./password-checks.js"
-import { type PasswordFile, readPasswordFile } from "./password-file.js"
-import type { Identity, Rights } from "./rights.js"
-import { Turns } from "./turns.js"
+import { readAclFile } from "./rights/acl-file.js"
+import { Guesses } from "./users/guesses.js"
+import { Hasher } from "./users/hasher.js"
+import { PasswordChecks } from "./users/password-checks.js"
+import { type PasswordFile, readPasswordFile } from "./users/password-file.js"
+import type { Identity, Rights } from "./rights/rights.js"
+import { Turns } from "./users/turns.js"
 
 /** Where users and rights come from. */
 export interface AccessOptions {

@@ -16,8 +16,8 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import type { AclDecision } from "../access/acl-rules.js"
-import type { Direction } from "../access/rights.js"
+import type { AclDecision } from "../access/rights/acl-rules.js"
+import type { Direction } from "../access/rights/rights.js"
 import { ACL_FILE_OPTION } from "./acl-options.js"
 
 export const ACL_OPTIONS = {
@@ -85,7 +85,10 @@ export async function runExplain(question: Question, options: OptionValues<typeo
 }
 
 async function answer({ user, direction, topic }: Question, file: string, clientId: string | undefined): Promise<Answer> {
-  const [{ readAclFile }, { isReserved }] = await Promise.all([import("../access/acl-file.js"), import("../access/reserved-topics.js")])
+  const [{ readAclFile }, { isReserved }] = await Promise.all([
+    import("../access/rights/acl-file.js"),
+    import("../access/rights/reserved-topics.js"),
+  ])
   const rules = readAclFile(file)
   if (direction === "write" && isReserved(topic))
     return { allowed: false, rule: undefined, reason: "clients may not publish below $SYS, whatever the file says" }

@@ -14,8 +14,8 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { readAclFile } from "../access/acl-file.js"
-import { readPasswordFile } from "../access/password-file.js"
+import { readAclFile } from "../access/rights/acl-file.js"
+import { readPasswordFile } from "../access/users/password-file.js"
 import { readTlsFiles } from "../server/listeners/tls-files.js"
 import { storeUrl } from "../stores/store-url.js"
 import { resolveWithFile } from "./config-file.js"

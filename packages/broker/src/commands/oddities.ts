@@ -1,5 +1,5 @@
 import type { Target } from "@mqtt-trio/common"
-import type { AclRule } from "../access/rule-tree.js"
+import type { AclRule } from "../access/rights/rule-tree.js"
 import { timeProblems } from "../server/listeners/tls-files.js"
 import { isLocal, isLoopback } from "../server/loopback.js"
 import { rateOddities } from "./rate-options.js"

@@ -19,10 +19,10 @@ import {
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { addUser, changeUser, removeUser } from "../access/password-edits.js"
-import { hashPassword, ITERATIONS, MOST_ITERATIONS, type PasswordHash } from "../access/password-hash.js"
-import { readContent } from "../access/password-file.js"
-import { accountsOf, nameProblem } from "../access/password-lines.js"
+import { addUser, changeUser, removeUser } from "../access/users/password-edits.js"
+import { hashPassword, ITERATIONS, MOST_ITERATIONS, type PasswordHash } from "../access/users/password-hash.js"
+import { readContent } from "../access/users/password-file.js"
+import { accountsOf, nameProblem } from "../access/users/password-lines.js"
 import { replaceFile } from "../access/replace-file.js"
 import { PASSWORD_FILE_OPTION } from "./access-options.js"
 

@@ -1,5 +1,5 @@
-import { isReserved } from "../access/reserved-topics.js"
-import type { Identity, Rights } from "../access/rights.js"
+import { isReserved } from "../access/rights/reserved-topics.js"
+import type { Identity, Rights } from "../access/rights/rights.js"
 import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import { qosOf } from "../wire/packet-types.js"

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { freePort, hasMosquitto, runProcess, startMosquitto, temporaryFolder } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { parseAcl, readAclFile } from "../../src/access/acl-file.js"
+import { parseAcl, readAclFile } from "../../src/access/rights/acl-file.js"
 import { BROKER_ERRORS, BrokerError } from "../../src/errors.js"
 
 const LINES = "a line is: user NAME, topic [read|write|readwrite|deny] TOPIC, the same with pattern, or a comment that begins with #"

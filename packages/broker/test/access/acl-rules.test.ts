@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
-import { parseAcl } from "../../src/access/acl-file.js"
-import { AclRules } from "../../src/access/acl-rules.js"
-import { AnswerBudget } from "../../src/access/remembered.js"
+import { parseAcl } from "../../src/access/rights/acl-file.js"
+import { AclRules } from "../../src/access/rights/acl-rules.js"
+import { AnswerBudget } from "../../src/access/rights/remembered.js"
 
 function rights(...lines: string[]): AclRules {
   return new AclRules(parseAcl("acl", lines.join("\n")))

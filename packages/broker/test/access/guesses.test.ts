@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { type Episode, Guesses } from "../../src/access/guesses.js"
+import { type Episode, Guesses } from "../../src/access/users/guesses.js"
 
 const MINUTE = 60_000
 

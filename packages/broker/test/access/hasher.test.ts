@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { stat } from "node:fs/promises"
 import { runProcess, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { hashPassword, parseHash, type PasswordHash } from "../../src/access/password-hash.js"
+import { hashPassword, parseHash, type PasswordHash } from "../../src/access/users/password-hash.js"
 import { builtHasher } from "../support/threads.js"
 
 const RIGHT = Buffer.from("right")
@@ -57,7 +57,7 @@ describe("threads", () => {
   })
 
   test("do not keep a process alive", async () => {
-    const built = new URL("../../dist/access/", import.meta.url).href
+    const built = new URL("../../dist/access", import.meta.url).href
     const program = `
       import { Hasher } from "${built}hasher.js"
       import { hashPassword, parseHash } from "${built}password-hash.js"

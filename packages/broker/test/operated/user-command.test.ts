@@ -23,8 +23,8 @@ import {
   waitFor,
 } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { PasswordChecks } from "../../src/access/password-checks.js"
-import { readPasswordFile } from "../../src/access/password-file.js"
+import { PasswordChecks } from "../../src/access/users/password-checks.js"
+import { readPasswordFile } from "../../src/access/users/password-file.js"
 import { builtHasher } from "../support/threads.js"
 
 const checks = new PasswordChecks(builtHasher())

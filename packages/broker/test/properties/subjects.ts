@@ -18,8 +18,8 @@ import { connect, publish } from "../support/wire.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
-export { parseAcl } from "../../src/access/acl-file.js"
-export { AclRules } from "../../src/access/acl-rules.js"
+export { parseAcl } from "../../src/access/rights/acl-file.js"
+export { AclRules } from "../../src/access/rights/acl-rules.js"
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"
 export { ackFailed, ackWithReason, readAck, writeAck } from "../../src/wire/acknowledgements.js"
 export { Frames } from "../../src/wire/frames.js"

@@ -1,4 +1,4 @@
-import { isReserved } from "../../access/reserved-topics.js"
+import { isReserved } from "../../access/rights/reserved-topics.js"
 import type { QoS } from "../../wire/packet-types.js"
 import { malformed, PacketError, Reason } from "../../wire/reason-codes.js"
 import { tooDeep, validTopicName, validUtf8 } from "../../wire/utf8.js"

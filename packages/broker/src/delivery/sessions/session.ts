@@ -1,4 +1,4 @@
-import type { Permissions, Rights } from "../../access/rights.js"
+import type { Permissions, Rights } from "../../access/rights/rights.js"
 import { ackWithReason, ACK_SIZE, writeAck } from "../../wire/acknowledgements.js"
 import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
 import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"

@@ -1,4 +1,4 @@
-import type { Rights } from "../../access/rights.js"
+import type { Rights } from "../../access/rights/rights.js"
 import { type Cursor, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../../stores/store.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"

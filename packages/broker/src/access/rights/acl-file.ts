@@ -1,8 +1,8 @@
 import { getSystemErrorMap } from "node:util"
 import { messageOf, quoted, textOf, topicFilterProblem } from "@mqtt-trio/common"
-import { BrokerError } from "../errors.js"
+import { BrokerError } from "../../errors.js"
 import { AclRules } from "./acl-rules.js"
-import { readRegularFile } from "./regular-file.js"
+import { readRegularFile } from "../regular-file.js"
 import type { AclRule } from "./rule-tree.js"
 
 const ACCESS = ["read", "write", "readwrite", "deny"] as const

@@ -1,5 +1,5 @@
 import { quoted } from "@mqtt-trio/common"
-import { BrokerError } from "../errors.js"
+import { BrokerError } from "../../errors.js"
 import { passwordLines, writeLine } from "./password-lines.js"
 
 /** An empty file may be half-written. */

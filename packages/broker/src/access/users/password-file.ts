@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto"
 import { messageOf, quoted } from "@mqtt-trio/common"
-import { BrokerError } from "../errors.js"
+import { BrokerError } from "../../errors.js"
 import { PasswordChecks } from "./password-checks.js"
 import { costOf, ITERATIONS, type PasswordHash } from "./password-hash.js"
 import { type Account, accountsOf } from "./password-lines.js"
-import { readRegularFile } from "./regular-file.js"
+import { readRegularFile } from "../regular-file.js"
 import type { Users } from "./users.js"
 
 /** What an unknown user costs where the file has no users at all. */

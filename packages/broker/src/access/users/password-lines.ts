@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
 import { quoted } from "@mqtt-trio/common"
-import { BrokerError } from "../errors.js"
+import { BrokerError } from "../../errors.js"
 import { parseHash, type PasswordHash } from "./password-hash.js"
 
 /** One line of a password file (mosquitto's `password_file`). */
