@@ -176,7 +176,7 @@ test("a certificate for other names than the one that is used is refused by clie
   expect(line).toBe(`mqtt-broker start --listen mqtts://0.0.0.0:8883 ${files}`)
   const subscribe = "mqtt-sub test -L mqtts://broker.home:8883 --cafile certs/ca.crt -u NAME -P"
   expect(run.below("clients, with a copy of certs/ca.crt:")[0]).toBe(subscribe)
-  writeFileSync(join(cwd, "users"), "")
+  writeFileSync(join(cwd, "users"), "# nobody yet\n")
   await paste(line, { cwd, port }).waitForLine("ready at mqtts://")
   const pub = await runCli("mqtt-pub", ["-L", `mqtts://localhost:${port}`, "--cafile", "certs/ca.crt", "test", "x"], { cwd })
   expect([pub.code, pub.stderr]).toEqual([expect.not.stringMatching(/^0$/), expect.stringContaining("localhost")])

@@ -113,7 +113,7 @@ describe.runIf(hasMosquitto())("who gets in at mosquitto gets in at what its fil
   test.each(CASES)("$what", async ({ conf, urls, succeeds }) => {
     writeFileSync(join(files, "acl"), "user u\ntopic readwrite u/#\n")
     writeFileSync(join(files, "client"), "user client\ntopic readwrite u/#\n")
-    writeFileSync(join(files, "empty"), "")
+    writeFileSync(join(files, "empty"), "# nobody\n")
     await runProcess("mosquitto_passwd", ["-c", "-b", "pw", "u", "secret"], { cwd: files })
     const { mosquitto, filled } = await startWith(conf)
     const places = urls.map(filled)

@@ -12,8 +12,8 @@ import { type Session, UNSENT_BYTES } from "../sessions/session.js"
 /** How long to wait for room, in ms: doubled each time in vain. */
 const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 1000
-/** Retained messages that are looked at in one turn of the event loop. */
-const LOOKS_PER_TURN = 500
+/** Retained messages that are passed over in one turn of the event loop: what is sent ends in a socket or a store that is full. */
+const PASSED_PER_TURN = 500
 
 /** What one Topic Filter of a SUBSCRIBE asks for. */
 export interface Wanted {
@@ -44,15 +44,15 @@ export class RetainedStream {
    * the SUBACK that is sent when this resolves.
    */
   async store({ filter, qos, upTo }: Wanted): Promise<void> {
-    let looked = 0
+    let passed = 0
     for (const message of this.delivery.retained.match(filter)) {
-      // oxlint-disable-next-line no-await-in-loop -- others have their turn, whether something is sent or not
-      if (++looked % LOOKS_PER_TURN === 0) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
       if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
       const effective = capped(message, qos)
       if (effective && this.prepare(message, filter, upTo)) this.deliver(effective)
+      // oxlint-disable-next-line no-await-in-loop -- others have their turn
+      else if (++passed % PASSED_PER_TURN === 0) await turn()
     }
   }
 
@@ -71,15 +71,15 @@ export class RetainedStream {
       this.requests.delete(filter)
       // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
       await answered
-      let looked = 0
+      let passed = 0
       for (const message of this.delivery.retained.match(filter)) {
-        // oxlint-disable-next-line no-await-in-loop
-        if (++looked % LOOKS_PER_TURN === 0) await turn()
         // oxlint-disable-next-line no-await-in-loop
         if (this.crowded) await this.room(() => !this.crowded)
         if (this.ended) return
         const effective = capped(message, qos)
         if ((!effective || !this.session.persistent) && this.prepare(message, filter, upTo)) this.deliver(effective)
+        // oxlint-disable-next-line no-await-in-loop
+        else if (++passed % PASSED_PER_TURN === 0) await turn()
       }
     }
     this.running = false
