@@ -98,7 +98,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     const peer = new Peer(broker.port, version)
     peer.send(fullConnect(version, { clientId: "big", will: { topic: "w", payload: "x".repeat(65_500) }, userName: "u".repeat(500) }))
     expect(await peer.ended()).toEqual([])
-    expect(broker.stderr).toContain("the limit is 65536")
+    await waitFor(() => broker.stderr.includes("the limit is 65536"), { what: "the log's line" })
     const small = await Peer.connected(broker.port, version)
     small.send(publish(version, { topic: "t", qos: 1, packetId: 1, payload: Buffer.alloc(500_000) }))
     expect((await small.next())[0]).toBe(0x40)
