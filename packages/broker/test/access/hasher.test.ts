@@ -57,7 +57,7 @@ describe("threads", () => {
   })
 
   test("do not keep a process alive", async () => {
-    const built = new URL("../../dist/access/users", import.meta.url).href
+    const built = new URL("../../dist/access/users/", import.meta.url).href
     const program = `
       import { Hasher } from "${built}hasher.js"
       import { hashPassword, parseHash } from "${built}password-hash.js"
