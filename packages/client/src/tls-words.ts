@@ -1,6 +1,6 @@
 /** What OpenSSL says, as Node.js hands it on: `…:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:FILE:…` */
 const OPENSSL = /(?:^|[\s:])error:[0-9A-F]{8}:[^:]*:[^:]*:([^:]+)/i
-const ALERT = /(?:tlsv1\d?|sslv3) alert (.+)$/
+const ALERT = /^\S+ alert (.+)$/
 const CERTIFICATE_ALERTS = /certificate|unknown ca/
 
 /** The text of an error; where it is OpenSSL's, its reason alone. */

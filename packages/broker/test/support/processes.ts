@@ -8,6 +8,11 @@ export function anonymousMemory(pid: number): number {
   return Number(line[1]) * 1024
 }
 
+/** Bytes that a process has read so far, from sockets and files (rchar of Linux). */
+export function bytesRead(pid: number): number {
+  return Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1])
+}
+
 /** True when a program is installed; throws on CI, where a skipped test must not pass for a green one. */
 export function hasProgram(name: string, ...args: string[]): boolean {
   const found = process.platform === "linux" && spawnSync(name, args).error === undefined

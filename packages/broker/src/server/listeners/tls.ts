@@ -134,7 +134,7 @@ function handshakeProblem(error: Error): string {
   if (PLAIN.includes(code))
     return "bytes without TLS came to a port that speaks TLS; a proxy that sends a PROXY header needs --proxy-protocol"
   if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") return "it shows no certificate, and --tls-require-cert asks for one"
-  const alert = /^ERR_SSL_\w+?_ALERT_(\w+)$/.exec(code)?.[1]
+  const alert = /^ERR_SSL_[\w/]+?_ALERT_(\w+)$/.exec(code)?.[1]
   if (alert !== undefined) return `it gave up the TLS handshake: ${alert.toLowerCase().replaceAll("_", " ")}`
   return `the TLS handshake failed: ${code
     .replace(/^ERR_SSL_/, "")
