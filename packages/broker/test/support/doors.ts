@@ -33,18 +33,18 @@ export async function startDoors(args: readonly string[] = [], store = "memory:"
 }
 
 /** A connection to a listener, ready for MQTT: what is written before it is open waits. */
-export function openUrl(url: string, options: ConnectionOptions = {}): Duplex {
+export function openUrl(url: string, options: ConnectionOptions & { allowHalfOpen?: true } = {}): Duplex {
   const { protocol, hostname: host, port, pathname } = new URL(url)
-  if (protocol === "mqtt:") return connectTcp({ port: Number(port), host, noDelay: true })
+  if (protocol === "mqtt:") return connectTcp({ port: Number(port), host, noDelay: true, allowHalfOpen: options.allowHalfOpen ?? false })
   if (protocol === "mqtts:") return connectTls({ port: Number(port), host, ...options }).setNoDelay()
   if (protocol === "mqtt+unix:") return connectTcp({ path: pathname })
   return createWebSocketStream(new WebSocket(url, "mqtt", { ...options, perMessageDeflate: false }), { allowHalfOpen: false })
 }
 
 /** A connection to a port of 127.0.0.1; to a broker of this process through the door that MQTT_TEST_DOOR names. */
-export function openPort(port: number): Duplex {
+export function openPort(port: number, options: { allowHalfOpen?: true } = {}): Duplex {
   const door = doorOf(port)
-  return openUrl(door?.url ?? `mqtt://127.0.0.1:${port}`, door?.ca ? { ca: door.ca } : {})
+  return openUrl(door?.url ?? `mqtt://127.0.0.1:${port}`, { ...options, ...(door?.ca && { ca: door.ca }) })
 }
 
 /** Resolves when the broker's log has the text. */
