@@ -5,6 +5,8 @@ export type Table = Database<Buffer, Buffer>
 /** The LMDB environment of a file store. */
 export interface Environment {
   root: RootDatabase<Buffer, Buffer>
+  chunks: Table
+  /** chunks of format 1 */
   logs: Table
   sessions: Table
   subscriptions: Table
@@ -23,6 +25,7 @@ export function openEnvironment(file: string): Environment {
   if (!process.listeners("unhandledRejection").includes(passFailedCommit)) process.on("unhandledRejection", passFailedCommit)
   return {
     root,
+    chunks: root.openDB("chunks", binary),
     logs: root.openDB("logs", binary),
     sessions: root.openDB("sessions", binary),
     subscriptions: root.openDB("subscriptions", binary),

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkSpace } from "./disk-guard.js"
 import { storeError } from "./errors.js"
+import { JOURNAL_NAME } from "./journal/journal.js"
 
 /** The file in a store's folder that holds everything. */
 export const DATABASE = "mqtt-broker.mdb"
@@ -40,6 +41,9 @@ function checkOwner(folder: string, owner: number): void {
 }
 
 function checkNew(folder: string): void {
+  const journal = readdirSync(folder).find((name) => JOURNAL_NAME.test(name))
+  if (journal !== undefined)
+    throw new Error(`it has a journal (${JSON.stringify(journal)}), and ${JSON.stringify(DATABASE)} is missing; take a copy from before`)
   const foreign = readdirSync(folder).find((name) => !HARMLESS_NAMES.test(name))
   if (foreign !== undefined)
     throw new Error(`it holds other things, such as ${JSON.stringify(foreign)}, and no store; a new store needs an empty folder`)

@@ -49,10 +49,21 @@ export interface StoredState {
   sessions: StoredSession[]
   retained: { id: number; value: Buffer }[]
   wills: { id: number; value: Buffer }[]
-  /** every log that has chunks */
-  logs: number[]
+  /** every log that has messages */
+  logs: StoredLog[]
   /** the first position, and the first id, that were never given out */
   next: Reserved
+}
+
+/** What went into a log since it began, up to the last message that is stored; its Session need not need all of it any more. */
+export interface StoredLog {
+  id: number
+  /** position of the last message */
+  last: number
+  messages: number
+  bytes: number
+  /** how many of them may expire, at most */
+  expiring: number
 }
 
 export interface Reserved {
@@ -62,8 +73,10 @@ export interface Reserved {
 
 /** One atomic write. Arrays may be empty. The buffers must not change any more. */
 export interface Commit {
-  appends: { log: number; first: number; value: Buffer }[]
-  removes: { log: number; first: number }[]
+  /** chunks: sealed blocks (Frames.seal), with the positions of their first and last message, ascending within a log */
+  appends: { log: number; first: number; last: number; value: Buffer }[]
+  /** what a log has below a position is needed by nobody; it goes as far as it is whole chunks. After the appends of this commit */
+  cuts: { log: number; below: number }[]
   sessions: { id: number; row: SessionRow | undefined }[]
   subscriptions: { session: number; slot: number; row: SubscriptionRow | undefined }[]
   cursors: { session: number; cursor: Cursor }[]
@@ -75,6 +88,7 @@ export interface Commit {
   reserved: Reserved | undefined
 }
 
+/** A sealed block. Which messages it has need not be what one append had: a store may put several together. */
 export interface StoredChunk {
   first: number
   value: Buffer
@@ -95,18 +109,15 @@ export interface Store {
   load(): Promise<StoredState>
   /**
    * Commits take effect in the order of the calls; the promise resolves when this one and all before it are durable.
-   * A rejected commit left nothing behind and may be called again; removing what is not there is no error.
+   * A rejected commit may be called again, and must be before another one; cutting what is not there is no error.
    */
   commit(commit: Commit): Promise<void>
-  /** The chunk with the greatest first position at or below `position`, if there is one. May throw StoreBusy, as read() may. */
-  chunkAt(log: number, position: number): StoredChunk | undefined
   /**
-   * The chunks from the smallest first position at or above `position` on, ascending: at most `most.chunks`, and
-   * no more than the first with which they pass `most.bytes`.
+   * The chunks from the one with the first message at or above `position` on, ascending: at most `most.chunks`, and no more
+   * than the first with which they pass `most.bytes`. Each message is in one of them; the first ones may begin below
+   * `position`, or have messages that the one before has too. May throw StoreBusy.
    */
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[]
-  /** First positions, ascending, of the chunks from `from` to below `below`; at most `limit`. */
-  firsts(log: number, range: { from: number; below: number; limit: number }): number[]
   /** Ends after what commit() has taken is durable. */
   close(): Promise<void>
 }

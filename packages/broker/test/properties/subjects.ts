@@ -116,7 +116,7 @@ export class StoredLog {
   private readonly log = new Log(
     1,
     { commits: this.commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
-    false,
+    undefined,
   )
 
   /** Appends a run, positions that others took lie before it; returns its first position. */
@@ -135,10 +135,11 @@ export class StoredLog {
   /** A log as the next start of the broker finds it: nothing is in memory. */
   reopened(): Log {
     const commits = new GroupCommit(this.store, { position: this.commits.next, id: 2 }, EVENTS)
+    const { last, total, totalBytes, totalExpiring } = this.log
     return new Log(
       1,
       { commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
-      true,
+      { id: 1, last, messages: total, bytes: totalBytes, expiring: totalExpiring },
     )
   }
 

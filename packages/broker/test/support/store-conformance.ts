@@ -1,5 +1,8 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import type { Commit, Cursor, SessionRow, Store, SubscriptionRow } from "../../src/stores/store.js"
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
+import { Frames } from "../../src/wire/frames.js"
+import { payloadOf } from "../../src/wire/publish.js"
+import type { Commit, Cursor, SessionRow, Store, StoredChunk, SubscriptionRow } from "../../src/stores/store.js"
+import { publish } from "./wire.js"
 
 /** How a store is made for a test. */
 export interface StoreFactory {
@@ -12,7 +15,7 @@ export interface StoreFactory {
 
 const NOTHING: Commit = {
   appends: [],
-  removes: [],
+  cuts: [],
   sessions: [],
   subscriptions: [],
   cursors: [],
@@ -33,6 +36,33 @@ function subscription(filter: string, log: number): SubscriptionRow {
 const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: undefined }
 const value = (text: string): Buffer => Buffer.from(text)
 
+/** A chunk of messages at consecutive positions, each with a payload of its own. */
+function chunk(log: number, first: number, ...payloads: (string | Buffer)[]): Commit["appends"][number] {
+  const run = new Frames(Buffer.alloc(0), 0)
+  for (const payload of payloads) {
+    const packet = publish(4, { topic: "t", qos: 1, packetId: 1, payload })
+    run.buf = Buffer.concat([run.buf, packet])
+    run.index = new Int32Array([...run.index, 0, 0, 0])
+    run.add(run.end + packet.length - Buffer.from(payload).length - 2, run.buf.length, false)
+  }
+  const frames = new Frames(Buffer.alloc(run.buf.length), payloads.length)
+  frames.first = first
+  frames.append(run, 0, run.n, first)
+  return { log, first, last: frames.last, value: frames.seal() }
+}
+
+/** The messages of chunks, each once, as a reader sees them that goes from chunk to chunk. */
+function messagesOf(chunks: readonly StoredChunk[], position: number): [number, Buffer][] {
+  const found: [number, Buffer][] = []
+  let at = position
+  for (const { first, value: sealed } of chunks) {
+    const frames = Frames.unseal(first, sealed)
+    for (let i = frames.find(at); i < frames.n; i++) found.push([frames.positionOf(i), payloadOf(frames, i)])
+    at = Math.max(at, frames.last + 1)
+  }
+  return found
+}
+
 /** What every store promises (src/stores/store.ts), shown on one. */
 export function describeStore(factory: StoreFactory): void {
   describe(factory.name, () => {
@@ -42,19 +72,22 @@ export function describeStore(factory: StoreFactory): void {
     beforeEach(async () => {
       open = factory.create()
       store = await open()
+      await store.load()
     })
     afterEach(() => store.close())
 
     const commit = (part: Partial<Commit>): Promise<void> => store.commit({ ...NOTHING, ...part })
     const append = (log: number, ...firsts: number[]): Promise<void> =>
-      commit({ appends: firsts.map((first) => ({ log, first, value: value(`${log}:${first}`) })) })
+      commit({ appends: firsts.map((first) => chunk(log, first, `${log}:${first}`)) })
     const readAll = (log: number, position = 0): [number, string][] =>
-      store.read(log, position, { chunks: 1000, bytes: 1e9 }).map(({ first, value }) => [first, value.toString()])
+      messagesOf(store.read(log, position, { chunks: 1000, bytes: 1e9 }), position).map(([at, bytes]) => [at, bytes.toString()])
 
     describeLogs({ commit, append, readAll, store: () => store })
 
     test("a new store is empty, positions and numbers begin at 1", async () => {
-      expect(await store.load()).toEqual({ sessions: [], retained: [], wills: [], logs: [], next: { position: 1, id: 1 } })
+      const another = await factory.create()()
+      onTestFinished(() => another.close())
+      expect(await another.load()).toEqual({ sessions: [], retained: [], wills: [], logs: [], next: { position: 1, id: 1 } })
     })
 
     test("an empty commit is no error", async () => {
@@ -86,103 +119,92 @@ interface LogTools {
 }
 
 function describeLogs({ commit, append, readAll, store }: LogTools): void {
-  const at = (log: number, position: number): number | undefined => store().chunkAt(log, position)?.first
-  const firsts = (from: number, below: number, limit = 100): number[] => store().firsts(1, { from, below, limit })
+  const positions = (log: number, from = 0): number[] => readAll(log, from).map(([position]) => position)
 
   describe("logs", () => {
-    test("chunks come back ascending, byte for byte, each log by itself", async () => {
+    test("messages come back ascending, byte for byte, each log by itself", async () => {
       await append(1, 10, 20)
       await append(2, 15)
       await append(1, 30)
-      expect(readAll(1)).toEqual([10, 20, 30].map((first) => [first, `1:${first}`]))
+      expect(readAll(1)).toEqual([10, 20, 30].map((at) => [at, `1:${at}`]))
       expect(readAll(2)).toEqual([[15, "2:15"]])
       expect(readAll(3)).toEqual([])
       const bytes = Buffer.from(Array.from({ length: 65_536 }, (_, n) => n & 255))
-      await commit({ appends: [{ log: 4, first: 1, value: bytes }] })
-      expect(store().chunkAt(4, 1)?.value.equals(bytes)).toBe(true)
+      await commit({ appends: [chunk(4, 1, bytes)] })
+      expect(messagesOf(store().read(4, 1, { chunks: 1, bytes: 1 }), 1)).toEqual([[1, bytes]])
     })
 
-    test("read starts at the smallest first position at or above the one that is asked for", async () => {
+    test("read starts with the chunk that has the first message at or above the position that is asked for", async () => {
       await append(1, 10, 20, 30)
-      expect(readAll(1, 20).map(([first]) => first)).toEqual([20, 30])
-      expect(readAll(1, 21).map(([first]) => first)).toEqual([30])
-      expect(readAll(1, 31)).toEqual([])
+      expect(positions(1, 20)).toEqual([20, 30])
+      expect(positions(1, 21)).toEqual([30])
+      expect(positions(1, 31)).toEqual([])
+      await commit({ appends: [chunk(2, 5, "a", "b", "c"), chunk(2, 9, "d")] })
+      expect(positions(2, 6)).toEqual([6, 7, 9])
+      expect(positions(2, 8)).toEqual([9])
     })
 
     test("read ends after as many chunks as asked, and with the chunk that passes the bytes", async () => {
       await append(1, 1, 2, 3, 4)
+      const { length } = store().read(1, 0, { chunks: 1, bytes: 1 })[0]?.value ?? value("")
       expect(store().read(1, 0, { chunks: 2, bytes: 1e9 })).toHaveLength(2)
       expect(store().read(1, 0, { chunks: 9, bytes: 1 })).toHaveLength(1)
-      expect(store().read(1, 0, { chunks: 9, bytes: 3 })).toHaveLength(1)
-      expect(store().read(1, 0, { chunks: 9, bytes: 4 })).toHaveLength(2)
+      expect(store().read(1, 0, { chunks: 9, bytes: length })).toHaveLength(1)
+      expect(store().read(1, 0, { chunks: 9, bytes: length + 1 })).toHaveLength(2)
     })
 
-    test("chunkAt finds the chunk that holds a position", async () => {
-      await append(1, 10, 20)
-      await append(2, 5)
-      expect([at(1, 9), at(1, 10), at(1, 19), at(1, 20), at(1, 1e9)]).toEqual([undefined, 10, 10, 20, 20])
-      expect([at(2, 4), at(2, 5), at(3, 5), at(0, 5)]).toEqual([undefined, 5, undefined, undefined])
-    })
-
-    test("firsts lists first positions from one up to below another, at most so many", async () => {
-      await append(1, 10, 20, 30, 40)
-      await append(2, 25)
-      expect(firsts(0, 1e9)).toEqual([10, 20, 30, 40])
-      expect(firsts(20, 40)).toEqual([20, 30])
-      expect(firsts(11, 31)).toEqual([20, 30])
-      expect(firsts(0, 1e9, 2)).toEqual([10, 20])
-      expect(firsts(41, 1e9)).toEqual([])
-    })
-
-    test("removed chunks are gone, the others stay; removing what is not there is no error", async () => {
+    test("what is cut is gone as far as it is whole chunks, the rest stays; cutting what is not there is no error", async () => {
       await append(1, 10, 20, 30)
       await append(2, 10)
-      await commit({
-        removes: [
-          { log: 1, first: 10 },
-          { log: 1, first: 20 },
-          { log: 9, first: 1 },
-        ],
-      })
-      expect(readAll(1).map(([first]) => first)).toEqual([30])
-      expect(readAll(2).map(([first]) => first)).toEqual([10])
-      expect(store().chunkAt(1, 29)).toBeUndefined()
+      const cuts = [
+        { log: 1, below: 21 },
+        { log: 9, below: 2 },
+      ]
+      await commit({ cuts })
+      expect(positions(1)).toEqual([30])
+      expect(positions(2)).toEqual([10])
+      await commit({ appends: [chunk(3, 1, "a", "b"), chunk(3, 3, "c")], cuts: [{ log: 3, below: 2 }] })
+      expect(positions(3, 2)).toEqual([2, 3])
+      await commit({ cuts: [{ log: 3, below: 3 }] })
+      expect(positions(3)).toEqual([3])
     })
 
     test("one commit may append to one log and cut another, and an emptied log can be used again", async () => {
       await append(1, 10)
-      await commit({ appends: [{ log: 2, first: 11, value: value("x") }], removes: [{ log: 1, first: 10 }] })
+      await commit({ appends: [chunk(2, 11, "x")], cuts: [{ log: 1, below: 11 }] })
       expect(readAll(1)).toEqual([])
       await append(1, 12)
       expect(readAll(1)).toEqual([[12, "1:12"]])
+    })
+
+    test("a commit that appends and cuts the same log appends first", async () => {
+      await commit({ appends: [chunk(1, 10, "a")], cuts: [{ log: 1, below: 11 }] })
+      expect(readAll(1)).toEqual([])
     })
 
     test("positions and log numbers up to the greatest that can be keep their order", async () => {
       const far = 2 ** 53 - 2
       const log = 2 ** 32 - 2
       await append(1, 255, 256, 2 ** 32 - 1, 2 ** 32, far)
-      expect(readAll(1).map(([first]) => first)).toEqual([255, 256, 2 ** 32 - 1, 2 ** 32, far])
+      expect(positions(1)).toEqual([255, 256, 2 ** 32 - 1, 2 ** 32, far])
       await append(log, 1, far)
-      expect(readAll(log).map(([first]) => first)).toEqual([1, far])
-      expect(store().chunkAt(log, far)?.first).toBe(far)
+      expect(positions(log)).toEqual([1, far])
+      expect(positions(log, far)).toEqual([far])
     })
 
     test("commits take effect in the order of the calls, also when nobody waits between them", async () => {
       const commits: Promise<void>[] = []
-      for (let n = 1; n <= 200; n++) {
-        const removes = n > 1 ? [{ log: 1, first: n - 1 }] : []
-        commits.push(commit({ appends: [{ log: 1, first: n, value: value(`1:${n}`) }], removes }))
-      }
+      for (let n = 1; n <= 200; n++) commits.push(commit({ appends: [chunk(1, n, `1:${n}`)], cuts: [{ log: 1, below: n }] }))
       await Promise.all(commits)
       expect(readAll(1)).toEqual([[200, "1:200"]])
     })
 
     test("what was read stays as it was when the log is cut and written on", async () => {
       await append(1, 10)
-      const [chunk] = store().read(1, 0, { chunks: 1, bytes: 100 })
-      await commit({ removes: [{ log: 1, first: 10 }] })
+      const read = store().read(1, 0, { chunks: 1, bytes: 100 })
+      await commit({ cuts: [{ log: 1, below: 11 }] })
       for (let n = 0; n < 50; n++) await append(1, 20 + n)
-      expect(chunk?.value.toString()).toBe("1:10")
+      expect(messagesOf(read, 0).map(([at, bytes]) => [at, bytes.toString()])).toEqual([[10, "1:10"]])
     })
   })
 }
@@ -268,21 +290,35 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       ])
     })
 
-    test("logs that have chunks, and reserved positions and numbers", async () => {
+    test("logs that have messages, and reserved positions and numbers", async () => {
       await commit({
-        appends: [1, 2, 7, 300].map((log) => ({ log, first: log, value: value("x") })),
+        appends: [1, 2, 7, 300].map((log) => chunk(log, log, "x")),
         reserved: { position: 2 ** 45, id: 77 },
       })
-      await commit({ removes: [{ log: 2, first: 2 }] })
+      await commit({ cuts: [{ log: 2, below: 3 }] })
       const state = await (await reopen()).load()
-      expect([state.logs, state.next]).toEqual([[1, 7, 300], { position: 2 ** 45, id: 77 }])
+      expect([state.logs.map(({ id, last }) => [id, last]), state.next]).toEqual([
+        [1, 7, 300].map((log) => [log, log]),
+        { position: 2 ** 45, id: 77 },
+      ])
+    })
+
+    test("how much went into a log", async () => {
+      const second = chunk(1, 12, "c")
+      const { length } = publish(4, { topic: "t", qos: 1, packetId: 1, payload: "a" })
+      const frames = Frames.unseal(second.first, second.value)
+      frames.before = 2
+      frames.beforeBytes = 2 * length
+      await commit({ appends: [chunk(1, 10, "a", "b"), { ...second, value: frames.seal() }] })
+      expect((await (await reopen()).load()).logs).toEqual([{ id: 1, last: 12, messages: 3, bytes: 3 * length, expiring: 0 }])
     })
 
     test("messages, byte for byte, without waiting for the last commit before close", async () => {
-      const last = commit({ appends: [{ log: 1, first: 5, value: value("late") }] })
+      const last = commit({ appends: [chunk(1, 5, "late")] })
       const store = await reopen()
       await last
-      expect(store.chunkAt(1, 5)?.value.toString()).toBe("late")
+      await store.load()
+      expect(messagesOf(store.read(1, 5, { chunks: 1, bytes: 1 }), 0)).toEqual([[5, value("late")]])
     })
   })
 }

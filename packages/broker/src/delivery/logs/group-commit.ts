@@ -210,7 +210,7 @@ export class GroupCommit {
   private collect(batch: Batch): Commit {
     const commit: Commit = {
       appends: [],
-      removes: [],
+      cuts: [],
       sessions: [...batch.sessions].map(([id, row]) => ({ id, row })),
       subscriptions: [...batch.subscriptions.values()],
       cursors: [],

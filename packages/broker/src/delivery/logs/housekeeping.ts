@@ -1,13 +1,9 @@
 import type { Commit, Cursor } from "../../stores/store.js"
 
-/** Chunks removed per commit, all logs together: more made commits of a quarter of a second. */
-const CUTS_PER_COMMIT = 500
-const CUTS_PER_LOG = 64
-
 /** A log that may have chunks that nobody needs any more. */
 export interface Cuttable {
-  /** Removes at most `limit` of them; returns how many. */
-  cut(commit: Commit, limit: number): number
+  /** Gives them up. */
+  cut(commit: Commit): void
 }
 
 /** A Session whose cursor moves. */
@@ -67,14 +63,7 @@ export class Housekeeping {
       for (const log of session.logs) this.cuts.add(log)
     }
     this.moved.clear()
-    let left = CUTS_PER_COMMIT
-    for (const log of this.cuts) {
-      if (left <= 0) break
-      const limit = Math.min(CUTS_PER_LOG, left)
-      const removed = log.cut(commit, limit)
-      left -= removed
-      if (removed < limit) this.cuts.delete(log)
-    }
-    if (this.cuts.size) this.later()
+    for (const log of this.cuts) log.cut(commit)
+    this.cuts.clear()
   }
 }

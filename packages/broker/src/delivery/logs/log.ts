@@ -1,4 +1,4 @@
-import type { Commit, Store } from "../../stores/store.js"
+import type { Commit, Store, StoredLog } from "../../stores/store.js"
 import { Frames, Trait } from "../../wire/frames.js"
 import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
@@ -19,9 +19,6 @@ export interface Amount {
   /** of these messages at most so many may expire */
   expiring: number
 }
-
-/** Above every position. */
-const END_POSITION = Number.MAX_SAFE_INTEGER
 
 interface Parts {
   commits: GroupCommit
@@ -54,30 +51,22 @@ export class Log implements Appendable, Cached, Cuttable {
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
   private memory: CacheEntry[] = []
   private memoryFrom: number
-  /** nothing is stored below */
-  private low: number
   private slowest: Holder | undefined = undefined
   private cutBelow = -1
   private busy = false
 
-  /** @param stored whether the store has chunks of this log from an earlier run */
+  /** @param stored what the store has of this log from an earlier run */
   constructor(
     readonly id: number,
     private readonly parts: Parts,
-    stored: boolean,
+    stored: StoredLog | undefined,
   ) {
-    const next = parts.commits.next
+    const { next } = parts.commits
     this.memoryFrom = next
-    this.last = next - 1
-    this.low = stored ? 0 : next
-    const chunk = stored ? this.parts.store.chunkAt(id, END_POSITION) : undefined
-    if (chunk) {
-      const frames = Frames.unseal(chunk.first, chunk.value)
-      this.last = frames.last
-      this.total = frames.before + frames.n
-      this.totalBytes = frames.beforeBytes + frames.bytes
-      this.totalExpiring = frames.beforeExpiring + (frames.traits & Trait.EXPIRY ? frames.n : 0)
-    }
+    this.last = stored?.last ?? next - 1
+    this.total = stored?.messages ?? 0
+    this.totalBytes = stored?.bytes ?? 0
+    this.totalExpiring = stored?.expiring ?? 0
   }
 
   /** Appends a run at consecutive positions from `position` on. Durable after the gathering commit. */
@@ -111,7 +100,7 @@ export class Log implements Appendable, Cached, Cuttable {
     this.busy = (this.flying[0]?.bytes ?? 0) > 8192
     for (const chunk of this.flying) {
       const gathered = chunk.buf
-      into.push({ log: this.id, first: chunk.first, value: chunk.seal() })
+      into.push({ log: this.id, first: chunk.first, last: chunk.last, value: chunk.seal() })
       this.parts.cache.giveBack(gathered)
     }
   }
@@ -159,19 +148,12 @@ export class Log implements Appendable, Cached, Cuttable {
     if (entry) this.memoryFrom = entry.chunk.last + 1
   }
 
-  /** The chunk with the first durable message at or after `position`, undefined when there is none. The place may lie within a chunk. */
+  /** The chunk with the first durable message at or after `position`, undefined when there is none. The place may lie within it. */
   find(position: number): Frames | undefined {
-    if (position >= this.memoryFrom) return this.fromMemory(position)
-    const stored = this.parts.store.chunkAt(this.id, position)
-    const chunk = stored && Frames.unseal(stored.first, stored.value)
-    if (chunk && chunk.last >= position) return chunk.first <= this.parts.commits.durable ? chunk : undefined
     return this.read(position, 1)[0]
   }
 
-  /**
-   * The next durable chunks at or after `position`, which must not lie within a chunk; those that are not in memory in
-   * one step, at most `chunks`.
-   */
+  /** The next durable chunks from the one on that find() gives; those that are not in memory in one step, at most `chunks`. */
   read(position: number, chunks = READ_CHUNKS): Frames[] {
     if (position >= this.memoryFrom) {
       const chunk = this.fromMemory(position)
@@ -188,7 +170,7 @@ export class Log implements Appendable, Cached, Cuttable {
     let hi = this.memory.length
     while (lo < hi) {
       const mid = (lo + hi) >> 1
-      if ((this.memory[mid]?.chunk.last ?? END_POSITION) < position) lo = mid + 1
+      if ((this.memory[mid]?.chunk.last ?? Infinity) < position) lo = mid + 1
       else hi = mid
     }
     return this.memory[lo]?.chunk
@@ -207,49 +189,25 @@ export class Log implements Appendable, Cached, Cuttable {
     return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
   }
 
-  /**
-   * Removes chunks that no holder needs, at most `limit`. Returns how many; `limit` of them: there may be more.
-   */
-  cut(commit: Commit, limit: number): number {
-    if (this.slowest && this.holders.has(this.slowest) && this.slowest.need <= this.cutBelow) return 0
-    let below = END_POSITION
+  /** Gives up what no holder needs. */
+  cut(commit: Commit): void {
+    if (this.slowest && this.holders.has(this.slowest) && this.slowest.need <= this.cutBelow) return
+    let below = this.last + 1
     this.slowest = undefined
     for (const holder of this.holders)
       if (holder.need < below) {
         below = holder.need
         this.slowest = holder
       }
-    let removed = 0
-    if (this.low < this.memoryFrom) {
-      removed = this.cutStored(commit, below, limit)
-      if (removed === limit) return removed
-    }
-    if (this.low >= this.memoryFrom) removed += this.cutMemory(commit, below, limit - removed)
-    if (removed < limit) this.cutBelow = below
-    return removed
-  }
-
-  /** The part that is no longer in memory. */
-  private cutStored(commit: Commit, below: number, limit: number): number {
-    const end = Math.min(below, this.memoryFrom)
-    const firsts = this.parts.store.firsts(this.id, { from: this.low, below: end, limit: limit + 1 })
-    const all = firsts.length <= limit && below >= this.memoryFrom
-    const gone = all ? firsts : firsts.slice(0, -1) // the last one may reach above
-    for (const first of gone) commit.removes.push({ log: this.id, first })
-    this.low = all ? this.memoryFrom : Math.max(this.low, firsts.at(-1) ?? 0)
-    return gone.length
-  }
-
-  private cutMemory(commit: Commit, below: number, limit: number): number {
+    if (below > this.cutBelow) commit.cuts.push({ log: this.id, below })
+    this.cutBelow = below
     let n = 0
     for (const entry of this.memory) {
-      if (n === limit || entry.chunk.last >= below) break
-      commit.removes.push({ log: this.id, first: entry.chunk.first })
+      if (entry.chunk.last >= below) break
       this.parts.cache.drop(entry)
-      this.memoryFrom = this.low = entry.chunk.last + 1
+      this.memoryFrom = entry.chunk.last + 1
       n++
     }
     if (n) this.memory.splice(0, n)
-    return n
   }
 }

@@ -1,5 +1,5 @@
 import type { Rights } from "../../access/rights/rights.js"
-import { type Cursor, type Store, StoreBusy, type StoredState, type SubscriptionRow } from "../../stores/store.js"
+import { type Cursor, type Store, StoreBusy, type StoredLog, type StoredState, type SubscriptionRow } from "../../stores/store.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
@@ -69,6 +69,8 @@ export class Sessions implements PersistentSurroundings {
   private readonly expiring = new Set<Session>()
   /** logs of an earlier run of the broker, until load() is done */
   private readonly storedLogs = new Map<number, Log>()
+  /** while it loads: what the store says of its logs */
+  private readonly tails = new Map<number, StoredLog>()
 
   constructor(private readonly parts: Parts) {
     this.commits = parts.commits
@@ -192,6 +194,7 @@ export class Sessions implements PersistentSurroundings {
   /** Takes over what the store kept. Queues stay there. */
   load(state: StoredState): void {
     const { housekeeping, router } = this.parts
+    for (const log of state.logs) this.tails.set(log.id, log)
     for (const { id, row, cursor, subscriptions, incoming } of state.sessions) {
       const session = new PersistentSession({ id, row }, cursor, this)
       for (const packetId of incoming) session.incoming.add(packetId)
@@ -202,13 +205,14 @@ export class Sessions implements PersistentSurroundings {
       else if (row.disconnectedAt === null) this.close(session)
       else if (row.expirySeconds !== null) this.expiring.add(session)
     }
-    for (const id of state.logs) if (!this.storedLogs.has(id)) housekeeping.noteLog(this.makeLog("", id, true))
+    for (const log of state.logs) if (!this.storedLogs.has(log.id)) housekeeping.noteLog(this.makeLog("", log.id, log))
     this.storedLogs.clear()
+    this.tails.clear()
   }
 
   logsFor(session: Session): Logs {
     const { router } = this.parts
-    const fresh = (filter: string): Log => this.makeLog(filter, this.commits.newId(), false)
+    const fresh = (filter: string): Log => this.makeLog(filter, this.commits.newId())
     return {
       of: (filter, own) => router.log(filter, own ? session : undefined, () => fresh(filter)),
       make: () => fresh(""),
@@ -220,12 +224,12 @@ export class Sessions implements PersistentSurroundings {
   }
 
   private storedLog({ log: id, filter }: SubscriptionRow): Log {
-    const log = this.storedLogs.get(id) ?? this.makeLog(filter, id, true)
+    const log = this.storedLogs.get(id) ?? this.makeLog(filter, id, this.tails.get(id))
     this.storedLogs.set(id, log)
     return log
   }
 
-  private makeLog(filter: string, id: number, stored: boolean): Log {
+  private makeLog(filter: string, id: number, stored?: StoredLog): Log {
     const { commits, store, cache, housekeeping, router } = this.parts
     const orphaned = (log: Log): void => {
       if (filter) router.removeLog(filter, log)
