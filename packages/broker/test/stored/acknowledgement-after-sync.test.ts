@@ -5,7 +5,7 @@ import { readVarint } from "../support/read.js"
 import { readTrace, TracedBroker, type SystemCall } from "../support/strace.js"
 import { puback, publish } from "../support/wire.js"
 
-const FILE = /mqtt-broker\.mdb$/
+const FILE = /journal\.\d+$/
 const MESSAGES = 300
 const FILTERS = 10
 
@@ -37,17 +37,12 @@ function sentPackets(calls: readonly SystemCall[]): Sent[] {
   return sent
 }
 
-/**
- * The line at which something that the broker wrote to its file is on the disk: the write itself, an fdatasync that began
- * after it, and then LMDB's page of pointers, written through a descriptor that was opened with O_DSYNC.
- */
+/** The line at which something that the broker wrote to its journal is on the disk: an fdatasync of that file that began after the write has returned. */
 function durableAt(calls: readonly SystemCall[], marker: string): number {
   const file = calls.filter(({ target, result }) => FILE.test(target) && result >= 0)
-  const synced = new Set(file.filter(({ name, text }) => name === "openat" && /O_D?SYNC/.test(text)).map(({ fd }) => fd))
-  const written = file.find(({ bytes, name }) => name !== "openat" && bytes.includes(marker))
-  const sync = written && file.find(({ name, began }) => /^fd?a?t?a?sync$/.test(name) && began > written.ended)
-  const pointers = sync && file.find(({ name, began, fd }) => name === "pwrite64" && synced.has(fd) && began > sync.ended)
-  return pointers?.ended ?? Infinity
+  const written = file.find(({ bytes, name }) => name === "pwrite64" && bytes.includes(marker))
+  const sync = written && file.find(({ name, target, began }) => name === "fdatasync" && target === written.target && began > written.ended)
+  return sync?.ended ?? Infinity
 }
 
 /** What left before it was on the disk. `expected`: for each acknowledgement, the text in the file that it is about. */
