@@ -1,27 +1,13 @@
 import { jsonLine } from "@mqtt-trio/common"
 import type { Delivery } from "../delivery/delivery.js"
-import { StoreBusy } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
 /** Answers the requests of local tools. */
-export function* answer(delivery: Delivery, request: string): Generator<string> {
-  for (const reply of safely(replies(delivery, parse(request)))) yield jsonLine(reply) // U+2028 and its like end a line for some readers
+export async function* answer(delivery: Delivery, request: string): AsyncGenerator<string> {
+  for await (const reply of replies(delivery, parse(request))) yield jsonLine(reply) // U+2028 and its like end a line for some readers
 }
 
-function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {
-  try {
-    yield* replies
-  } catch (error) {
-    if (!(error instanceof StoreBusy)) throw error
-    yield {
-      type: "error",
-      code: "store-unusable",
-      message: "the store takes no commits and cannot be read just now; the broker's log says why",
-    }
-  }
-}
-
-function* replies(delivery: Delivery, request: AdminRequest | undefined): Generator<AdminReply> {
+async function* replies(delivery: Delivery, request: AdminRequest | undefined): AsyncGenerator<AdminReply> {
   if (request) yield* queue(delivery, request)
   else yield { type: "error", code: "bad-request", message: "the request is not understood; use the mqtt-broker of the same version" }
 }
@@ -38,7 +24,7 @@ function parse(request: string): AdminRequest | undefined {
   }
 }
 
-function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminReply> {
+async function* queue({ sessions }: Delivery, request: QueueRequest): AsyncGenerator<AdminReply> {
   const session = sessions.get(request.clientId)
   if (!session) {
     yield { type: "error", code: "no-session", message: `no session with client identifier ${JSON.stringify(request.clientId)}` }
@@ -50,12 +36,12 @@ function* queue({ sessions }: Delivery, request: QueueRequest): Generator<AdminR
     clientId: session.clientId,
     connected: session.outlet !== undefined,
     disconnectedAt: disconnectedAt === null ? null : new Date(disconnectedAt).toISOString(),
-    ...session.depth(),
+    ...(await session.depth()),
     dropped: session.dropped,
   }
   let left = request.peek
   if (left > 0)
-    for (const message of session.peek()) {
+    for await (const message of session.peek()) {
       const remaining = message.expirySeconds - Math.floor((Date.now() - message.acceptedAt) / 1000)
       yield {
         type: "record",

@@ -3,7 +3,6 @@ import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
 import type { Credentials, Login } from "../access/access.js"
 import type { ArmedWill } from "../delivery/wills/wills.js"
-import { StoreBusy } from "../stores/store.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
 import type { ProtocolVersion } from "../wire/packet-types.js"
@@ -287,7 +286,6 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   private fail(error: unknown): void {
     if (error instanceof PacketError) this.refuse(error.reason, error.message)
-    else if (error instanceof StoreBusy) this.refuse(Reason.SERVER_UNAVAILABLE, error.message)
     else this.refuse(Reason.UNSPECIFIED_ERROR, `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 

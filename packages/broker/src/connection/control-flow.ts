@@ -91,7 +91,8 @@ export class ControlFlow {
       will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
     })
     // what of it may be read is known when its turn comes
-    const waiting = present && !session.permissions ? session.countWaiting(connection.maximumPacketSize) : undefined
+    const waiting = present && !session.permissions ? await session.countWaiting(connection.maximumPacketSize) : undefined
+    if (connection.closed) return
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
       connection.replies.afterwards(
@@ -222,7 +223,8 @@ export class ControlFlow {
       const { session } = connection
       if (!reply || !session) return
       for (const filter of some)
-        granted.push(context.delivery.sessions.unsubscribe(session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
+        // oxlint-disable-next-line no-await-in-loop
+        granted.push((await context.delivery.sessions.unsubscribe(session, filter)) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
       // oxlint-disable-next-line no-await-in-loop
       await turn()
     }

@@ -37,6 +37,13 @@ export function openEnvironment(file: string): Environment {
   }
 }
 
+/** Opens it in another thread, to read what is committed. */
+export function openToRead(file: string): Pick<Environment, "root" | "chunks"> {
+  const binary = { encoding: "binary", keyEncoding: "binary" } as const
+  const root: RootDatabase<Buffer, Buffer> = open({ path: file, ...binary, readOnly: true, maxDbs: 16, noMemInit: true })
+  return { root, chunks: root.openDB("chunks", binary) }
+}
+
 /** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */
 function passFailedCommit(reason: unknown): void {
   if (!(reason instanceof Error && "commitError" in reason)) throw reason

@@ -10,7 +10,7 @@ import { DATABASE, prepareFolder } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
 import { Journal } from "./journal/journal.js"
 import { readJournal } from "./journal/recovery.js"
-import type { Commit, Store, StoredChunk, StoredState } from "./store.js"
+import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
 import { Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
 
@@ -42,8 +42,14 @@ export class FileStore implements Store {
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
 
-  /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
-  constructor(private readonly folder: string) {
+  /**
+   * Makes the folder when it is missing. Throws a storeError when it cannot be written.
+   * @param readProgram the file of the thread that reads, where it is not beside this one
+   */
+  constructor(
+    private readonly folder: string,
+    readProgram?: URL,
+  ) {
     this.path = prepareFolder(folder)
     const file = join(this.path, DATABASE)
     this.url = `file:${folder}`
@@ -53,7 +59,7 @@ export class FileStore implements Store {
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
       this.disk = new DiskGuard(file)
-      this.tables = new Tables(file, this.environment, this.disk)
+      this.tables = new Tables(file, this.environment, this.disk, readProgram)
     } catch (error) {
       throw storeError(folder, error)
     }
@@ -72,7 +78,10 @@ export class FileStore implements Store {
     const { folded } = this.tables
     const unfolded = new Unfolded()
     const end = readJournal(this.path, folded, (commit) => unfolded.apply(commit))
-    if (end.sequence > folded) await this.tables.fold(unfolded, end.sequence, () => 0)
+    if (end.sequence > folded) {
+      this.tables.load() // it knows then which logs have rows
+      await this.tables.fold(unfolded, end.sequence, () => 0)
+    }
     this.journal = new Journal(this.path, SEGMENT_BYTES, end)
     return this.tables.load()
   }
@@ -135,15 +144,24 @@ export class FileStore implements Store {
     journal.release(through)
   }
 
-  read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
-    const found = this.tables.read(log, position, most)
-    for (const part of [this.frozen?.unfolded, this.active]) {
-      const last = found.at(-1)
-      const chunks = most.chunks - found.length
-      const bytes = found.reduce((left, { value }) => left - value.length, most.bytes)
-      if (part && chunks > 0 && bytes > 0) found.push(...part.read(log, last ? last.last + 1 : position, { chunks, bytes }))
+  read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {
+    return this.tables.has(log, position) ? this.readTables(log, position, most) : this.readMemory(log, position, most)
+  }
+
+  private async readTables(log: number, position: number, most: { chunks: number; bytes: number }): Promise<StoredChunk[]> {
+    while (this.tables.has(log, position)) {
+      // oxlint-disable-next-line no-await-in-loop -- asked again only when it changed meanwhile
+      const found = await this.tables.read(log, position, most)
+      if (found.length) return found
     }
-    return found
+    return this.readMemory(log, position, most)
+  }
+
+  private readMemory(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
+    const found = this.frozen?.unfolded.read(log, position, most) ?? []
+    const chunks = most.chunks - found.length
+    const bytes = found.reduce((left, { value }) => left - value.length, most.bytes)
+    return chunks > 0 && bytes > 0 ? [...found, ...this.active.read(log, position, { chunks, bytes })] : found
   }
 
   async close(): Promise<void> {

@@ -6,10 +6,10 @@ import type { Store } from "./store.js"
 import type { StoreLocation } from "./store-url.js"
 
 /** Opens the store; LMDB is loaded only when it is needed. Throws a BrokerError. */
-export async function openStore(location: StoreLocation): Promise<Store> {
+export async function openStore(location: StoreLocation, readProgram?: URL): Promise<Store> {
   if (location.kind === "file") {
     if (await openElsewhere(join(location.folder, DATABASE))) throw inUse(location.folder)
-    return new (await import("./file.js")).FileStore(location.folder)
+    return new (await import("./file.js")).FileStore(location.folder, readProgram)
   }
   return new (await import("./memory.js")).MemoryStore()
 }

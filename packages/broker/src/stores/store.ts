@@ -94,8 +94,13 @@ export interface StoredChunk {
   value: Buffer
 }
 
-/** Nothing can be read at this moment, because a commit failed: ask again soon. */
-export class StoreBusy extends Error {}
+/** A value, or a promise of it where somebody has to be waited for. */
+export type Maybe<T> = T | Promise<T>
+
+/** What is made of a value: now, or when it comes. */
+export function whenThere<T, R>(value: Maybe<T>, make: (value: T) => Maybe<R>): Maybe<R> {
+  return value instanceof Promise ? value.then(make) : make(value)
+}
 
 /**
  * Where persistent Sessions and their queues live. One broker process owns a store. All numbers are integers below 2^53.
@@ -115,9 +120,10 @@ export interface Store {
   /**
    * The chunks from the one with the first message at or above `position` on, ascending: at most `most.chunks`, and no more
    * than the first with which they pass `most.bytes`. Each message is in one of them; the first ones may begin below
-   * `position`, or have messages that the one before has too. May throw StoreBusy.
+   * `position`, or have messages that the one before has too. At once when they are in memory. While the store is broken the
+   * promise waits; it never rejects.
    */
-  read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[]
+  read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]>
   /** Ends after what commit() has taken is durable. */
   close(): Promise<void>
 }

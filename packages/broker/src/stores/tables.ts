@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises"
+import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promises"
 import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
 import { type Chunk, placeOf } from "./chunks.js"
@@ -6,13 +6,19 @@ import type { DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, reasonOf, type Table } from "./environment.js"
 import { idKey, logKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { packed } from "./packing.js"
-import { type Cursor, type Reserved, type SessionRow, StoreBusy, type StoredLog, type StoredState, type SubscriptionRow } from "./store.js"
+import { ReadThread } from "./read-thread.js"
+import type { Answer, Question } from "./read-worker.js"
+import type { Cursor, Reserved, SessionRow, StoredLog, StoredState, SubscriptionRow } from "./store.js"
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
 const FOLDED_KEY = Buffer.from("folded")
 /** stands for Infinity in a stored cursor */
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
+/** How many rows are removed in one transaction. */
+const ROWS_AT_ONCE = 1000
+/** When reading what could not be read is tried again, in ms. */
+const RETRY_MS = 100
 /** How long a fold works in one turn of the event loop, in ms. */
 const TURN_MS = 4
 /** stands before the block in a row of `chunks`: the position of its first message */
@@ -22,6 +28,7 @@ const FIRST_BYTES = 8
 export class Tables {
   /** by log that has rows: the last position in them */
   private readonly lasts = new Map<number, number>()
+  private readonly thread: ReadThread
   /** rows that were not what had been written, and were passed over */
   damaged = 0
   /** the environment is to be opened again */
@@ -31,7 +38,10 @@ export class Tables {
     private readonly file: string,
     private environment: Environment,
     private readonly disk: DiskGuard,
-  ) {}
+    readProgram: URL | undefined,
+  ) {
+    this.thread = new ReadThread(file, readProgram)
+  }
 
   /** The last sequence of the journal that is in the tables. */
   get folded(): number {
@@ -92,30 +102,34 @@ export class Tables {
     }
   }
 
-  /** See Store.read. */
-  read(log: number, position: number, most: { chunks: number; bytes: number }): Chunk[] {
-    const found: Chunk[] = []
-    if ((this.lasts.get(log) ?? -1) < position) return found
-    let { bytes } = most
-    let rows = 0
-    try {
-      for (const row of this.environment.chunks.getRange({ start: logKey(log, position), end: logKey(log + 1, 0) })) {
-        rows++
-        const chunk = chunkOf(row)
-        if (!chunk) {
-          this.damaged++
-          continue
-        }
-        found.push(chunk)
-        bytes -= chunk.value.length
-        if (bytes <= 0 || found.length === most.chunks) break
+  /** Whether a log may have rows with messages at or above a position. */
+  has(log: number, position: number): boolean {
+    return (this.lasts.get(log) ?? -1) >= position
+  }
+
+  /** See Store.read. Nothing when has() was wrong, because of a cut or of damage; then it is right the next time. */
+  async read(log: number, position: number, most: { chunks: number; bytes: number }): Promise<Chunk[]> {
+    const last = this.lasts.get(log)
+    const { chunks, bytes, damaged } = await this.asked({ kind: "read", log, position, ...most })
+    this.damaged += damaged
+    if (!chunks.length && last !== undefined && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
+    let at = 0
+    return chunks.map(({ first, last: end, length }) => {
+      at += length
+      return { first, last: end, value: Buffer.from(bytes.buffer, at - length, length) }
+    })
+  }
+
+  private async asked(question: Question): Promise<Answer> {
+    for (;;) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- until it can be read again
+        return await this.thread.ask(question)
+      } catch {
+        // between a transaction that failed and the beginning anew
+        await after(RETRY_MS) // oxlint-disable-line no-await-in-loop
       }
-      // LMDB finds nothing at all between a transaction that failed and its beginning anew
-      if (!rows && [...this.environment.root.getKeys({ limit: 1 })].length === 0) throw new Error("not even its tables are there")
-    } catch (error) {
-      throw new StoreBusy("nothing can be read between a commit that failed and the beginning anew", { cause: error })
     }
-    return found
   }
 
   /**
@@ -127,6 +141,7 @@ export class Tables {
     await this.ready()
     try {
       const folded = new Map<number, number>()
+      await this.removeBelow(unfolded.cuts)
       await inTurns(this.writes(unfolded, cut, folded))
       await settled([this.environment.meta.put(FOLDED_KEY, withChecksum(idKey(through)))])
       for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
@@ -135,6 +150,21 @@ export class Tables {
       this.disk.failed()
       await this.reopen().catch(() => {}) // the next fold tries it again
       throw error
+    }
+  }
+
+  /** Removes what is cut. Which rows that are, the thread knows. */
+  private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {
+    const { chunks } = this.environment
+    for (const [log, below] of cuts) {
+      if (!this.lasts.has(log)) continue
+      for (let full = true; full;) {
+        // oxlint-disable-next-line no-await-in-loop -- one log after the other
+        const { rows } = await this.thread.ask({ kind: "rows", log, below, limit: ROWS_AT_ONCE })
+        // oxlint-disable-next-line no-await-in-loop
+        await settled(rows.map((last) => chunks.remove(logKey(log, last))))
+        full = rows.length === ROWS_AT_ONCE
+      }
     }
   }
 
@@ -149,6 +179,7 @@ export class Tables {
   private async reopen(): Promise<void> {
     this.stale = true
     this.disk.check() // a file that is gone must not be made anew
+    await this.thread.release()
     await this.environment.root.close()
     this.environment = openEnvironment(this.file)
     this.stale = false
@@ -157,10 +188,6 @@ export class Tables {
   /** @param folded gets the last position of each log that rows are written of */
   private *writes(unfolded: Unfolded, cut: (log: number) => number, folded: Map<number, number>): Generator<Promise<boolean>> {
     const { chunks, meta } = this.environment
-    for (const [log, below] of unfolded.cuts) {
-      if (!this.lasts.has(log)) continue
-      for (const key of chunks.getKeys({ start: logKey(log, 0), end: logKey(log, below) })) yield chunks.remove(key)
-    }
     for (const [log, all] of unfolded.logs) {
       const needed = all.slice(placeOf(all, cut(log)))
       for (const { first, last, value } of packed(needed)) {
@@ -190,6 +217,7 @@ export class Tables {
   }
 
   async close(): Promise<void> {
+    await this.thread.close()
     await this.environment.root.flushed
     await this.environment.root.close()
   }

@@ -193,11 +193,11 @@ test("a log gives back what went in, from any position on, from memory and from 
       const below = all.filter(({ position }) => position < from)
       const bytes = below.reduce((sum, { packet }) => sum + packet.length, 0)
       for (const reader of [log.inMemory, log.reopened()]) {
-        expect(readFrom(reader, from)).toEqual(wanted.map(({ position, packet }) => told(position, packet)))
-        expect(reader.countBelow(from)).toMatchObject({ messages: below.length, bytes })
-        expect(reader.countBelow(Infinity).messages).toBe(all.length)
+        expect(await readFrom(reader, from)).toEqual(wanted.map(({ position, packet }) => told(position, packet)))
+        expect(await reader.countBelow(from)).toMatchObject({ messages: below.length, bytes })
+        expect((await reader.countBelow(Infinity)).messages).toBe(all.length)
         for (const end of ends) {
-          const chunk = reader.find(end)
+          const chunk = await reader.find(end)
           expect(chunk?.positionOf(chunk.find(end))).toBe(end)
         }
       }
@@ -207,17 +207,17 @@ test("a log gives back what went in, from any position on, from memory and from 
 })
 
 /** As a Session that is behind reads it: the place within a chunk first, then chunk by chunk. */
-function readFrom(log: StoredLog["inMemory"], position: number): string[] {
+async function readFrom(log: StoredLog["inMemory"], position: number): Promise<string[]> {
   const found: string[] = []
   let at = position
-  let chunks = [log.find(position)].filter((chunk) => chunk !== undefined)
+  let chunks = [await log.find(position)].filter((chunk) => chunk !== undefined)
   while (chunks.length > 0) {
     for (const chunk of chunks) {
       const packets = packetsIn([chunk])
       for (let k = chunk.find(at); k < chunk.n; k++) found.push(told(chunk.positionOf(k), packets[k] ?? Buffer.alloc(0)))
       at = chunk.last + 1
     }
-    chunks = log.read(at)
+    chunks = await log.read(at)
   }
   return found
 }

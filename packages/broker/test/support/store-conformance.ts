@@ -79,8 +79,8 @@ export function describeStore(factory: StoreFactory): void {
     const commit = (part: Partial<Commit>): Promise<void> => store.commit({ ...NOTHING, ...part })
     const append = (log: number, ...firsts: number[]): Promise<void> =>
       commit({ appends: firsts.map((first) => chunk(log, first, `${log}:${first}`)) })
-    const readAll = (log: number, position = 0): [number, string][] =>
-      messagesOf(store.read(log, position, { chunks: 1000, bytes: 1e9 }), position).map(([at, bytes]) => [at, bytes.toString()])
+    const readAll = async (log: number, position = 0): Promise<[number, string][]> =>
+      (await readOn(store, log, position)).map(([at, bytes]) => [at, bytes.toString()])
 
     describeLogs({ commit, append, readAll, store: () => store })
 
@@ -111,46 +111,59 @@ export function describeStore(factory: StoreFactory): void {
   })
 }
 
+/** All messages of a log from a position on, read from chunk to chunk. */
+async function readOn(store: Store, log: number, position: number): Promise<[number, Buffer][]> {
+  const found: [number, Buffer][] = []
+  for (let at = position; ;) {
+    const chunks = await store.read(log, at, { chunks: 1000, bytes: 1e9 })
+    const messages = messagesOf(chunks, at)
+    const last = messages.at(-1)
+    if (!last) return found
+    found.push(...messages)
+    at = last[0] + 1
+  }
+}
+
 interface LogTools {
   commit: (part: Partial<Commit>) => Promise<void>
   append: (log: number, ...firsts: number[]) => Promise<void>
-  readAll: (log: number, position?: number) => [number, string][]
+  readAll: (log: number, position?: number) => Promise<[number, string][]>
   store: () => Store
 }
 
 function describeLogs({ commit, append, readAll, store }: LogTools): void {
-  const positions = (log: number, from = 0): number[] => readAll(log, from).map(([position]) => position)
+  const positions = async (log: number, from = 0): Promise<number[]> => (await readAll(log, from)).map(([position]) => position)
 
   describe("logs", () => {
     test("messages come back ascending, byte for byte, each log by itself", async () => {
       await append(1, 10, 20)
       await append(2, 15)
       await append(1, 30)
-      expect(readAll(1)).toEqual([10, 20, 30].map((at) => [at, `1:${at}`]))
-      expect(readAll(2)).toEqual([[15, "2:15"]])
-      expect(readAll(3)).toEqual([])
+      expect(await readAll(1)).toEqual([10, 20, 30].map((at) => [at, `1:${at}`]))
+      expect(await readAll(2)).toEqual([[15, "2:15"]])
+      expect(await readAll(3)).toEqual([])
       const bytes = Buffer.from(Array.from({ length: 65_536 }, (_, n) => n & 255))
       await commit({ appends: [chunk(4, 1, bytes)] })
-      expect(messagesOf(store().read(4, 1, { chunks: 1, bytes: 1 }), 1)).toEqual([[1, bytes]])
+      expect(messagesOf(await store().read(4, 1, { chunks: 1, bytes: 1 }), 1)).toEqual([[1, bytes]])
     })
 
     test("read starts with the chunk that has the first message at or above the position that is asked for", async () => {
       await append(1, 10, 20, 30)
-      expect(positions(1, 20)).toEqual([20, 30])
-      expect(positions(1, 21)).toEqual([30])
-      expect(positions(1, 31)).toEqual([])
+      expect(await positions(1, 20)).toEqual([20, 30])
+      expect(await positions(1, 21)).toEqual([30])
+      expect(await positions(1, 31)).toEqual([])
       await commit({ appends: [chunk(2, 5, "a", "b", "c"), chunk(2, 9, "d")] })
-      expect(positions(2, 6)).toEqual([6, 7, 9])
-      expect(positions(2, 8)).toEqual([9])
+      expect(await positions(2, 6)).toEqual([6, 7, 9])
+      expect(await positions(2, 8)).toEqual([9])
     })
 
     test("read ends after as many chunks as asked, and with the chunk that passes the bytes", async () => {
       await append(1, 1, 2, 3, 4)
-      const { length } = store().read(1, 0, { chunks: 1, bytes: 1 })[0]?.value ?? value("")
-      expect(store().read(1, 0, { chunks: 2, bytes: 1e9 })).toHaveLength(2)
-      expect(store().read(1, 0, { chunks: 9, bytes: 1 })).toHaveLength(1)
-      expect(store().read(1, 0, { chunks: 9, bytes: length })).toHaveLength(1)
-      expect(store().read(1, 0, { chunks: 9, bytes: length + 1 })).toHaveLength(2)
+      const { length } = (await store().read(1, 0, { chunks: 1, bytes: 1 }))[0]?.value ?? value("")
+      expect(await store().read(1, 0, { chunks: 2, bytes: 1e9 })).toHaveLength(2)
+      expect(await store().read(1, 0, { chunks: 9, bytes: 1 })).toHaveLength(1)
+      expect(await store().read(1, 0, { chunks: 9, bytes: length })).toHaveLength(1)
+      expect(await store().read(1, 0, { chunks: 9, bytes: length + 1 })).toHaveLength(2)
     })
 
     test("what is cut is gone as far as it is whole chunks, the rest stays; cutting what is not there is no error", async () => {
@@ -161,47 +174,47 @@ function describeLogs({ commit, append, readAll, store }: LogTools): void {
         { log: 9, below: 2 },
       ]
       await commit({ cuts })
-      expect(positions(1)).toEqual([30])
-      expect(positions(2)).toEqual([10])
+      expect(await positions(1)).toEqual([30])
+      expect(await positions(2)).toEqual([10])
       await commit({ appends: [chunk(3, 1, "a", "b"), chunk(3, 3, "c")], cuts: [{ log: 3, below: 2 }] })
-      expect(positions(3, 2)).toEqual([2, 3])
+      expect(await positions(3, 2)).toEqual([2, 3])
       await commit({ cuts: [{ log: 3, below: 3 }] })
-      expect(positions(3)).toEqual([3])
+      expect(await positions(3)).toEqual([3])
     })
 
     test("one commit may append to one log and cut another, and an emptied log can be used again", async () => {
       await append(1, 10)
       await commit({ appends: [chunk(2, 11, "x")], cuts: [{ log: 1, below: 11 }] })
-      expect(readAll(1)).toEqual([])
+      expect(await readAll(1)).toEqual([])
       await append(1, 12)
-      expect(readAll(1)).toEqual([[12, "1:12"]])
+      expect(await readAll(1)).toEqual([[12, "1:12"]])
     })
 
     test("a commit that appends and cuts the same log appends first", async () => {
       await commit({ appends: [chunk(1, 10, "a")], cuts: [{ log: 1, below: 11 }] })
-      expect(readAll(1)).toEqual([])
+      expect(await readAll(1)).toEqual([])
     })
 
     test("positions and log numbers up to the greatest that can be keep their order", async () => {
       const far = 2 ** 53 - 2
       const log = 2 ** 32 - 2
       await append(1, 255, 256, 2 ** 32 - 1, 2 ** 32, far)
-      expect(positions(1)).toEqual([255, 256, 2 ** 32 - 1, 2 ** 32, far])
+      expect(await positions(1)).toEqual([255, 256, 2 ** 32 - 1, 2 ** 32, far])
       await append(log, 1, far)
-      expect(positions(log)).toEqual([1, far])
-      expect(positions(log, far)).toEqual([far])
+      expect(await positions(log)).toEqual([1, far])
+      expect(await positions(log, far)).toEqual([far])
     })
 
     test("commits take effect in the order of the calls, also when nobody waits between them", async () => {
       const commits: Promise<void>[] = []
       for (let n = 1; n <= 200; n++) commits.push(commit({ appends: [chunk(1, n, `1:${n}`)], cuts: [{ log: 1, below: n }] }))
       await Promise.all(commits)
-      expect(readAll(1)).toEqual([[200, "1:200"]])
+      expect(await readAll(1)).toEqual([[200, "1:200"]])
     })
 
     test("what was read stays as it was when the log is cut and written on", async () => {
       await append(1, 10)
-      const read = store().read(1, 0, { chunks: 1, bytes: 100 })
+      const read = await store().read(1, 0, { chunks: 1, bytes: 100 })
       await commit({ cuts: [{ log: 1, below: 11 }] })
       for (let n = 0; n < 50; n++) await append(1, 20 + n)
       expect(messagesOf(read, 0).map(([at, bytes]) => [at, bytes.toString()])).toEqual([[10, "1:10"]])
@@ -318,7 +331,7 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       const store = await reopen()
       await last
       await store.load()
-      expect(messagesOf(store.read(1, 5, { chunks: 1, bytes: 1 }), 0)).toEqual([[5, value("late")]])
+      expect(messagesOf(await store.read(1, 5, { chunks: 1, bytes: 1 }), 0)).toEqual([[5, value("late")]])
     })
   })
 }

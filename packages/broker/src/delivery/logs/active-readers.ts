@@ -1,5 +1,5 @@
 import type { QoS } from "../../wire/packet-types.js"
-import type { Reader } from "./reader.js"
+import { type Reader, WAITING } from "./reader.js"
 
 /** The readers of one Session that may have something, merged by position. */
 export class ActiveReaders {
@@ -10,6 +10,8 @@ export class ActiveReaders {
   limit = Infinity
   /** the highest granted QoS of the readers that are at `position` */
   qos: QoS = 0
+  /** the last select() found nothing because a reader waits for the store */
+  waiting = false
   private readonly active: Reader[] = []
 
   get count(): number {
@@ -27,18 +29,20 @@ export class ActiveReaders {
     reader.active = false
   }
 
-  /** Finds the next durable message; readers that have none now are no longer active. False: there is none. May throw StoreBusy. */
+  /** Finds the next durable message; readers that have none now are no longer active. False: there is none, or it is not known yet. */
   select(): boolean {
     const { active } = this
     let best: Reader | undefined = undefined
     let position = Infinity
     let limit = Infinity
     let qos: QoS = 0
+    this.waiting = false
     for (let r = 0; r < active.length; r++) {
       const reader = active[r]
       if (!reader) break
       const at = reader.peek()
-      if (at < 0) {
+      if (at === WAITING) this.waiting = true
+      else if (at < 0) {
         reader.active = false
         active[r--] = active.at(-1) ?? reader
         active.pop()
@@ -56,7 +60,7 @@ export class ActiveReaders {
     this.position = position
     this.limit = limit
     this.qos = qos
-    return best !== undefined
+    return best !== undefined && !this.waiting
   }
 
   /** The same message in several logs is one delivery: every reader goes past `position`. */

@@ -1,4 +1,4 @@
-import type { Commit, Store, StoredLog } from "../../stores/store.js"
+import { type Commit, type Maybe, type Store, type StoredChunk, type StoredLog, whenThere } from "../../stores/store.js"
 import { Frames, Trait } from "../../wire/frames.js"
 import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
@@ -149,19 +149,22 @@ export class Log implements Appendable, Cached, Cuttable {
   }
 
   /** The chunk with the first durable message at or after `position`, undefined when there is none. The place may lie within it. */
-  find(position: number): Frames | undefined {
-    return this.read(position, 1)[0]
+  find(position: number): Maybe<Frames | undefined> {
+    return whenThere(this.read(position, 1), ([chunk]) => chunk)
   }
 
   /** The next durable chunks from the one on that find() gives; those that are not in memory in one step, at most `chunks`. */
-  read(position: number, chunks = READ_CHUNKS): Frames[] {
+  read(position: number, chunks = READ_CHUNKS): Maybe<Frames[]> {
     if (position >= this.memoryFrom) {
       const chunk = this.fromMemory(position)
       return chunk ? [chunk] : []
     }
-    const { store, commits } = this.parts
+    return whenThere(this.parts.store.read(this.id, position, { chunks, bytes: READ_BYTES }), (found) => this.unsealed(found))
+  }
+
+  private unsealed(found: readonly StoredChunk[]): Frames[] {
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
-    const durable = store.read(this.id, position, { chunks, bytes: READ_BYTES }).filter(({ first }) => first <= commits.durable)
+    const durable = found.filter(({ first }) => first <= this.parts.commits.durable)
     return durable.map(({ first, value }) => Frames.unseal(first, value))
   }
 
@@ -182,11 +185,13 @@ export class Log implements Appendable, Cached, Cuttable {
   }
 
   /** What went into this log below `position`, counted since it began. */
-  countBelow(position: number): Amount {
-    const chunk = position > this.last ? undefined : (this.find(position) ?? this.gathered(position))
-    if (!chunk) return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
-    const k = chunk.find(position)
-    return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
+  countBelow(position: number): Maybe<Amount> {
+    return whenThere(position > this.last ? undefined : this.find(position), (found) => {
+      const chunk = found ?? this.gathered(position)
+      if (!chunk) return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
+      const k = chunk.find(position)
+      return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
+    })
   }
 
   /** Gives up what no holder needs. */

@@ -1,3 +1,4 @@
+import type { Maybe } from "../../stores/store.js"
 import type { Frames } from "../../wire/frames.js"
 import type { Log } from "./log.js"
 import type { Reader } from "./reader.js"
@@ -24,13 +25,24 @@ export class Merge {
     this.places = readers.map(({ log, since, until }) => ({ log, until, at: Math.max(from, since), chunk: undefined, i: 0 }))
   }
 
-  /** Goes to the next message; false: there is none. May read the store, and throw StoreBusy. */
-  next(): boolean {
+  /** Goes to the next message; false: there is none. A promise when the store has to be asked. */
+  next(): Maybe<boolean> {
     let best: Place | undefined = undefined
     let position = Infinity
     for (const place of this.places) {
       if (place.at <= this.position) place.at = this.position + 1
-      const at = this.positionAt(place)
+      if (place.at > place.log.last) place.chunk = undefined
+      else if (!place.chunk || place.at > place.chunk.last) {
+        const found = place.log.find(place.at)
+        this.chunks++
+        if (found instanceof Promise)
+          return found.then((chunk) => {
+            arrive(place, chunk)
+            return this.next()
+          })
+        arrive(place, found)
+      }
+      const at = positionAt(place)
       if (at >= position) continue
       position = at
       best = place
@@ -41,17 +53,17 @@ export class Merge {
     this.i = best.i
     return true
   }
+}
 
-  private positionAt(place: Place): number {
-    if (!place.chunk || place.at > place.chunk.last) {
-      if (place.at > place.log.last) return Infinity
-      place.chunk = place.log.find(place.at)
-      this.chunks++
-    }
-    const { chunk } = place
-    if (!chunk) return Infinity
-    place.i = chunk.find(place.at)
-    const position = chunk.positionOf(place.i)
-    return position < place.until ? position : Infinity
-  }
+function arrive(place: Place, chunk: Frames | undefined): void {
+  place.chunk = chunk
+  if (!chunk) place.at = Infinity
+}
+
+function positionAt(place: Place): number {
+  const { chunk } = place
+  if (!chunk) return Infinity
+  place.i = chunk.find(place.at)
+  const position = chunk.positionOf(place.i)
+  return position < place.until ? position : Infinity
 }

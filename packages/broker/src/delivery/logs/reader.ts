@@ -1,3 +1,4 @@
+import { type Maybe, whenThere } from "../../stores/store.js"
 import type { Frames } from "../../wire/frames.js"
 import type { Holder } from "./holder.js"
 import type { Amount, Log } from "./log.js"
@@ -8,7 +9,13 @@ export interface ReadingSession {
   readonly cursor: number
   /** The reader's log has more. */
   wake(reader: Reader): void
+  /** What a reader waited for is there. */
+  pump(): void
 }
+
+/** What peek() says when there is no next message now, and when the store is being asked. */
+export const NONE = -1
+export const WAITING = -2
 
 const NO_AMOUNT: Amount = { messages: 0, bytes: 0, expiring: 0 }
 
@@ -41,6 +48,8 @@ export class Reader implements Holder {
   private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
+  /** what the store is being asked for */
+  private asked: Promise<Frames[]> | undefined = undefined
   private split: string[] | undefined = undefined
 
   constructor(
@@ -69,47 +78,74 @@ export class Reader implements Holder {
   }
 
   /** What waits for the Session in this log at or above `position`, what is in flight included. */
-  waiting(position: number): Amount {
+  waiting(position: number): Maybe<Amount> {
     const { log } = this
     const from = Math.max(position, this.need)
-    if (this.counted.position !== from) this.counted = { position: from, below: log.countBelow(from) }
-    const { below } = this.counted
-    const end = this.until === Infinity ? { messages: log.total, bytes: log.totalBytes } : log.countBelow(this.until)
-    return {
-      messages: Math.max(0, end.messages - below.messages),
-      bytes: Math.max(0, end.bytes - below.bytes),
-      expiring: Math.max(0, log.totalExpiring - below.expiring),
-    }
+    const below = this.counted.position === from ? this.counted.below : log.countBelow(from)
+    return whenThere(below, (begin) => {
+      this.counted = { position: from, below: begin }
+      const end = this.until === Infinity ? { messages: log.total, bytes: log.totalBytes } : log.countBelow(this.until)
+      return whenThere(end, ({ messages, bytes }) => ({
+        messages: Math.max(0, messages - begin.messages),
+        bytes: Math.max(0, bytes - begin.bytes),
+        expiring: Math.max(0, log.totalExpiring - begin.expiring),
+      }))
+    })
   }
 
   /** Passes what is below `position`. */
   forward(position: number): void {
     if (position <= this.at && !this.chunk) return
-    this.chunk = undefined
-    this.ahead = []
+    this.leave()
     this.at = Math.max(position, this.since)
   }
 
   /** Goes back to the first message that is not done. */
   rewind(): void {
+    this.leave()
+    this.at = this.need
+  }
+
+  private leave(): void {
     this.chunk = undefined
     this.ahead = []
-    this.at = this.need
+    this.asked = undefined
   }
 
   wake(): void {
     this.session.wake(this)
   }
 
-  /** Position of the next durable message, -1 when there is none now. */
+  /** Position of the next durable message, NONE, or WAITING: the Session is pumped when it is there. */
   peek(): number {
     const chunk = this.chunk
     if (chunk && this.i < chunk.n) return this.bounded(chunk.positionOf(this.i))
-    const next = chunk ? this.behind(chunk) : this.log.find(this.at)
+    if (this.asked) return WAITING
+    if (chunk) this.at = chunk.last + 1
+    this.chunk = undefined
+    const next = this.ahead.pop() ?? this.ask(chunk !== undefined)
+    if (next === WAITING) return WAITING
+    if (!next) return NONE
     this.chunk = next
-    if (!next) return -1
     this.i = next.find(this.at)
     return this.bounded(next.positionOf(this.i))
+  }
+
+  /** The next chunk from the log. `on`: it goes on from one to the next, so that several at once are worth it. */
+  private ask(on: boolean): Frames | undefined | typeof WAITING {
+    const found = this.log.read(this.at, on ? undefined : 1)
+    if (!(found instanceof Promise)) {
+      this.ahead = found.toReversed()
+      return this.ahead.pop()
+    }
+    this.asked = found
+    void found.then((frames) => {
+      if (this.asked !== found) return // it is at another place meanwhile
+      this.asked = undefined
+      this.ahead = frames.toReversed()
+      this.session.pump()
+    })
+    return WAITING
   }
 
   /**
@@ -124,13 +160,7 @@ export class Reader implements Holder {
     return chunk.positionOf(stop - 1) < below ? stop : Math.max(this.i + 1, Math.min(stop, chunk.find(below)))
   }
 
-  private behind(chunk: Frames): Frames | undefined {
-    this.at = chunk.last + 1
-    if (!this.ahead.length) this.ahead = this.log.read(this.at).toReversed()
-    return this.ahead.pop()
-  }
-
   private bounded(position: number): number {
-    return position < this.until ? position : -1
+    return position < this.until ? position : NONE
   }
 }

@@ -24,10 +24,10 @@ export interface Queue {
   comes(position: number, chunk: Frames, i: number): boolean
 }
 
-/** What will be sent to a Session, or sent again, in order, without touching its own readers. Each step may read the store. */
-export function* peek(session: Queue): Generator<Peeked> {
+/** What will be sent to a Session, or sent again, in order, without touching its own readers. */
+export async function* peek(session: Queue): AsyncGenerator<Peeked> {
   const merge = new Merge(session.readers, session.cursor)
-  while (merge.next()) {
+  while (await merge.next()) {
     const { position, chunk, i } = merge
     if (!chunk || !session.comes(position, chunk, i)) continue
     const payload = payloadOf(chunk, i)

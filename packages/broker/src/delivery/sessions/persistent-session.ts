@@ -1,4 +1,4 @@
-import { type Cursor, type SessionRow, StoreBusy, type SubscriptionRow } from "../../stores/store.js"
+import { type Cursor, type Maybe, type SessionRow, type SubscriptionRow, whenThere } from "../../stores/store.js"
 import type { Frames } from "../../wire/frames.js"
 import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
@@ -18,8 +18,6 @@ import { Phase } from "./window.js"
 
 /** Logs that are looked at in one turn of the event loop: a Session with thousands of them must not stop the others. */
 const MOST_LOOKS = 50_000
-/** When a store that cannot be read just now is asked again, in ms. */
-const BUSY_MS = 50
 
 /** What persistent Sessions share beside that. */
 export interface PersistentSurroundings extends Surroundings {
@@ -50,6 +48,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   private dupBelow: number
   private readonly active = new ActiveReaders()
   private pumping = false
+  private counting = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
   private needed = 0
   private readonly again = new Redelivery(this.window)
@@ -114,11 +113,16 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.holds.subscribe(filter, options)
   }
 
-  override unsubscribe(filter: string): void {
-    const ending = this.holds.endingWith(filter)
-    const lost = ending.reduce((sum, reader) => sum + countOnlyOf(reader, this.readers, this.unsentFrom).messages, 0)
+  override async unsubscribe(filter: string): Promise<void> {
+    let lost = 0
+    for (const reader of this.holds.endingWith(filter)) {
+      // oxlint-disable-next-line no-await-in-loop -- rarely more than one
+      const { messages } = await countOnlyOf(reader, this.readers, this.unsentFrom)
+      lost += messages
+    }
+    if (this.gone) return
     if (lost) this.giveUp("unsubscribed", lost)
-    super.unsubscribe(filter)
+    await super.unsubscribe(filter)
     this.holds.unsubscribe(filter)
   }
 
@@ -129,26 +133,32 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   protected override drop(): void {
     const { commits } = this.parts
-    for (const reader of this.readers.toReversed()) this.dropReader(reader)
     this.holds.removeRows()
+    for (const { slot } of this.readers) if (slot) commits.writeSubscription(this.id, slot, undefined)
     for (const identifier of this.incoming) commits.writeIncoming(this.id, identifier, false)
     commits.writeSession(this.id, undefined)
+  }
+
+  /** Its queue is needed by nobody any more. */
+  override release(): void {
+    for (const reader of this.readers.toReversed()) this.dropReader(reader)
   }
 
   get logs(): Log[] {
     return this.readers.map(({ log }) => log)
   }
 
-  override depth(): Count & { bytes: number } {
-    return { ...this.countWaiting(), bytes: this.waitingBytes(0) }
+  override async depth(): Promise<Count & { bytes: number }> {
+    return { ...(await this.countWaiting()), bytes: await this.waitingBytes(0) }
   }
 
-  override peek(): Generator<Peeked> {
+  override peek(): AsyncGenerator<Peeked> {
     return peek(this)
   }
 
-  override capQueue(bytes: number): void {
-    capQueue(this, bytes)
+  override capQueue(bytes: number): Maybe<void> {
+    // most never had so much
+    if (this.readers.reduce((sum, { log }) => sum + log.totalBytes, 0) > bytes) return capQueue(this, bytes)
   }
 
   override inFlight(position: number): boolean {
@@ -161,8 +171,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   /** How many messages will be sent, or sent again after a reconnect. */
-  countWaiting(maximumPacketSize = Infinity): Count {
-    const { messages, exact } = countFresh(this.readers, this.unsentFrom, maximumPacketSize)
+  async countWaiting(maximumPacketSize = Infinity): Promise<Count> {
+    const { messages, exact } = await countFresh(this.readers, this.unsentFrom, maximumPacketSize)
     return { messages: messages + this.window.needing(this.needed), exact }
   }
 
@@ -174,19 +184,29 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   /** Bytes of what waits at or above `position`, what is in flight included. A message that matches several Topic Filters counts for each. */
-  waitingBytes(position: number): number {
-    let sum = 0
-    for (const reader of this.readers) sum += reader.waiting(position).bytes
+  waitingBytes(position: number): Maybe<number> {
+    let sum: Maybe<number> = 0
+    for (const reader of this.readers) sum = whenThere(sum, (some) => whenThere(reader.waiting(position), ({ bytes }) => some + bytes))
     return sum
   }
 
   /** Gives up what waits below `position`, and what was sent and never acknowledged. An exchange at QoS 2 is still completed. */
-  skipTo(position: number): void {
+  async skipTo(position: number): Promise<void> {
     if (this.again.goesOn) return
-    this.giveUpInFlight(position)
     const from = this.passed + 1
-    if (position <= from) return
-    this.giveUp("queueFull", countBetween(this.readers, from, position))
+    this.counting = true // nothing is sent until it is known what is not
+    const lost = position > from ? await countBetween(this.readers, from, position) : 0
+    this.counting = false
+    if (this.gone) return
+    if (!this.again.goesOn) {
+      this.giveUpInFlight(position)
+      if (position > from) this.pass(position, lost)
+    }
+    this.pump()
+  }
+
+  private pass(position: number, lost: number): void {
+    this.giveUp("queueFull", lost)
     this.passed = position - 1
     for (const reader of this.readers) reader.forward(position)
     this.advance()
@@ -287,9 +307,10 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   pump(): void {
+    if (this.counting) return
     let looks = 0
     while (this.outlet && this.outlet.unsent < UNSENT_BYTES && (this.again.goesOn ? this.again.hasRoom : this.window.room > 0)) {
-      if (!this.tryStep()) break
+      if (!this.step()) break
       looks += this.active.count
       if (looks <= MOST_LOOKS) continue
       this.pumpAgain()
@@ -299,32 +320,20 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   /** Goes on in a later turn of the event loop: others have theirs. */
-  private pumpAgain(ms = 0): void {
+  private pumpAgain(): void {
     if (this.pumping) return
     this.pumping = true
-    const pump = (): void => {
+    setImmediate(() => {
       this.pumping = false
       this.pump()
-    }
-    if (ms) setTimeout(pump, ms)
-    else setImmediate(pump)
-  }
-
-  private tryStep(): boolean {
-    try {
-      return this.step()
-    } catch (error) {
-      if (!(error instanceof StoreBusy)) throw error
-      this.pumpAgain(BUSY_MS)
-      return false
-    }
+    })
   }
 
   /** Sends the next stretch that lies in one chunk. False: there is nothing now. */
   private step(): boolean {
     const { active } = this
     if (!active.select()) {
-      this.resendBelow(Infinity)
+      if (!active.waiting) this.resendBelow(Infinity)
       return false
     }
     const { best, position, limit, qos } = active

@@ -4,6 +4,7 @@ import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
 import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
 import { encodeFor, expirySecondsOf, sameTopic, topicOf } from "../../wire/publish.js"
 import { protocolError, Reason } from "../../wire/reason-codes.js"
+import type { Maybe } from "../../stores/store.js"
 import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
 import type { Peeked } from "./peek.js"
@@ -126,24 +127,24 @@ export abstract class Session implements Dropper {
   get expiresAt(): number {
     return Infinity
   }
-  /** What will be sent to it, or sent again, and the bytes that its queue takes in the store. May throw StoreBusy. */
-  depth(): Count & { bytes: number } {
+  /** What will be sent to it, or sent again, and the bytes that its queue takes in the store. */
+  async depth(): Promise<Count & { bytes: number }> {
     return { messages: 0, exact: true, bytes: 0 }
   }
-  /** What lies in its queue in the store, in order. Each step may read the store, and throw StoreBusy. */
-  *peek(): Generator<Peeked> {}
+  /** What lies in its queue in the store, in order. */
+  async *peek(): AsyncGenerator<Peeked> {}
   /** Whether the message at `position` was sent; asked only about messages that are not done. */
   inFlight(_position: number): boolean {
     return false
   }
   /** Skips the oldest of what waits beyond so many bytes in the store. */
-  capQueue(_bytes: number): void {}
+  capQueue(_bytes: number): Maybe<void> {}
 
   /**
    * What is lost when the Session ends now: waits, or is in flight and not acknowledged. `maximumPacketSize`: larger messages
-   * do not count. May throw StoreBusy.
+   * do not count.
    */
-  abstract countWaiting(maximumPacketSize?: number): Count
+  abstract countWaiting(maximumPacketSize?: number): Maybe<Count>
   /** Marks an entry of the window done. */
   protected abstract finish(entry: number): void
   /** Sends what must not leave before the window as it is now is stored. */
@@ -160,12 +161,15 @@ export abstract class Session implements Dropper {
     this.outlet = undefined
   }
 
-  /** Nothing refers to it any more: what is stored of it goes with the gathering commit. */
+  /** Nothing refers to it any more: what is stored of it goes with the gathering commit, its queue with release(). */
   discard(): void {
     this.gone = true
     this.detach()
     this.drop()
   }
+
+  /** What waited for a discarded Session was counted: its queue goes. */
+  release(): void {}
 
   /** Messages were lost with earlier Sessions of this client. */
   inheritDiscarded(messages: number): void {
@@ -179,10 +183,9 @@ export abstract class Session implements Dropper {
   }
 
   /**
-   * Ends a Subscription. What waits only under it is dropped and counted, what is in flight completes. May throw StoreBusy,
-   * and then changed nothing.
+   * Ends a Subscription. What waits only under it is dropped and counted, what is in flight completes.
    */
-  unsubscribe(filter: string): void {
+  async unsubscribe(filter: string): Promise<void> {
     this.subscriptions.delete(filter)
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
   }

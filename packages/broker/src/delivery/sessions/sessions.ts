@@ -1,5 +1,13 @@
 import type { Rights } from "../../access/rights/rights.js"
-import { type Cursor, type Store, StoreBusy, type StoredLog, type StoredState, type SubscriptionRow } from "../../stores/store.js"
+import {
+  type Cursor,
+  type Maybe,
+  type Store,
+  type StoredLog,
+  type StoredState,
+  type SubscriptionRow,
+  whenThere,
+} from "../../stores/store.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
@@ -72,6 +80,8 @@ export class Sessions implements PersistentSurroundings {
   /** while it loads: what the store says of its logs */
   private readonly tails = new Map<number, StoredLog>()
 
+  private capping: Promise<void> | undefined = undefined
+
   constructor(private readonly parts: Parts) {
     this.commits = parts.commits
     this.housekeeping = parts.housekeeping
@@ -110,10 +120,10 @@ export class Sessions implements PersistentSurroundings {
     this.expire(Date.now(), clientId)
     const old = this.byId.get(clientId)
     if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
-    const discarded = old ? this.discard(old, "clean start") : 0
+    const discarded = old && this.discard(old, "clean start")
     const session = expirySeconds === 0 ? new CleanSession(clientId, user, this) : this.persistent(request)
     session.govern(this.rights)
-    session.inheritDiscarded(discarded)
+    if (discarded !== undefined) void whenThere(discarded, (messages) => session.inheritDiscarded(messages))
     this.byId.set(clientId, session)
     session.begin()
     return { session, present: false, stored: session.persistent || (old?.persistent ?? false) }
@@ -149,27 +159,23 @@ export class Sessions implements PersistentSurroundings {
   }
 
   /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
-  private discard(session: Session, why: Discarded["why"]): number {
-    const lost = this.tellLost(session, why)
+  private discard(session: Session, why: Discarded["why"]): Maybe<number> {
+    const waiting = session.countWaiting()
     this.byId.delete(session.clientId)
     this.expiring.delete(session)
     for (const filter of session.subscriptions.keys()) this.parts.router.unsubscribe(session, filter)
     session.discard()
     this.parts.ended(session.clientId)
-    return lost
+    return whenThere(waiting, (count) => {
+      session.release()
+      return this.tellLost(session, why, count)
+    })
   }
 
-  private tellLost(session: Session, why: Discarded["why"]): number {
-    const { clientId, persistent, dropped } = session
-    let count: Count | undefined = undefined
-    try {
-      count = session.countWaiting()
-    } catch (error) {
-      if (!(error instanceof StoreBusy)) throw error
-    }
-    this.discarded += count?.messages ?? 0
-    if (count?.messages !== 0) this.parts.discarded({ clientId, why, persistent, count, total: this.discarded })
-    return dropped.discarded + (count?.messages ?? 0)
+  private tellLost({ clientId, persistent, dropped }: Session, why: Discarded["why"], count: Count): number {
+    this.discarded += count.messages
+    if (count.messages) this.parts.discarded({ clientId, why, persistent, count, total: this.discarded })
+    return dropped.discarded + count.messages
   }
 
   /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
@@ -178,17 +184,27 @@ export class Sessions implements PersistentSurroundings {
     this.parts.router.subscribe(session, filter, options)
   }
 
-  /** Ends a Subscription; false: there was none. May throw StoreBusy, and then changed nothing. */
-  unsubscribe(session: Session, filter: string): boolean {
+  /** Ends a Subscription; false: there was none. */
+  async unsubscribe(session: Session, filter: string): Promise<boolean> {
     if (!session.subscriptions.has(filter)) return false
-    session.unsubscribe(filter)
+    await session.unsubscribe(filter)
     this.parts.router.unsubscribe(session, filter)
     return true
   }
 
   /** Skips the oldest of every queue that holds more than `bytes`. */
   capQueues(bytes: number): void {
-    for (const session of this.byId.values()) session.capQueue(bytes)
+    this.capping ??= this.capAll(bytes).finally(() => {
+      this.capping = undefined
+    })
+  }
+
+  private async capAll(bytes: number): Promise<void> {
+    for (const session of this.byId.values()) {
+      const capped = session.capQueue(bytes)
+      // oxlint-disable-next-line no-await-in-loop -- one after the other: the store has others to answer
+      if (capped instanceof Promise) await capped
+    }
   }
 
   /** Takes over what the store kept. Queues stay there. */

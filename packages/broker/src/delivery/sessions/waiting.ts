@@ -1,6 +1,7 @@
 import type { Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
 import { Merge } from "../logs/merge.js"
+import type { Amount } from "../logs/log.js"
 import type { Reader } from "../logs/reader.js"
 
 /** A number of messages; not `exact`: at least so many. */
@@ -18,33 +19,49 @@ const LOOKS_PER_CHUNK = 1000
  * Holds that share none, and in which nothing expires, are counted by what their logs know, unless packets have a maximum
  * size: what is larger is not sent, and does not count.
  */
-export function countFresh(readers: readonly Reader[], from: number, maximumPacketSize = Infinity): Count {
-  const waiting = readers.filter((reader) => reader.log.last >= from && reader.until > from && reader.waiting(from).messages > 0)
-  const shared = sharing(waiting)
+export async function countFresh(readers: readonly Reader[], from: number, maximumPacketSize = Infinity): Promise<Count> {
+  const waiting = await amounts(
+    readers.filter((reader) => reader.log.last >= from && reader.until > from),
+    from,
+  )
+  const shared = sharing([...waiting.keys()])
   const mixed: Reader[] = []
   let plain = 0
-  for (const reader of waiting) {
-    const { messages, expiring } = reader.waiting(from)
+  for (const [reader, { messages, expiring }] of waiting) {
     if (shared.has(reader) || expiring || maximumPacketSize !== Infinity) mixed.push(reader)
     else plain += messages
   }
-  const { messages, exact } = look(mixed, from, maximumPacketSize)
+  const { messages, exact } = await look(mixed, from, maximumPacketSize)
   return { messages: plain + messages, exact }
 }
 
+/** What waits at or above `from`, by hold that has any. */
+async function amounts(readers: readonly Reader[], from: number): Promise<Map<Reader, Amount>> {
+  const found = new Map<Reader, Amount>()
+  for (const reader of readers) {
+    const waiting = reader.waiting(from)
+    // oxlint-disable-next-line no-await-in-loop -- one after the other: the store has others to answer
+    const amount = waiting instanceof Promise ? await waiting : waiting
+    if (amount.messages > 0) found.set(reader, amount)
+  }
+  return found
+}
+
 /** How many messages at or above `from` only this one of several holds brings. */
-export function countOnlyOf(reader: Reader, readers: readonly Reader[], from: number): Count {
-  if (!reader.waiting(from).messages) return { messages: 0, exact: true }
+export async function countOnlyOf(reader: Reader, readers: readonly Reader[], from: number): Promise<Count> {
+  if (!(await reader.waiting(from)).messages) return { messages: 0, exact: true }
   const others = readers.filter((other) => other !== reader && overlap(reader, other))
-  const both = countFresh([reader, ...others], from)
-  const without = countFresh(others, from)
+  const both = await countFresh([reader, ...others], from)
+  const without = await countFresh(others, from)
   return { messages: Math.max(0, both.messages - without.messages), exact: both.exact && without.exact }
 }
 
 /** How many different messages lie from `from` to below `to`, expired or not; where that takes too long, how many one of the holds has. */
-export function countBetween(readers: readonly Reader[], from: number, to: number): number {
-  const between = (reader: Reader): number => reader.waiting(from).messages - reader.waiting(to).messages
-  const some = readers.filter((reader) => between(reader) > 0)
+export async function countBetween(readers: readonly Reader[], from: number, to: number): Promise<number> {
+  const upwards = await amounts(readers, from)
+  const above = await amounts([...upwards.keys()], to)
+  const between = (reader: Reader): number => (upwards.get(reader)?.messages ?? 0) - (above.get(reader)?.messages ?? 0)
+  const some = [...upwards.keys()].filter((reader) => between(reader) > 0)
   const shared = sharing(some)
   let sum = 0
   let most = 0
@@ -55,7 +72,9 @@ export function countBetween(readers: readonly Reader[], from: number, to: numbe
   }
   const merge = new Merge([...shared], from)
   for (let messages = 0; ; messages++) {
-    if (!merge.next() || merge.position >= to) return sum + messages
+    const next = merge.next()
+    // oxlint-disable-next-line no-await-in-loop -- only where the store has to be asked
+    if (!(next instanceof Promise ? await next : next) || merge.position >= to) return sum + messages
     if (messages * shared.size + merge.chunks * LOOKS_PER_CHUNK > MOST_LOOKS) return sum + Math.max(messages, most)
   }
 }
@@ -66,21 +85,21 @@ export function hasExpired(chunk: Frames, i: number, now: number): boolean {
 }
 
 /** Goes through messages one by one, as far as the bound allows. */
-function look(readers: Reader[], from: number, maximumPacketSize: number): Count {
+async function look(readers: Reader[], from: number, maximumPacketSize: number): Promise<Count> {
   const merge = new Merge(readers, from)
   const now = Date.now()
   let messages = 0
   for (let looks = 0; looks + merge.chunks * LOOKS_PER_CHUNK <= MOST_LOOKS; looks += readers.length) {
-    if (!merge.next()) return { messages, exact: true }
+    const next = merge.next()
+    // oxlint-disable-next-line no-await-in-loop -- only where the store has to be asked
+    if (!(next instanceof Promise ? await next : next)) return { messages, exact: true }
     const { chunk, i } = merge
     if (chunk && !hasExpired(chunk, i, now) && chunk.endOf(i) - chunk.startOf(i) <= maximumPacketSize) messages++
   }
   // of the rest, one hold alone has so many
   let rest = 0
-  for (const reader of readers.slice(0, 100)) {
-    const left = reader.waiting(merge.position + 1)
-    rest = Math.max(rest, left.messages - left.expiring)
-  }
+  const left = await amounts(readers.slice(0, 100), merge.position + 1)
+  for (const { messages: some, expiring } of left.values()) rest = Math.max(rest, some - expiring)
   return { messages: messages + rest, exact: false }
 }
 
