@@ -27,6 +27,8 @@ export async function bringUpToDate(environment: Environment): Promise<void> {
   await moveChunks(environment)
 }
 
+const NO_BYTES = Buffer.alloc(0)
+
 function formatRow(): Buffer {
   const value = Buffer.alloc(4)
   value.writeUInt32BE(FORMAT)
@@ -37,7 +39,7 @@ function formatRow(): Buffer {
 async function addChecksums({ root, sessions, subscriptions, cursors, retained, wills, meta }: Environment): Promise<void> {
   await root.transaction(() => {
     for (const table of [sessions, subscriptions, cursors, retained, wills])
-      for (const { key, value } of [...table.getRange({})]) void table.put(key, withChecksum(value))
+      for (const key of Array.from(table.getKeys({}))) void table.put(key, withChecksum(table.get(key) ?? NO_BYTES))
     const next = meta.get(NEXT_KEY)
     if (next) void meta.put(NEXT_KEY, withChecksum(next))
     void meta.put(FORMAT_KEY, formatRow())

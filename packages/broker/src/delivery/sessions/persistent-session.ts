@@ -157,8 +157,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   override capQueue(bytes: number): Maybe<void> {
-    // most never had so much
-    if (this.readers.reduce((sum, { log }) => sum + log.totalBytes, 0) > bytes) return capQueue(this, bytes)
+    return capQueue(this, bytes)
   }
 
   override inFlight(position: number): boolean {
@@ -197,15 +196,13 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.counting = true // nothing is sent until it is known what is not
     const lost = position > from ? await countBetween(this.readers, from, position) : 0
     this.counting = false
-    if (this.gone) return
-    if (!this.again.goesOn) {
-      this.giveUpInFlight(position)
-      if (position > from) this.pass(position, lost)
-    }
+    if (!this.gone && !this.again.goesOn) this.pass(position, lost)
     this.pump()
   }
 
   private pass(position: number, lost: number): void {
+    this.giveUpInFlight(position)
+    if (position <= this.passed) return
     this.giveUp("queueFull", lost)
     this.passed = position - 1
     for (const reader of this.readers) reader.forward(position)

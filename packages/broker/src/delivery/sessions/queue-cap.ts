@@ -18,7 +18,12 @@ const KEPT_SHARE = 0.9
  * Keeps what waits for one Session below `bytes`: the oldest messages are skipped and counted, what is in flight stays.
  * Called now and then; in between a queue may grow past its cap.
  */
-export async function capQueue(session: CappedQueue, bytes: number): Promise<void> {
+export function capQueue(session: CappedQueue, bytes: number): Maybe<void> {
+  // most never had so much
+  if (session.logs.reduce((sum, { totalBytes }) => sum + totalBytes, 0) > bytes) return cut(session, bytes)
+}
+
+async function cut(session: CappedQueue, bytes: number): Promise<void> {
   if ((await session.waitingBytes(0)) <= bytes) return
   // the lowest position from which on the rest fits
   let low = session.cursor

@@ -1,13 +1,5 @@
 import type { Rights } from "../../access/rights/rights.js"
-import {
-  type Cursor,
-  type Maybe,
-  type Store,
-  type StoredLog,
-  type StoredState,
-  type SubscriptionRow,
-  whenThere,
-} from "../../stores/store.js"
+import { type Cursor, type Store, type StoredLog, type StoredState, type SubscriptionRow, whenThere } from "../../stores/store.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
@@ -120,10 +112,9 @@ export class Sessions implements PersistentSurroundings {
     this.expire(Date.now(), clientId)
     const old = this.byId.get(clientId)
     if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
-    const discarded = old && this.discard(old, "clean start")
     const session = expirySeconds === 0 ? new CleanSession(clientId, user, this) : this.persistent(request)
     session.govern(this.rights)
-    if (discarded !== undefined) void whenThere(discarded, (messages) => session.inheritDiscarded(messages))
+    if (old) this.discard(old, "clean start", (lost) => session.inheritDiscarded(lost))
     this.byId.set(clientId, session)
     session.begin()
     return { session, present: false, stored: session.persistent || (old?.persistent ?? false) }
@@ -158,17 +149,18 @@ export class Sessions implements PersistentSurroundings {
     for (const session of looked) if (now >= session.expiresAt) this.discard(session, "expired")
   }
 
-  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). Returns how many messages are lost, with earlier ones. */
-  private discard(session: Session, why: Discarded["why"]): Maybe<number> {
+  /** Drops all that the Session is: Subscriptions, queue, cursor (section 4.1). `told`: how many messages are lost, with earlier ones. */
+  private discard(session: Session, why: Discarded["why"], told?: (lost: number) => void): void {
     const waiting = session.countWaiting()
     this.byId.delete(session.clientId)
     this.expiring.delete(session)
     for (const filter of session.subscriptions.keys()) this.parts.router.unsubscribe(session, filter)
     session.discard()
     this.parts.ended(session.clientId)
-    return whenThere(waiting, (count) => {
+    void whenThere(waiting, (count) => {
       session.release()
-      return this.tellLost(session, why, count)
+      const lost = this.tellLost(session, why, count)
+      told?.(lost)
     })
   }
 

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib"
-import type { Commit } from "../store.js"
+import type { Commit, SessionRow, SubscriptionRow } from "../store.js"
 
 /** Records begin at multiples of this, in bytes. */
 export const ALIGNMENT = 32
@@ -136,11 +136,13 @@ class Reader {
     this.at += length
     return value
   }
-  json<T>(): T | undefined {
+  session(): SessionRow | undefined {
     const value = this.bytes()
-    if (!value) return undefined
-    const row: T = JSON.parse(value.toString())
-    return row
+    return value && JSON.parse(value.toString())
+  }
+  subscription(): SubscriptionRow | undefined {
+    const value = this.bytes()
+    return value && JSON.parse(value.toString())
   }
   list<T>(one: () => T): T[] {
     return Array.from({ length: this.u32() }, one)
@@ -179,8 +181,8 @@ function commitAt(from: Reader): Commit {
   const commit: Commit = {
     appends: from.list(() => ({ log: from.number(), first: from.number(), last: from.number(), value: from.bytes() ?? NO_BYTES })),
     cuts: from.list(() => ({ log: from.number(), below: from.number() })),
-    sessions: from.list(() => ({ id: from.number(), row: from.json() })),
-    subscriptions: from.list(() => ({ session: from.number(), slot: from.u32(), row: from.json() })),
+    sessions: from.list(() => ({ id: from.number(), row: from.session() })),
+    subscriptions: from.list(() => ({ session: from.number(), slot: from.u32(), row: from.subscription() })),
     cursors: from.list(() => ({
       session: from.number(),
       cursor: { position: from.number(), sentBelow: from.number(), inflight: from.bytes() },
