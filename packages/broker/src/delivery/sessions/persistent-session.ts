@@ -48,6 +48,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   private dupBelow: number
   private readonly active = new ActiveReaders()
   private pumping = false
+  /** nothing is sent until it is known what is given up */
   private counting = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
   private needed = 0
@@ -193,7 +194,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   async skipTo(position: number): Promise<void> {
     if (this.again.goesOn) return
     const from = this.passed + 1
-    this.counting = true // nothing is sent until it is known what is not
+    this.counting = true
     const lost = position > from ? await countBetween(this.readers, from, position) : 0
     this.counting = false
     if (!this.gone && !this.again.goesOn) this.pass(position, lost)
@@ -201,19 +202,15 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   private pass(position: number, lost: number): void {
-    this.giveUpInFlight(position)
-    if (position <= this.passed) return
-    this.giveUp("queueFull", lost)
-    this.passed = position - 1
-    for (const reader of this.readers) reader.forward(position)
-    this.advance()
-  }
-
-  private giveUpInFlight(position: number): void {
     for (let entry = this.needed; entry < this.window.length && this.window.positionAt(entry) < position; entry++) {
       if (!this.window.needsMessage(entry)) continue
       this.giveUp("queueFull", 1)
       this.window.abandon(entry)
+    }
+    if (position > this.passed + 1) {
+      this.giveUp("queueFull", lost)
+      this.passed = position - 1
+      for (const reader of this.readers) reader.forward(position)
     }
     this.advance()
   }
