@@ -8,7 +8,7 @@ import { onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type BrokerOp
 import { expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { expectAlive } from "../support/alive.js"
-import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
+import { compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
 import { RawClient } from "../support/raw-client.js"
 
 const BEFORE = 200
@@ -29,16 +29,21 @@ interface BreakableDisk {
   mend(): void
 }
 
+/** What fails while the disk is broken, in the words of disk.c. */
+type Failing = "sync" | "commit,open" | "fold" | "fold,table-open"
+
 /**
- * Every sync, or every write of a commit's last page, which a sync goes before, fails with EIO, as it does when the
- * kernel could not write pages back. `commit,open`: the store cannot begin anew with its file either.
+ * Every sync, or every write of a record, fails with EIO, as it does when the kernel could not write pages back; or every
+ * commit of the tables, with so little room for what they do not have yet that soon nothing can be taken. `open`: a new
+ * segment cannot be made either; `table-open`: the tables cannot be opened anew, as they must be after such a failure.
  */
-function failingDisk(what: "sync" | "commit" | "commit,open"): BreakableDisk {
+function failingDisk(what: Failing): BreakableDisk {
   const folder = temporaryFolder()
   const fail = join(folder, "fail")
+  const small = what.startsWith("fold") ? tinyJournal(64 << 10) : {}
   return {
-    broker: { dir: folder, env: diskEnvironment(compileDisk(), { fail }) },
-    readable: what !== "commit,open",
+    broker: { dir: folder, env: { ...small, ...diskEnvironment(compileDisk(), { fail }) } },
+    readable: what !== "fold,table-open",
     breakIt: () => writeFileSync(fail, `${what} ${constants.errno.EIO}`),
     mend: () => rmSync(fail),
   }
@@ -94,6 +99,9 @@ async function survives(disk: BreakableDisk): Promise<void> {
   const broker = await startBroker(disk.broker)
   const session = await RawClient.open(broker.port, "session")
   await session.subscribe("stored")
+  const absent = await RawClient.open(broker.port, "absent")
+  await absent.subscribe("stored")
+  absent.cut()
   const away = await RawClient.open(broker.port, "away")
   await away.subscribe("blocked")
   away.cut()
@@ -160,7 +168,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(again.messages.slice(-50).map(({ payload }) => Number(payload))).toEqual(numbers(1, 50))
 }
 
-test.runIf(hasCompiler()).each(["sync", "commit", "commit,open"] as const)(
+test.runIf(hasCompiler()).each(["sync", "commit,open", "fold", "fold,table-open"] as const)(
   "EIO at each %s: nothing is acknowledged, the rest goes on, and nothing is lost when the disk is back",
   (what) => survives(failingDisk(what)),
 )

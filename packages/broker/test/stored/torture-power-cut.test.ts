@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { cliPath, freePort, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { TorturedBroker, torture, type TortureReport } from "@mqtt-trio/torture"
-import { compileDisk, diskEnvironment, hasCompiler, SMALL_JOURNAL, type DiskOptions } from "../support/misbehaving-disk.js"
+import { compileDisk, diskEnvironment, hasCompiler, tinyJournal, type DiskOptions } from "../support/misbehaving-disk.js"
 
 const LIMIT_MS = 240_000
 
@@ -26,7 +26,11 @@ async function cutPower(rounds: number, disk: DiskOptions, small = {}): Promise<
 
 test.runIf(hasCompiler()).each([
   ["which leaves nothing that was not synced", {}, {}],
-  ["which leaves some of the sectors that were not synced, with folds and new segments all the time", { tear: "random" }, SMALL_JOURNAL],
+  [
+    "which leaves some of the sectors that were not synced, with folds and new segments all the time",
+    { tear: "random" },
+    tinyJournal(64 << 10),
+  ],
 ] as const)(
   "what was acknowledged survives a power cut %s",
   async (_, disk, small) => {

@@ -24,8 +24,10 @@ export interface DiskOptions {
   fail?: string
 }
 
-/** Thresholds of the journal so small that a short test sees segments change and folds come and go. */
-export const SMALL_JOURNAL = { MQTT_BROKER_TEST_SEGMENT_BYTES: String(256 << 10), MQTT_BROKER_TEST_FOLD_BYTES: String(64 << 10) }
+/** Thresholds of the journal so small that a short test sees folds come and go, and a new segment with each of them. */
+export function tinyJournal(foldBytes: number): Record<string, string> {
+  return { MQTT_BROKER_TEST_FOLD_BYTES: String(foldBytes), MQTT_BROKER_TEST_SEGMENT_BYTES: String(4 * foldBytes) }
+}
 
 /** True when a C compiler is there. Throws when it is missing and CI is set: there a skipped test must not pass for a green one. */
 export function hasCompiler(): boolean {
