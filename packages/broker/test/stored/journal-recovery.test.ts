@@ -1,36 +1,17 @@
 import { constants } from "node:os"
 import { cpSync, existsSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { runCli, spawnCli, startBroker, temporaryFolder, type TestBroker } from "@mqtt-trio/testing"
+import { runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { array, assert, integer, oneof, property, record } from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { readJournal } from "../../src/stores/journal/recovery.js"
 import { journalFiles, type JournalFile } from "../support/journal-files.js"
 import { compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
-import { Peer } from "../support/peer.js"
-import { RawClient } from "../support/raw-client.js"
-import { puback, publish } from "../support/wire.js"
+import { absentSession, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 
 const UNUSABLE = BROKER_ERRORS["store-unusable"].exitCode
 const MESSAGES = 40
-const TOPIC = "x"
-
-/** Numbered messages of one to several sectors, each in a commit of its own. */
-async function publishOneByOne(broker: TestBroker, from: number, to: number): Promise<void> {
-  const publisher = await Peer.connected(broker.port, 4)
-  for (let n = from; n <= to; n++) {
-    publisher.send(publish(4, { topic: TOPIC, qos: 1, packetId: n, payload: `${n}`.padEnd(100 + ((n * 397) % 2000)) }))
-    expect(await publisher.next()).toEqual(puback(n))
-  }
-  publisher.cut()
-}
-
-async function absentSession(broker: TestBroker): Promise<void> {
-  const session = await RawClient.open(broker.port, "s")
-  await session.subscribe(TOPIC)
-  session.cut()
-}
 
 /** A copy of a store's folder. */
 function copyOf(folder: string): string {
@@ -43,10 +24,9 @@ function copyOf(folder: string): string {
 async function messagesIn(folder: string): Promise<number[]> {
   const broker = await startBroker({ store: `file:${folder}` })
   expect(broker.stderr).not.toMatch(/WARN|ERROR/)
-  const { stdout } = await runCli("mqtt-broker", ["queue", "s", "--peek", "1000", "--json", "--store", `file:${folder}`])
+  const waiting = await waitingNumbers(folder)
   await broker.kill9()
-  const records = stdout.split("\n").filter((line) => line.includes('"payload"'))
-  return records.map((line) => Number.parseInt(JSON.parse(line).payload, 10))
+  return waiting
 }
 
 /** Starts a broker that must refuse, and leave the files as they are; what it says. */
@@ -58,8 +38,6 @@ async function refusal(folder: string): Promise<string> {
   expect(read()).toEqual(before)
   return stderr
 }
-
-const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
 function change(folder: string, edit: (file: JournalFile) => void, which = 0): void {
   const file = journalFiles(folder)[which]
