@@ -91,6 +91,16 @@ describe.runIf(library)("a journal that fails once", () => {
     expect(await waitingNumbers(failing.store)).toEqual(numbers(1, 12))
   })
 
+  test("the folder's fsync, again and again: no file and no descriptor stays behind", async () => {
+    const failing = await Failing.start()
+    await publishOneByOne(failing.broker, 1, 1)
+    failing.fail(`journal-sync,folder-sync ${EIO} 12`)
+    await publishOneByOne(failing.broker, 2, 2)
+    expect([failing.isMended, failing.journal.length, failing.descriptors]).toEqual([true, 2, 2])
+    await failing.cutPower()
+    expect(await waitingNumbers(failing.store)).toEqual([1, 2])
+  })
+
   test("segments that were given up are gone when they are folded", async () => {
     const failing = await Failing.start(tinyJournal(8 << 10))
     for (let n = 1; n <= 60; n++) {
