@@ -2,7 +2,7 @@ import { startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { assert, asyncProperty } from "fast-check"
 import { join } from "node:path"
 import { expect, test } from "vitest"
-import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
+import { compileDisk, DEATH_POINTS, diskEnvironment, hasCompiler, tinyJournal, type DeathPoint } from "../support/misbehaving-disk.js"
 import { steps, type Step } from "./steps.js"
 import { World } from "./world.js"
 
@@ -14,16 +14,18 @@ const PATH = process.env["MQTT_TEST_MODEL_PATH"]
 /** Ends a run, or the search for a shorter history, with what there is by then, if that is as much as FEWEST says. */
 const LIMIT_MS = Number(process.env["MQTT_TEST_MODEL_SECONDS"] ?? "90") * 1000
 /** Less shows nothing; a slow machine takes more time for it. */
-const FEWEST = { histories: 5, steps: 100, deaths: 10 }
+const FEWEST = { histories: 5, steps: 100, deaths: 10, inFolds: 2 }
 
 test("random histories: the broker does what the model does, wherever it dies", { timeout: 4 * LIMIT_MS }, async () => {
   process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)
   const dieFile = hasCompiler() ? join(temporaryFolder(), "die") : null
-  const env = dieFile === null ? {} : diskEnvironment(compileDisk(), { die: dieFile })
+  const env = { ...tinyJournal(4 << 10), ...(dieFile !== null && diskEnvironment(compileDisk(), { die: dieFile })) }
   const broker = await startBroker({ args: ["--log-level", "error"], env })
   const start = performance.now()
-  let [histories, taken, deaths, most] = [0, 0, 0, 0]
-  const enough = (): boolean => histories >= FEWEST.histories && taken >= FEWEST.steps && (deaths >= FEWEST.deaths || dieFile === null)
+  let [histories, taken, most] = [0, 0, 0]
+  const deaths: DeathPoint[] = []
+  const diedEnough = (): boolean => deaths.length >= FEWEST.deaths && deaths.filter((at) => at.startsWith("fold")).length >= FEWEST.inFolds
+  const enough = (): boolean => histories >= FEWEST.histories && taken >= FEWEST.steps && (dieFile === null || diedEnough())
   const history = async (list: Step[]): Promise<void> => {
     if (performance.now() - start > LIMIT_MS && enough()) return
     const world = new World({ broker, dieFile })
@@ -35,7 +37,7 @@ test("random histories: the broker does what the model does, wherever it dies", 
       const message = error instanceof Error ? error.message : String(error)
       throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
     } finally {
-      deaths += world.deaths
+      deaths.push(...world.deaths)
       most = Math.max(most, world.possible.most)
       await world.end()
     }
@@ -45,8 +47,13 @@ test("random histories: the broker does what the model does, wherever it dies", 
     numRuns: RUNS,
     ...(PATH !== undefined && { path: PATH }),
   })
-  process.stderr.write(`${histories} histories, ${taken} steps, ${deaths} deaths between two commits, up to ${most} models\n`)
+  process.stderr.write(`${histories} histories, ${taken} steps, ${deaths.length} deaths (${counted(deaths)}), up to ${most} models\n`)
   // one history again, or fewer than that, on purpose
   if (PATH === undefined && RUNS >= FEWEST.histories) expect(enough()).toBe(true)
   expect(broker.stderr).not.toMatch(/internal error|unhandled|TypeError/)
 })
+
+/** `before 12, fold-after 3` */
+function counted(deaths: readonly DeathPoint[]): string {
+  return DEATH_POINTS.map((point) => `${point} ${deaths.filter((at) => at === point).length}`).join(", ")
+}

@@ -1,3 +1,4 @@
+import type { DeathPoint } from "../support/misbehaving-disk.js"
 import { array, constant, constantFrom, integer, oneof, option, record, tuple, type Arbitrary } from "fast-check"
 
 export type QoS = 0 | 1 | 2
@@ -31,10 +32,10 @@ export type Action =
   /** SIGKILL, and the broker starts again */
   | { do: "crash" }
 
-/** The broker dies by SIGKILL right before or right after the nth commit of its store from the step's beginning, if there is one. */
+/** The broker dies by SIGKILL at the nth such point of its store from the step's beginning, if there is one. */
 export interface Death {
-  when: "before" | "after"
-  commit: number
+  at: DeathPoint
+  nth: number
 }
 
 export type Step = Action & { death: Death | null }
@@ -71,9 +72,15 @@ const action: Arbitrary<Action> = oneof(
   { weight: 3, arbitrary: constant({ do: "crash" as const }) },
 )
 
+const point: Arbitrary<DeathPoint> = oneof(
+  { weight: 3, arbitrary: constantFrom("before" as const, "after" as const) },
+  { weight: 1, arbitrary: constantFrom("torn" as const, "switch-before" as const, "switch-after" as const) },
+  { weight: 2, arbitrary: constantFrom("fold-before" as const, "fold-after" as const) },
+)
+
 const death: Arbitrary<Death | null> = oneof(
   { weight: 2, arbitrary: constant(null) },
-  { weight: 1, arbitrary: record({ when: constantFrom("before" as const, "after" as const), commit: constantFrom(1, 1, 1, 2, 3) }) },
+  { weight: 1, arbitrary: record({ at: point, nth: constantFrom(1, 1, 1, 2, 3) }) },
 )
 
 /** Lists of steps; a failure shrinks to the shortest that still fails. */
@@ -82,10 +89,10 @@ export const steps = array(
   { minLength: 5, maxLength: 60, size: "max" },
 )
 
-/** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages; the broker dies before commit 1`. */
+/** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages; the broker dies: before 1`. */
 export function describeStep(step: Step): string {
   const { death: dies } = step
-  return `${describeAction(step)}${dies ? `; the broker dies ${dies.when} commit ${dies.commit}` : ""}`
+  return `${describeAction(step)}${dies ? `; the broker dies: ${dies.at} ${dies.nth}` : ""}`
 }
 
 function describeAction(one: Action): string {

@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
 import { randomId, waitFor, type TestBroker } from "@mqtt-trio/testing"
+import type { DeathPoint } from "../support/misbehaving-disk.js"
 import { properties, sessionExpiry, word } from "../support/wire.js"
 import { Actor, type Incoming } from "./actor.js"
 import { nothing, type Attempt } from "./attempt.js"
@@ -41,8 +42,9 @@ export interface Mortal {
 /** The real broker and the model of it, side by side: each step is done in both, then they are compared. */
 export class World {
   readonly history: string[] = []
-  /** times that the broker died in the middle of something */
-  deaths = 0
+  /** where the broker died in the middle of something */
+  readonly deaths: DeathPoint[] = []
+  private armed: DeathPoint | undefined
   private readonly broker: TestBroker
   private readonly prefix = `${randomId()}/`
   readonly possible = new Possibilities()
@@ -85,8 +87,9 @@ export class World {
     await this.observer?.disconnect()
   }
 
-  private arm({ when, commit }: Death): void {
-    if (this.mortal.dieFile !== null) writeFileSync(this.mortal.dieFile, `${when} ${commit}\n`)
+  private arm({ at, nth }: Death): void {
+    this.armed = at
+    if (this.mortal.dieFile !== null) writeFileSync(this.mortal.dieFile, `${at} ${nth}\n`)
   }
 
   private disarm(): void {
@@ -99,11 +102,15 @@ export class World {
       await work()
     } catch (error) {
       if (error instanceof Mismatch || !(await this.died())) throw error
-      this.deaths++
+      this.hasDied()
       this.history.push("    the broker died")
       await this.crash()
       await this.check()
     }
+  }
+
+  private hasDied(): void {
+    if (this.armed) this.deaths.push(this.armed)
   }
 
   private async died(): Promise<boolean> {
@@ -239,6 +246,7 @@ export class World {
       await delay(START_MS)
     } catch (error) {
       if (!(await this.died())) throw error
+      this.hasDied()
     }
     this.disarm()
     await this.broker.kill9()

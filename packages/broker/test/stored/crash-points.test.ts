@@ -4,14 +4,14 @@ import { Checker, type Verdict, AcknowledgementFile, TorturePublisher, Random, T
 import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
-import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
+import { compileDisk, DEATH_POINTS, diskEnvironment, hasCompiler, tinyJournal, type DeathPoint } from "../support/misbehaving-disk.js"
 
 const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
 
-/** One history: which commit of its store the broker dies at, on which side of it, and what goes on meanwhile. */
+/** One history: at which point of its store the broker dies, and what goes on meanwhile. */
 interface History {
-  commit: number
-  when: "before" | "after"
+  at: DeathPoint
+  nth: number
   qos: 1 | 2
   window: number
   messages: number
@@ -20,8 +20,8 @@ interface History {
 }
 
 const histories: Arbitrary<History> = record({
-  commit: integer({ min: 1, max: 60 }),
-  when: constantFrom("before" as const, "after" as const),
+  at: constantFrom(...DEATH_POINTS),
+  nth: integer({ min: 1, max: 40 }),
   qos: constantFrom(1 as const, 2 as const),
   window: constantFrom(1, 5, 50),
   messages: integer({ min: 1, max: 60 }),
@@ -31,10 +31,11 @@ const histories: Arbitrary<History> = record({
 
 /** Plays a history against a real broker: it dies at its commit and is started again on the same store. */
 async function play(history: History, disk: string): Promise<Verdict & { died: boolean }> {
-  const { commit, when, qos, window, messages } = history
+  const { at, nth, qos, window, messages } = history
   const folder = temporaryFolder()
   const die = join(folder, "die")
-  const broker = await startBroker({ dir: folder, env: diskEnvironment(disk, { die }), args: ["--log-level", "error"] })
+  const env = { ...tinyJournal(2 << 10), ...diskEnvironment(disk, { die }) }
+  const broker = await startBroker({ dir: folder, env, args: ["--log-level", "error"] })
   const address = { host: "127.0.0.1", port: broker.port }
   const checker = new Checker()
   const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
@@ -59,11 +60,11 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
     streams,
     window,
     budget,
-    random: new Random(commit),
+    random: new Random(nth),
     checker,
     acknowledgements,
   })
-  writeFileSync(die, `${when} ${commit}\n`)
+  writeFileSync(die, `${at} ${at.startsWith("switch") ? Math.ceil(nth / 10) : nth}\n`)
   let [over, died] = [false, false]
   const revived = broker.ended.then(async () => {
     if (over) return
@@ -92,19 +93,20 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
 }
 
 test.runIf(hasCompiler())(
-  "killed right before or right after any commit, the broker has lost, doubled and reordered nothing",
+  "killed at any commit, in any fold and at any change of segment, the broker has lost, doubled and reordered nothing",
   { timeout: 200_000 },
   async () => {
     const disk = compileDisk()
-    let deaths = 0
+    const deaths: DeathPoint[] = []
     const property = asyncProperty(histories, async (history) => {
       const { anomalies, overlapCopies, died } = await play(history, disk)
-      if (died) deaths++
+      if (died) deaths.push(history.at)
       // one copy, however many filters match
       expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
     })
     await assert(property, { numRuns: RUNS, ...(process.env["CI"] && { seed: 1 }) })
-    process.stderr.write(`${RUNS} histories, the broker died in ${deaths}\n`)
-    expect(deaths).toBeGreaterThan(RUNS / 6)
+    process.stderr.write(`${RUNS} histories, the broker died in ${deaths.length}: ${deaths.toSorted().join(" ")}\n`)
+    expect(deaths.length).toBeGreaterThan(RUNS / 6)
+    expect(deaths.some((at) => at.startsWith("fold"))).toBe(true)
   },
 )

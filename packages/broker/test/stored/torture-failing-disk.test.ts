@@ -4,11 +4,11 @@ import { closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkNumbers, publishPacket } from "@mqtt-trio/torture"
-import { onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type BrokerOptions } from "@mqtt-trio/testing"
+import { onCleanUp, runCli, startBroker, temporaryFolder, waitFor, type BrokerOptions, type TestBroker } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { expectAlive } from "../support/alive.js"
-import { compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
+import { compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
 import { RawClient } from "../support/raw-client.js"
 
 const BEFORE = 200
@@ -25,20 +25,28 @@ interface BreakableDisk {
   broker: BrokerOptions
   /** whether what is stored can be read while it is broken */
   readable: boolean
+  /** whether the broker takes some more before it can take nothing */
+  hasRoom: boolean
   breakIt(): void
   mend(): void
 }
 
+/** What fails while the disk is broken, in the words of disk.c. */
+type Failing = "sync" | "commit,open" | "fold" | "fold,table-open"
+
 /**
- * Every sync, or every write of a commit's last page, which a sync goes before, fails with EIO, as it does when the
- * kernel could not write pages back. `commit,open`: the store cannot begin anew with its file either.
+ * Every sync, or every write of a record, fails with EIO, as it does when the kernel could not write pages back; or every
+ * commit of the tables, with so little room for what they do not have yet that soon nothing can be taken. `open`: a new
+ * segment cannot be made either; `table-open`: the tables cannot be opened anew, as they must be after such a failure.
  */
-function failingDisk(what: "sync" | "commit" | "commit,open"): BreakableDisk {
+function failingDisk(what: Failing): BreakableDisk {
   const folder = temporaryFolder()
   const fail = join(folder, "fail")
+  const small = what.startsWith("fold") ? tinyJournal(64 << 10) : {}
   return {
-    broker: { dir: folder, env: diskEnvironment(compileDisk(), { fail }) },
-    readable: what !== "commit,open",
+    broker: { dir: folder, env: { ...small, ...diskEnvironment(compileDisk(), { fail }) } },
+    readable: what !== "fold,table-open",
+    hasRoom: what.startsWith("fold"),
     breakIt: () => writeFileSync(fail, `${what} ${constants.errno.EIO}`),
     mend: () => rmSync(fail),
   }
@@ -54,6 +62,7 @@ function fullDisk(): BreakableDisk {
   return {
     broker: { dir: folder },
     readable: true,
+    hasRoom: false,
     breakIt: () => fillUp(filler),
     mend: () => rmSync(filler),
   }
@@ -90,10 +99,24 @@ function failures(log: string): number {
   return log.split("takes no commits").length - 1
 }
 
+/** Publishes for a session that is away until the store takes nothing more. */
+async function fillRoom(broker: TestBroker): Promise<void> {
+  const publisher = await RawClient.open(broker.port, "ballast", { clean: true })
+  let sent = 0
+  const isFull = (): boolean => {
+    if (publisher.pubacks.length === sent) publisher.send(publish("ballast", ++sent))
+    return failures(broker.stderr) === 1
+  }
+  await waitFor(isFull, { what: "the end of what is taken" })
+}
+
 async function survives(disk: BreakableDisk): Promise<void> {
   const broker = await startBroker(disk.broker)
   const session = await RawClient.open(broker.port, "session")
   await session.subscribe("stored")
+  const absent = await RawClient.open(broker.port, "absent")
+  for (const topic of ["queued", "ballast"]) await absent.subscribe(topic)
+  absent.cut()
   const away = await RawClient.open(broker.port, "away")
   await away.subscribe("blocked")
   away.cut()
@@ -111,6 +134,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   const reader = await RawClient.open(broker.port, "queue")
 
   disk.breakIt()
+  if (disk.hasRoom) await fillRoom(broker)
   for (const n of numbers(BEFORE + 1, BEFORE + DURING)) publisher.send(publish("stored", n))
   await waitFor(() => failures(broker.stderr) === 1, { what: "the log line" })
   const blocked = await RawClient.open(broker.port, "blocked", { clean: true, keepAlive: KEEP_ALIVE_SECONDS })
@@ -123,9 +147,9 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(acknowledged).toBeLessThan(BEFORE + DURING)
   expect(session.messages.length).toBeLessThanOrEqual(acknowledged)
   if (disk.readable) await waitFor(() => reader.messages.length === QUEUED, { what: "the queue while the store is down" })
-  const shown = await runCli("mqtt-broker", ["queue", "queue", "--store", `file:${join(broker.dir, "store")}`])
+  const shown = await runCli("mqtt-broker", ["queue", "absent", "--peek", "1", "--store", `file:${join(broker.dir, "store")}`])
   expect(shown.code).toBe(disk.readable ? 0 : BROKER_ERRORS["store-unusable"].exitCode)
-  expect(shown.stderr).toContain(disk.readable ? "queue: 0 messages" : "cannot be read just now")
+  expect(shown.stderr).toMatch(disk.readable ? /^absent: 6,?\d{3} messages/ : /cannot be read just now/)
   const refused = new RawClient(broker.port, "newcomer")
   await waitFor(() => refused.closed, { what: "a persistent CONNECT is refused" })
   await waitFor(() => silent.closed, { what: "the Keep Alive of a client that is silent" })
@@ -160,7 +184,7 @@ async function survives(disk: BreakableDisk): Promise<void> {
   expect(again.messages.slice(-50).map(({ payload }) => Number(payload))).toEqual(numbers(1, 50))
 }
 
-test.runIf(hasCompiler()).each(["sync", "commit", "commit,open"] as const)(
+test.runIf(hasCompiler()).each(["sync", "commit,open", "fold", "fold,table-open"] as const)(
   "EIO at each %s: nothing is acknowledged, the rest goes on, and nothing is lost when the disk is back",
   (what) => survives(failingDisk(what)),
 )

@@ -3,17 +3,30 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { temporaryFolder } from "@mqtt-trio/testing"
 
-const SOURCE = fileURLToPath(new URL("disk.c", import.meta.url))
+const SOURCES = ["disk.c", "disk-image.c", "disk-orders.c"].map((name) => fileURLToPath(new URL(name, import.meta.url)))
+
+/** Points at which a process can be told to die; see disk.c. */
+export const DEATH_POINTS = ["before", "after", "torn", "fold-before", "fold-after", "switch-before", "switch-after"] as const
+
+export type DeathPoint = (typeof DEATH_POINTS)[number]
 
 /** Where and how the disk misbehaves; see disk.c. */
 export interface DiskOptions {
+  /** The folder that is kept as a power cut would leave the store. */
   image?: string
+  /** What of the writes that were not synced is in the image. Default: nothing. */
+  tear?: "half" | "random"
   lieAfter?: number
   delayMs?: number
-  /** The process dies before or after a commit that this file names: `before 1`. */
+  /** The process dies at the point that this file names: `before 1`, `fold-after 2`. */
   die?: string
   /** While this file exists, what it names fails with the error number behind it: `sync 5`, `commit,open 5`. */
   fail?: string
+}
+
+/** Thresholds of the journal so small that a short test sees folds come and go, and a new segment with each of them. */
+export function tinyJournal(foldBytes: number): Record<string, string> {
+  return { MQTT_BROKER_TEST_FOLD_BYTES: String(foldBytes), MQTT_BROKER_TEST_SEGMENT_BYTES: String(4 * foldBytes) }
 }
 
 /** True when a C compiler is there. Throws when it is missing and CI is set: there a skipped test must not pass for a green one. */
@@ -27,18 +40,19 @@ export function hasCompiler(): boolean {
 /** Compiles the library into a temporary folder and returns its path. */
 export function compileDisk(): string {
   const library = join(temporaryFolder(), "disk.so")
-  const result = spawnSync("gcc", ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl", "-lpthread"])
+  const flags = ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
+  const result = spawnSync("gcc", [...flags, "-o", library, ...SOURCES, "-ldl", "-lpthread"])
   if (result.status !== 0) throw new Error(`disk.c: ${result.stderr.toString()}`)
   return library
 }
 
 /** The environment that puts the disk under a broker. */
 export function diskEnvironment(library: string, options: DiskOptions): Record<string, string> {
-  const { image, lieAfter, delayMs, die, fail } = options
+  const { image, tear, lieAfter, delayMs, die, fail } = options
   return {
     LD_PRELOAD: library,
-    DISK_FILE: "mqtt-broker.mdb",
     ...(image !== undefined && { DISK_IMAGE: image }),
+    ...(tear !== undefined && { DISK_TEAR: tear }),
     ...(lieAfter !== undefined && { DISK_LIE_AFTER: String(lieAfter) }),
     ...(delayMs !== undefined && { DISK_DELAY_MS: String(delayMs) }),
     ...(die !== undefined && { DISK_DIE: die }),

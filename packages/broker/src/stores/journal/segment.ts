@@ -1,4 +1,4 @@
-import { type PathLike, closeSync, fdatasync, fsyncSync, openSync, write } from "node:fs"
+import { type PathLike, closeSync, fdatasync, fsyncSync, openSync, unlinkSync, write } from "node:fs"
 import { dirname } from "node:path"
 import { promisify } from "node:util"
 import { crc32 } from "node:zlib"
@@ -68,7 +68,17 @@ export class Segment {
     private readonly most: number,
   ) {
     this.file = openSync(path, length ? "r+" : "w+", 0o600)
-    if (!length) syncFolder(dirname(path))
+    if (!length) this.syncName()
+  }
+
+  private syncName(): void {
+    try {
+      syncFolder(dirname(this.path))
+    } catch (error) {
+      closeSync(this.file)
+      unlinkSync(this.path)
+      throw error
+    }
   }
 
   /** Used anew, from its beginning on. */
