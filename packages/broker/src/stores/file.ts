@@ -17,8 +17,9 @@ import { Unfolded } from "./unfolded.js"
 /** How large a segment of the journal becomes, and what may be unfolded in memory before it is folded, in bytes. */
 const SEGMENT_BYTES = size("MQTT_BROKER_TEST_SEGMENT_BYTES", 64 << 20)
 const FOLD_BYTES = size("MQTT_BROKER_TEST_FOLD_BYTES", 16 << 20)
-/** Beyond so much that is unfolded a commit waits for the fold. */
+/** Beyond so much that is unfolded in memory, or in one segment, a commit waits for the fold. */
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
+const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES
 /** When a fold that failed is tried again, in ms. */
 const RETRY_MS = 1000
 
@@ -105,7 +106,7 @@ export class FileStore implements Store {
     const { journal } = this
     if (!journal) throw new Error("load() comes before the first commit")
     this.disk.check()
-    while (this.active.bytes > MOST_UNFOLDED_BYTES) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
+    while (this.active.bytes > MOST_UNFOLDED_BYTES || journal.bytes > MOST_SEGMENT_BYTES) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
     await journal.append(commit)
     this.active.apply(commit)
     if (!this.folding && this.foldError === undefined && (this.active.bytes > FOLD_BYTES || journal.isFull)) this.foldLater()

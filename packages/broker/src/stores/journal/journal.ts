@@ -59,9 +59,14 @@ export class Journal {
     return this.sequence
   }
 
+  /** How much is in the segment at hand. */
+  get bytes(): number {
+    return this.current?.at ?? 0
+  }
+
   /** Whether the segment at hand has its size. */
   get isFull(): boolean {
-    return (this.current?.at ?? 0) >= this.segmentBytes
+    return this.bytes >= this.segmentBytes
   }
 
   /** The file that is written, undefined before the first record of a segment. */
