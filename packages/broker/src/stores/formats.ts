@@ -24,7 +24,7 @@ export async function bringUpToDate(environment: Environment): Promise<void> {
   } else if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
   else if (format === 0) throw new Error("its format is 0, which there never was; take a copy from before")
   else if (format === 1) await addChecksums(environment)
-  await moveChunks(environment)
+  while (await moveSome(environment)); // oxlint-disable-line no-await-in-loop -- one transaction after the other
 }
 
 const NO_BYTES = Buffer.alloc(0)
@@ -36,7 +36,7 @@ function formatRow(): Buffer {
 }
 
 /** Rows of format 1 had no checksum. One transaction, so that none gets two. */
-async function addChecksums({ root, sessions, subscriptions, cursors, retained, wills, meta }: Environment): Promise<void> {
+export async function addChecksums({ root, sessions, subscriptions, cursors, retained, wills, meta }: Environment): Promise<void> {
   await root.transaction(() => {
     for (const table of [sessions, subscriptions, cursors, retained, wills])
       for (const key of Array.from(table.getKeys({}))) void table.put(key, withChecksum(table.get(key) ?? NO_BYTES))
@@ -46,20 +46,16 @@ async function addChecksums({ root, sessions, subscriptions, cursors, retained, 
   })
 }
 
-/** In format 1 the key of a chunk had the position of its first message. */
-async function moveChunks({ logs, chunks }: Environment): Promise<void> {
-  for (;;) {
-    const rows = [...logs.getRange({ limit: ROWS_AT_ONCE })]
-    if (!rows.length) return
-    const writes: Promise<boolean>[] = []
-    for (const { key, value } of rows) {
-      const first = Buffer.allocUnsafe(8)
-      const position = readUint64(key, 8)
-      writeUint64(first, 0, position)
-      const { last } = Frames.unseal(position, value)
-      writes.push(chunks.put(logKey(readUint64(key, 0), last), withChecksum(first, value)), logs.remove(key))
-    }
-    // oxlint-disable-next-line no-await-in-loop -- one transaction after the other
-    await Promise.all(writes)
+/** In format 1 the key of a chunk had the position of its first message. False: there is none any more. */
+export async function moveSome({ logs, chunks }: Environment): Promise<boolean> {
+  const writes: Promise<boolean>[] = []
+  for (const { key, value } of logs.getRange({ limit: ROWS_AT_ONCE })) {
+    const first = Buffer.allocUnsafe(8)
+    const position = readUint64(key, 8)
+    writeUint64(first, 0, position)
+    const { last } = Frames.unseal(position, value)
+    writes.push(chunks.put(logKey(readUint64(key, 0), last), withChecksum(first, value)), logs.remove(key))
   }
+  await Promise.all(writes)
+  return writes.length > 0
 }
