@@ -70,6 +70,11 @@ export class BrokerProcess {
     return this.errors
   }
 
+  /** Bytes that the process has written so far, to files and sockets (wchar of Linux; write_bytes counts whole folios). */
+  get written(): number {
+    return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${this.pid}/io`, "utf8"))?.[1])
+  }
+
   /** Memory of the process that is backed by no file, in bytes (RssAnon of Linux). */
   memory(): number {
     const line = /RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))

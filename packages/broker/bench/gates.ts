@@ -39,6 +39,7 @@ export const GATES: readonly Gate[] = [
   { scenario: "queue-1", value: "drained/s", kind: "ratio", gate: 2, aim: 3 },
   { scenario: "queue-1000", value: "queued/s", kind: "ratio", gate: 0.4, aim: 1.5 },
   { scenario: "queue-1000", value: "drained/s", kind: "ratio", gate: 1, aim: 2 },
+  { scenario: "queue-filters", value: "ten / one", kind: "floor", gate: 0.5, aim: 0.8 },
   { scenario: "doors", value: "TLS / TCP", kind: "floor", gate: 0.5, aim: 0.7 },
   { scenario: "doors", value: "WebSocket / TCP", kind: "floor", gate: 0.5, aim: 0.7 },
   { scenario: "puback-latency", value: "p50 / append", kind: "limit", gate: 4, aim: 2.5 },

@@ -5,6 +5,7 @@ import { missedGates, renderTable, rows } from "./report.js"
 import { runScenario, type Plan, type ScenarioResult } from "./rounds.js"
 import type { Scenario } from "./scenario.js"
 import { clientScenarios } from "./scenarios/client-start.js"
+import { deliveryScenarios } from "./scenarios/delivery.js"
 import { doorScenarios } from "./scenarios/doors.js"
 import { latencyScenarios } from "./scenarios/latency.js"
 import { queueScenarios } from "./scenarios/queue.js"
@@ -16,6 +17,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...queueScenarios,
   ...doorScenarios,
   ...latencyScenarios,
+  ...deliveryScenarios,
   ...resourceScenarios,
   ...clientScenarios,
 ]

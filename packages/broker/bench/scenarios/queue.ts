@@ -17,15 +17,44 @@ export const queueScenarios: Scenario[] = [
     title: "Queue for 1,000 absent sessions with a filter each, then drain them",
     run: (broker, effort) => measure(broker, effort, 1000),
   },
+  {
+    name: "queue-filters",
+    title: "Queue of messages that the filters of ten absent sessions match, beside those of one",
+    run: filters,
+  },
 ]
+
+/** Ten filters of ten sessions, all of which match one topic. */
+const MATCHING = ["a/b/c", "+/b/c", "a/+/c", "a/b/+", "+/+/c", "+/b/+", "a/+/+", "+/+/+", "a/#", "#"]
+
+async function filters(broker: BrokerProcess, effort: Effort): Promise<Measurement> {
+  const total = Math.floor(effort.queued / 4)
+  const rate = async (topic: string, wanted: readonly string[]): Promise<number> => {
+    for (const [n, filter] of wanted.entries()) {
+      const link = await Link.open({ port: broker.port, clientId: `bench-${topic}-${n}`, cleanSession: false })
+      await link.subscribe(filter, 1)
+      await link.close()
+    }
+    return total / ((await fill(broker.port, [topic], total)) / 1000)
+  }
+  const one = await rate("x", ["x"])
+  const ten = await rate("a/b/c", MATCHING)
+  return { values: { "one/s": one, "ten/s": ten, "ten / one": ten / one }, remarks: [] }
+}
 
 async function measure(broker: BrokerProcess, effort: Effort, sessions: number): Promise<Measurement> {
   const topics = await absentSessions(broker.port, sessions)
   const total = Math.floor(effort.queued / sessions) * sessions
+  const before = broker.written
   const fillMs = await fill(broker.port, topics, total)
+  const written = broker.written - before
   const drained = await drain(broker.port, sessions, total)
   return {
-    values: { "queued/s": total / (fillMs / 1000), "drained/s": drained.received / (drained.ms / 1000) },
+    values: {
+      "queued/s": total / (fillMs / 1000),
+      "bytes written / message": written / total,
+      "drained/s": drained.received / (drained.ms / 1000),
+    },
     remarks: drained.received === total ? [] : [`${total - drained.received} of ${total} messages did not arrive`],
   }
 }
