@@ -1,8 +1,7 @@
-import { startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { assert, asyncProperty } from "fast-check"
-import { join } from "node:path"
 import { expect, test } from "vitest"
-import { compileDisk, DEATH_POINTS, diskEnvironment, hasCompiler, tinyJournal, type DeathPoint } from "../support/misbehaving-disk.js"
+import { DEATH_POINTS, type DeathPoint } from "../support/misbehaving-disk.js"
+import { MortalBroker } from "./mortal-broker.js"
 import { steps, type Step } from "./steps.js"
 import { World } from "./world.js"
 
@@ -18,17 +17,15 @@ const FEWEST = { histories: 5, steps: 100, deaths: 10, inFolds: 2 }
 
 test("random histories: the broker does what the model does, wherever it dies", { timeout: 4 * LIMIT_MS }, async () => {
   process.stderr.write(`MQTT_TEST_MODEL_SEED=${SEED}\n`)
-  const dieFile = hasCompiler() ? join(temporaryFolder(), "die") : null
-  const env = { ...tinyJournal(4 << 10), ...(dieFile !== null && diskEnvironment(compileDisk(), { die: dieFile })) }
-  const broker = await startBroker({ args: ["--log-level", "error"], env })
+  const mortal = await MortalBroker.start()
+  const { broker, deaths } = mortal
   const start = performance.now()
   let [histories, taken, most] = [0, 0, 0]
-  const deaths: DeathPoint[] = []
   const diedEnough = (): boolean => deaths.length >= FEWEST.deaths && deaths.filter((at) => at.startsWith("fold")).length >= FEWEST.inFolds
-  const enough = (): boolean => histories >= FEWEST.histories && taken >= FEWEST.steps && (dieFile === null || diedEnough())
+  const enough = (): boolean => histories >= FEWEST.histories && taken >= FEWEST.steps && (!mortal.hasDisk || diedEnough())
   const history = async (list: Step[]): Promise<void> => {
     if (performance.now() - start > LIMIT_MS && enough()) return
-    const world = new World({ broker, dieFile })
+    const world = new World(mortal)
     try {
       await world.run(list)
       histories++
@@ -37,9 +34,8 @@ test("random histories: the broker does what the model does, wherever it dies", 
       const message = error instanceof Error ? error.message : String(error)
       throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
     } finally {
-      deaths.push(...world.deaths)
       most = Math.max(most, world.possible.most)
-      await world.end()
+      await world.finish()
     }
   }
   await assert(asyncProperty(steps, history), {

@@ -1,4 +1,4 @@
-import type { DeathPoint } from "../support/misbehaving-disk.js"
+import type { DeathPoint, End } from "../support/misbehaving-disk.js"
 import { array, constant, constantFrom, integer, oneof, option, record, tuple, type Arbitrary } from "fast-check"
 
 export type QoS = 0 | 1 | 2
@@ -38,7 +38,8 @@ export interface Death {
   nth: number
 }
 
-export type Step = Action & { death: Death | null }
+/** `end`: what is left of the store when the broker dies in this step. */
+export type Step = Action & { death: Death | null; end: End }
 
 const TOPICS = ["a", "a/b", "b"]
 const FILTERS = ["a", "a/b", "b", "+", "a/+", "#", "a/#"]
@@ -85,14 +86,15 @@ const death: Arbitrary<Death | null> = oneof(
 
 /** Lists of steps; a failure shrinks to the shortest that still fails. */
 export const steps = array(
-  tuple(action, death).map(([what, dies]): Step => ({ ...what, death: dies })),
+  tuple(action, death, constantFrom<End>("power", "process")).map(([what, dies, end]): Step => ({ ...what, death: dies, end })),
   { minLength: 5, maxLength: 60, size: "max" },
 )
 
 /** A step as a reader wants it: `B publishes "a/b" QoS 1 retained, 3 messages; the broker dies: before 1`. */
 export function describeStep(step: Step): string {
-  const { death: dies } = step
-  return `${describeAction(step)}${dies ? `; the broker dies: ${dies.at} ${dies.nth}` : ""}`
+  const { death: dies, end } = step
+  const power = end === "power" && (dies || step.do === "crash") ? ", power cut" : ""
+  return `${describeAction(step)}${dies ? `; the broker dies: ${dies.at} ${dies.nth}` : ""}${power}`
 }
 
 function describeAction(one: Action): string {

@@ -1,11 +1,11 @@
-import { rmSync, writeFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
 import { randomId, waitFor, type TestBroker } from "@mqtt-trio/testing"
-import type { DeathPoint } from "../support/misbehaving-disk.js"
+import type { End } from "../support/misbehaving-disk.js"
 import { properties, sessionExpiry, word } from "../support/wire.js"
 import { Actor, type Incoming } from "./actor.js"
 import { nothing, type Attempt } from "./attempt.js"
 import * as compare from "./compare.js"
+import type { MortalBroker } from "./mortal-broker.js"
 import type { Model, ModelMessage, ModelWill } from "./plain-model.js"
 import { Mismatch, Possibilities, type Move } from "./possibilities.js"
 import { Publishing } from "./publishing.js"
@@ -33,18 +33,9 @@ interface Client {
   will: ModelWill | null
 }
 
-/** The real broker, and the file that tells it where to die; null where that is not to be had. */
-export interface Mortal {
-  broker: TestBroker
-  dieFile: string | null
-}
-
 /** The real broker and the model of it, side by side: each step is done in both, then they are compared. */
 export class World {
   readonly history: string[] = []
-  /** where the broker died in the middle of something */
-  readonly deaths: DeathPoint[] = []
-  private armed: DeathPoint | undefined
   private readonly broker: TestBroker
   private readonly prefix = `${randomId()}/`
   readonly possible = new Possibilities()
@@ -53,7 +44,10 @@ export class World {
   private observer: Actor | undefined
   private nextNumber = 1
 
-  constructor(private readonly mortal: Mortal) {
+  /** what is left of the store when the broker dies now */
+  private end: End = "process"
+
+  constructor(private readonly mortal: MortalBroker) {
     this.broker = mortal.broker
     const attempt: Attempt = (work, moves) => this.attempt(work, moves)
     const client = (name: ClientName): Client => ({
@@ -65,35 +59,27 @@ export class World {
   }
 
   async run(steps: readonly Step[]): Promise<void> {
-    if (!this.broker.running) await this.broker.restart() // the history before this one ended with a dead one
+    if (!this.broker.running) await this.mortal.restart("process") // the history before this one ended with a dead one
     await this.observe()
     for (const step of steps) {
       this.history.push(describeStep(step))
-      if (step.death && step.do !== "crash") this.arm(step.death)
+      this.end = step.end
+      if (step.death && step.do !== "crash") this.mortal.arm(step.death)
       await this.outlive(async () => {
         await this.take(step)
         await this.check()
       })
-      this.disarm()
+      this.mortal.disarm()
     }
     await this.drain()
   }
 
   /** Removes the sessions. */
-  async end(): Promise<void> {
-    this.disarm()
+  async finish(): Promise<void> {
+    this.mortal.disarm()
     if (!this.broker.running) return
     for (const name of NAMES) await (await Actor.connect(this.broker.port, 4, { clientId: this.id(name) })).disconnect()
     await this.observer?.disconnect()
-  }
-
-  private arm({ at, nth }: Death): void {
-    this.armed = at
-    if (this.mortal.dieFile !== null) writeFileSync(this.mortal.dieFile, `${at} ${nth}\n`)
-  }
-
-  private disarm(): void {
-    if (this.mortal.dieFile !== null) rmSync(this.mortal.dieFile, { force: true })
   }
 
   /** Does it; when the broker dies meanwhile, it starts again, and what was being done is given up. */
@@ -102,15 +88,11 @@ export class World {
       await work()
     } catch (error) {
       if (error instanceof Mismatch || !(await this.died())) throw error
-      this.hasDied()
+      this.mortal.noteDeath()
       this.history.push("    the broker died")
       await this.crash()
       await this.check()
     }
-  }
-
-  private hasDied(): void {
-    if (this.armed) this.deaths.push(this.armed)
   }
 
   private async died(): Promise<boolean> {
@@ -225,12 +207,12 @@ export class World {
   /** Kills the broker, if it is not dead, and starts it again. `again`: it dies while it starts, or is killed soon after. */
   private async crash(again: Death | null = null): Promise<void> {
     await this.broker.kill9()
-    this.disarm()
+    this.mortal.disarm()
     if (/internal error|unhandled|TypeError/.test(this.broker.stderr)) throw new Error(this.broker.stderr)
     const last = new Map<ClientName, Incoming[]>()
     for (const [name, actor] of this.actors) last.set(name, await actor.last())
-    if (again && this.mortal.dieFile !== null) await this.dieAtStart(again)
-    await this.broker.restart()
+    if (again && this.mortal.hasDisk) await this.dieAtStart(again)
+    await this.mortal.restart(this.end)
     for (const [name, actor] of this.actors) this.seenLast(name, actor, last.get(name) ?? [])
     this.possible.happened((model) => model.crash())
     this.actors.clear()
@@ -240,15 +222,15 @@ export class World {
 
   /** Wills are sent at the start, each once, wherever it ends. */
   private async dieAtStart(death: Death): Promise<void> {
-    this.arm(death)
+    this.mortal.arm(death)
     try {
-      await this.broker.restart()
+      await this.mortal.restart(this.end)
       await delay(START_MS)
     } catch (error) {
       if (!(await this.died())) throw error
-      this.hasDied()
+      this.mortal.noteDeath()
     }
-    this.disarm()
+    this.mortal.disarm()
     await this.broker.kill9()
   }
 

@@ -4,14 +4,24 @@ import { Checker, type Verdict, AcknowledgementFile, TorturePublisher, Random, T
 import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
 import { expect, test } from "vitest"
-import { compileDisk, DEATH_POINTS, diskEnvironment, hasCompiler, tinyJournal, type DeathPoint } from "../support/misbehaving-disk.js"
+import {
+  afterEnd,
+  compileDisk,
+  DEATH_POINTS,
+  diskEnvironment,
+  hasCompiler,
+  tinyJournal,
+  type DeathPoint,
+  type End,
+} from "../support/misbehaving-disk.js"
 
 const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
 
-/** One history: at which point of its store the broker dies, and what goes on meanwhile. */
+/** One history: at which point of its store the broker dies, with or without a power cut, and what goes on meanwhile. */
 interface History {
   at: DeathPoint
   nth: number
+  end: End
   qos: 1 | 2
   window: number
   messages: number
@@ -22,6 +32,7 @@ interface History {
 const histories: Arbitrary<History> = record({
   at: constantFrom(...DEATH_POINTS),
   nth: integer({ min: 1, max: 40 }),
+  end: constantFrom("power" as const, "process" as const),
   qos: constantFrom(1 as const, 2 as const),
   window: constantFrom(1, 5, 50),
   messages: integer({ min: 1, max: 60 }),
@@ -34,7 +45,8 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
   const { at, nth, qos, window, messages } = history
   const folder = temporaryFolder()
   const die = join(folder, "die")
-  const env = { ...tinyJournal(2 << 10), ...diskEnvironment(disk, { die }) }
+  const [store, image] = [join(folder, "store"), join(folder, "image")]
+  const env = { ...tinyJournal(2 << 10), ...diskEnvironment(disk, { die, image, tear: "random" }) }
   const broker = await startBroker({ dir: folder, env, args: ["--log-level", "error"] })
   const address = { host: "127.0.0.1", port: broker.port }
   const checker = new Checker()
@@ -70,6 +82,7 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
     if (over) return
     died = true
     checker.brokerEnded()
+    afterEnd(history.end, { store, image })
     await broker.restart()
   })
   try {

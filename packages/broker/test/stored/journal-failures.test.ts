@@ -1,9 +1,9 @@
-import { cpSync, existsSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { constants } from "node:os"
 import { join } from "node:path"
 import { startBroker, temporaryFolder, waitFor, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
+import { afterEnd, compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
 import { absentSession, numbered, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 import { RawClient } from "../support/raw-client.js"
 
@@ -68,8 +68,7 @@ class Failing {
   /** The process dies; what it finds then is what the disk has. */
   async cutPower(): Promise<void> {
     await this.broker.kill9()
-    rmSync(this.store, { recursive: true })
-    cpSync(join(this.folder, "image"), this.store, { recursive: true, filter: (path) => !path.includes(".new-") })
+    afterEnd("power", { store: this.store, image: join(this.folder, "image") })
     await this.broker.restart()
   }
 }

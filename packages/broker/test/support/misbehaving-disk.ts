@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process"
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { temporaryFolder } from "@mqtt-trio/testing"
@@ -57,5 +58,19 @@ export function diskEnvironment(library: string, options: DiskOptions): Record<s
     ...(delayMs !== undefined && { DISK_DELAY_MS: String(delayMs) }),
     ...(die !== undefined && { DISK_DIE: die }),
     ...(fail !== undefined && { DISK_FAIL: fail }),
+  }
+}
+
+/** How the process that had the disk ended: its machine lost power, or it alone died and what it wrote is still written back. */
+export type End = "power" | "process"
+
+/** Makes a store's folder and its image alike again, as the next life of the process needs them. */
+export function afterEnd(end: End, { store, image }: { store: string; image: string }): void {
+  const [from, to] = end === "power" ? [image, store] : [store, image]
+  rmSync(to, { recursive: true, force: true })
+  mkdirSync(to, { mode: 0o700 })
+  for (const name of existsSync(from) ? readdirSync(from) : []) {
+    if (name.startsWith(".new-")) rmSync(join(from, name))
+    if (/^(mqtt-broker\.mdb|journal\.\d+)$/.test(name)) copyFileSync(join(from, name), join(to, name))
   }
 }
