@@ -8,6 +8,7 @@ const searches = files("stored/torture", "model/model", "stored/torture-power-cu
 const alone = files(
   "bystander/guessing",
   "bystander/rate",
+  "bystander/slow-reads",
   "bystander/slow-subscriber",
   "bystander/stuck-clients",
   "bystander/tls-crowd",
