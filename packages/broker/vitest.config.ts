@@ -36,6 +36,7 @@ const door = (kind: string, include: string[]): TestProjectConfiguration => {
 
 export default defineConfig({
   test: {
+    globalSetup: "../tools/test-broker.mjs",
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [

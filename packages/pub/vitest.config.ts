@@ -5,6 +5,7 @@ const alone = ["test/start-up.test.ts"]
 
 export default defineConfig({
   test: {
+    globalSetup: "../tools/test-broker.mjs",
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
