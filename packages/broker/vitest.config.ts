@@ -1,9 +1,10 @@
 import { defineConfig, type TestProjectConfiguration } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
-const searches = files("stored/crash-points", "stored/torture", "model/model", "stored/torture-power-cut")
+const searches = files("stored/torture", "stored/torture-power-cut", "model/model", "stored/crash-points")
 /** Measure times that the other tests' load would spoil: one by one once the others are done. */
 const alone = files(
   "bystander/guessing",
@@ -34,10 +35,22 @@ const promise = files(
   "delivered/wills",
 )
 
+/** Most tests wait for processes and disks: more files at a time than there are cores. */
+const maxWorkers = 6
+
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
 const door = (kind: string, include: string[]): TestProjectConfiguration => {
   const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1000" }
-  return { extends: true, test: { name: kind, include, env, maxWorkers: 3, sequence: { groupOrder: 1 } } }
+  return { extends: true, test: { name: kind, include, env, maxWorkers } }
+}
+
+/** The searches, which take longest, begin first. */
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const isSearch = ({ project }: TestSpecification): boolean => project.name === "searches"
+    const sorted = await super.sort(specifications)
+    return [...sorted.filter(isSearch), ...sorted.filter((one) => !isSearch(one))]
+  }
 }
 
 export default defineConfig({
@@ -45,11 +58,11 @@ export default defineConfig({
     globalSetup: "../tools/test-broker.mjs",
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    sequence: { sequencer: LongestFirst },
     projects: [
-      // most tests wait for processes and disks: more files at a time than there are cores
-      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers: 3 } },
-      { extends: true, test: { name: "searches", include: searches, maxWorkers: 2, sequence: { groupOrder: 2 } } },
-      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 3 } } },
+      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers } },
+      { extends: true, test: { name: "searches", include: searches, maxWorkers } },
+      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
       door("mqtts", packets),
       door("ws", packets),
       door("wss", [...packets, ...promise]),

@@ -10,6 +10,7 @@ const LAUNCHER = "bin/mqtt-broker.js"
 let folder = ""
 
 export async function setup() {
+  if (process.env["MQTT_TEST_BROKER"] !== undefined) return // made for another project of the same run
   mkdirSync(CACHE, { recursive: true })
   folder = mkdtempSync(join(CACHE, "mqtt-broker-"))
   chmodSync(folder, 0o755) // some tests start it as another user
@@ -20,5 +21,5 @@ export async function setup() {
 }
 
 export function teardown() {
-  rmSync(folder, { recursive: true, force: true })
+  if (folder !== "") rmSync(folder, { recursive: true, force: true })
 }

@@ -102,7 +102,7 @@ test("a connected client that announces 256 MB is refused at once; the limit hol
 })
 
 test("a connection that never says anything is closed after ten seconds, and one that says half a CONNECT too", async () => {
-  const [silent, half] = await quiet
+  const [silent, half] = quiet
   for (const ms of [await silent, await half]) expect(ms).toBeGreaterThan(8000)
 }, 30_000)
 
