@@ -5,7 +5,7 @@ import { Peer } from "../support/peer.js"
 import { readPublish } from "../support/read.js"
 import { publish, subscribe } from "../support/wire.js"
 
-const SUBSCRIBERS = 400
+const SUBSCRIBERS = 1000
 const SEEN_BY_EACH = 8
 const AT_ONCE = 10
 const WINDOW = 100
