@@ -16,14 +16,9 @@ const alone = files(
 )
 
 /** What a door could change: how bytes come in pieces, how connections begin, end and are given up. */
-const packets = files(
-  "standard/connect",
-  "standard/disconnect",
-  "standard/keep-alive",
-  "standard/strict",
-  "bystander/fuzz",
-  "bystander/hostile-input",
-)
+const packets = files("standard/connect", "standard/disconnect", "standard/keep-alive", "standard/strict", "bystander/fuzz")
+/** Heavy: through TLS, and through both. */
+const hostile = files("bystander/hostile-input")
 /** The promise and the limits, through TLS and WebSocket one behind the other. */
 const promise = files(
   "bystander/limits",
@@ -36,7 +31,7 @@ const promise = files(
 )
 
 /** Most tests wait for processes and disks: more files at a time than there are cores. Files end what they start: one process may run several. */
-const together = { maxWorkers: 6, isolate: false }
+const together = { maxWorkers: 4, isolate: false }
 
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
 const door = (kind: string, include: string[]): TestProjectConfiguration => {
@@ -63,9 +58,9 @@ export default defineConfig({
       { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], ...together } },
       { extends: true, test: { name: "searches", include: searches, ...together } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
-      door("mqtts", packets),
+      door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
-      door("wss", [...packets, ...promise]),
+      door("wss", [...packets, ...hostile, ...promise]),
     ],
   },
 })

@@ -9,7 +9,7 @@ import { puback, publish } from "../support/wire.js"
 
 /** Mutated packets, one a connection; 100,000 by MQTT_TEST_FUZZ=100000. The seeds are 1 to this number. */
 const COUNT = Number(process.env["MQTT_TEST_FUZZ"] ?? "6000")
-const AT_ONCE = 100
+const AT_ONCE = 40
 const MOST_GROWTH = 200 * 1024 * 1024
 
 /** Sends a stream and resolves when the connection is over; one that is left open is cut after the first answer. */

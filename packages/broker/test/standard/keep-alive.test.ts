@@ -7,8 +7,8 @@ const broker = await startBroker({ store: "memory:" })
 
 describe.each([4, 5] as const)("version %i", (version) => {
   test("a client that says nothing for one and a half Keep Alives is cut off [MQTT-3.1.2-22]", async () => {
-    const peer = await Peer.connected(broker.port, version, { keepAlive: 1 })
     const start = performance.now()
+    const peer = await Peer.connected(broker.port, version, { keepAlive: 1 })
     const came = await peer.ended()
     expect(performance.now() - start).toBeGreaterThan(1400)
     expect(came).toEqual(version === 5 ? [hex("e0 02 8d 00")] : [])
