@@ -1,5 +1,7 @@
 import { defineConfig, type TestProjectConfiguration } from "vitest/config"
-import { BaseSequencer, type TestSpecification } from "vitest/node"
+import { longestFirst } from "../tools/longest-first.mjs"
+
+const longest = ["torture", "torture-power-cut", "model", "crash-points", "fuzz", "claim", "command-line", "browser", "mosquitto-bridge"]
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
@@ -39,21 +41,12 @@ const door = (kind: string, include: string[]): TestProjectConfiguration => {
   return { extends: true, test: { name: kind, include, env, ...together } }
 }
 
-/** The searches, which take longest, begin first. */
-class LongestFirst extends BaseSequencer {
-  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
-    const isSearch = ({ project }: TestSpecification): boolean => project.name === "searches"
-    const sorted = await super.sort(specifications)
-    return [...sorted.filter(isSearch), ...sorted.filter((one) => !isSearch(one))]
-  }
-}
-
 export default defineConfig({
   test: {
     globalSetup: "../tools/test-broker.mjs",
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    sequence: { sequencer: LongestFirst },
+    sequence: { sequencer: longestFirst(...longest) },
     projects: [
       { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], ...together } },
       { extends: true, test: { name: "searches", include: searches, ...together } },

@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config"
+import { longestFirst } from "../tools/longest-first.mjs"
 
 /** Compares times: runs once the others are done. */
 const alone = ["test/start-up.test.ts"]
@@ -6,6 +7,7 @@ const alone = ["test/start-up.test.ts"]
 export default defineConfig({
   test: {
     globalSetup: "../tools/test-broker.mjs",
+    sequence: { sequencer: longestFirst("robust-stream", "exact-bytes", "transports") },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
