@@ -1,9 +1,12 @@
 import { defineConfig, type TestProjectConfiguration } from "vitest/config"
+import { longestFirst } from "../tools/longest-first.mjs"
+
+const longest = ["torture", "torture-power-cut", "model", "crash-points", "fuzz", "claim", "command-line", "browser", "mosquitto-bridge"]
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
-const searches = files("stored/torture", "model/model", "stored/torture-power-cut")
+const searches = files("stored/torture", "stored/torture-power-cut", "model/model", "stored/crash-points")
 /** Measure times that the other tests' load would spoil: one by one once the others are done. */
 const alone = files(
   "bystander/guessing",
@@ -15,12 +18,13 @@ const alone = files(
   "delivered/retained-lookup",
 )
 
-/** Bytes of all kinds, once more through each other door. */
-const packets = files("standard/*", "bystander/fuzz", "bystander/hostile-input", "bystander/limits")
-/** Thousands of connections that differ in one byte: no door changes what is behind it. */
-const long = files("standard/reason-codes", "standard/subscribe-permutations")
-/** The promise, through TLS and WebSocket one behind the other. */
+/** What a door could change: how bytes come in pieces, how connections begin, end and are given up. */
+const packets = files("standard/connect", "standard/disconnect", "standard/keep-alive", "standard/strict", "bystander/fuzz")
+/** Heavy: through TLS, and through both. */
+const hostile = files("bystander/hostile-input")
+/** The promise and the limits, through TLS and WebSocket one behind the other. */
 const promise = files(
+  "bystander/limits",
   "delivered/delivery-qos",
   "delivered/in-flight",
   "delivered/qos2-*",
@@ -29,24 +33,28 @@ const promise = files(
   "delivered/wills",
 )
 
+/** Most tests wait for processes and disks: more files at a time than there are cores. Files end what they start: one process may run several. */
+const together = { maxWorkers: 4, isolate: false }
+
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
 const door = (kind: string, include: string[]): TestProjectConfiguration => {
   const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1000" }
-  return { extends: true, test: { name: kind, include, exclude: [...long, ...alone], env, maxWorkers: 3, sequence: { groupOrder: 1 } } }
+  return { extends: true, test: { name: kind, include, env, ...together } }
 }
 
 export default defineConfig({
   test: {
+    globalSetup: "../tools/test-broker.mjs",
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    sequence: { sequencer: longestFirst(...longest) },
     projects: [
-      // most tests wait for processes and disks: more files at a time than there are cores
-      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers: 3 } },
-      { extends: true, test: { name: "searches", include: searches, maxWorkers: 2, sequence: { groupOrder: 2 } } },
-      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 3 } } },
-      door("mqtts", packets),
+      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], ...together } },
+      { extends: true, test: { name: "searches", include: searches, ...together } },
+      { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
-      door("wss", [...packets, ...promise]),
+      door("wss", [...packets, ...hostile, ...promise]),
     ],
   },
 })

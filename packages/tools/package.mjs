@@ -5,13 +5,11 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync,
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
-import { build } from "esbuild"
+import { bundleBroker, NATIVE } from "./bundle-broker.mjs"
 import { licensesOf, packageFolders } from "./licenses.mjs"
 
 const ROOT = resolve(import.meta.dirname, "../..")
 const COMMANDS = { broker: "mqtt-broker.js", pub: "mqtt-pub.cjs", sub: "mqtt-sub.cjs" }
-/** has native code: it is not bundled, and travels with what it needs */
-const NATIVE = "lmdb"
 /** what a package has for its builders only */
 const SOURCES =
   /[\\/](\..*|src|dependencies|docs?|tests?|benchmark.*|.*test.*\.js|rollup\.config\.js|binding\.gyp|dict)$|\.(map|md|min\.js|d\.[cm]?ts)$/
@@ -42,25 +40,7 @@ async function stageCommands() {
     copyFileSync(join(from, "bin", launcher), join(to, "bin", launcher))
     if (name !== "broker") cpSync(join(from, "dist/bundle"), join(to, "dist/bundle"), { recursive: true })
   }
-  const { metafile } = await build({
-    entryPoints: {
-      cli: join(ROOT, "packages/broker/src/cli.ts"),
-      // the program of a thread: its file is looked for beside the one that starts it
-      "hash-worker": join(ROOT, "packages/broker/src/access/users/hash-worker.ts"),
-    },
-    outdir: join(stage, "lib/broker/dist"),
-    bundle: true,
-    splitting: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    external: [NATIVE],
-    metafile: true,
-    // libraries that are CommonJS modules load those of Node.js by require()
-    banner: { js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);' },
-    logLevel: "warning",
-  })
-  return packageFolders(Object.keys(metafile.inputs))
+  return packageFolders(await bundleBroker(join(stage, "lib/broker/dist"), "src"))
 }
 
 /** LMDB, the packages that it needs, and its builds for all platforms; returns the names. */

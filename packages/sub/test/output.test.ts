@@ -154,13 +154,13 @@ describe("QoS 2", () => {
       ]
       await runCli("mqtt-sub", [...session, "-E"])
       const publish = ["-p", String(mosquitto.port), topic, "-l", "-q", "2"]
-      expect((await runCli("mqtt-pub", publish, { stdin: lines(2000) })).code).toBe(0)
-      const subscriber = spawnCli("mqtt-sub", [...session, "-C", "2000", "-W", "20"])
+      expect((await runCli("mqtt-pub", publish, { stdin: lines(500) })).code).toBe(0)
+      const subscriber = spawnCli("mqtt-sub", [...session, "-C", "500", "-W", "20"])
       await subscriber.waitForLine(/^50$/)
       proxy.cut()
       expect((await subscriber.waitForEnd()).code).toBe(0)
       expect(subscriber.stderr).toContain("connected again")
-      expect(subscriber.stdout).toBe(lines(2000))
+      expect(subscriber.stdout).toBe(lines(500))
     }
   })
 })

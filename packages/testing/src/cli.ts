@@ -23,8 +23,10 @@ export interface RunResult extends ProcessEnd {
   readonly stdoutBytes: Buffer
 }
 
-/** The path of a command's launcher, to be run with `node`. */
+/** The path of a command's launcher, to be run with `node`; MQTT_TEST_BROKER names another one of the broker. */
 export function cliPath(name: CliName): string {
+  const broker = process.env["MQTT_TEST_BROKER"]
+  if (name === "mqtt-broker" && broker !== undefined) return broker
   return fileURLToPath(new URL(`../../${LAUNCHERS[name]}`, import.meta.url))
 }
 

@@ -25,24 +25,30 @@ async function rateOf(peer: Peer, burst: number, count: number): Promise<number>
   return ((count - burst) * 1000) / (performance.now() - since)
 }
 
-function expectAbout(measured: number, wanted: number): void {
-  expect(measured).toBeGreaterThan(wanted * 0.85)
-  expect(measured).toBeLessThan(wanted * 1.15)
+function expectAbout(measured: number, wanted: number, what?: string): void {
+  expect(measured, what).toBeGreaterThan(wanted * 0.85)
+  expect(measured, what).toBeLessThan(wanted * 1.15)
 }
 
 describe("a client that is faster than it may be gets its rate, and loses nothing", () => {
-  test.each([
+  const CASES = [
     { args: "--max-rate 200/s", qos: 0, size: 10, burst: 200, count: 1000, rate: 200 },
     { args: "--max-rate 12000/m", qos: 1, size: 10, burst: 200, count: 1000, rate: 200 },
     { args: "--max-byte-rate 100KB/s", qos: 0, size: 10_227, burst: 11, count: 41, rate: 10 },
     { args: "--max-byte-rate 100KB/s --max-rate 50/s", qos: 1, size: 10, burst: 50, count: 200, rate: 50 },
-  ] as const)("$args, QoS $qos, $size bytes", async ({ args, qos, size, burst, count, rate }) => {
-    const [topic, broker] = [randomId(), await limited(...args.split(" "))]
-    const peer = await subscriber(broker, topic)
-    const publisher = await Peer.connected(broker.port, 4)
-    publisher.send(flood(topic, count, { qos, size }))
-    expectAbout(await rateOf(peer, burst, count), rate)
-    expect(await publisher.settled()).toHaveLength(qos * count)
+  ] as const
+
+  test("messages, bytes and both, at QoS 0 and 1, each at a broker of its own", async () => {
+    const [topic, brokers] = [randomId(), await Promise.all(CASES.map(({ args }) => limited(...args.split(" "))))]
+    const measure = async (broker: TestBroker, n: number): Promise<void> => {
+      const { args, qos, size, burst, count, rate } = CASES[n] ?? CASES[0]
+      const peer = await subscriber(broker, topic)
+      const publisher = await Peer.connected(broker.port, 4)
+      publisher.send(flood(topic, count, { qos, size }))
+      expectAbout(await rateOf(peer, burst, count), rate, args)
+      expect(await publisher.settled(), args).toHaveLength(qos * count)
+    }
+    await Promise.all(brokers.map(measure))
   })
 
   test("there is no rate where nobody asked for one", async () => {
@@ -53,13 +59,16 @@ describe("a client that is faster than it may be gets its rate, and loses nothin
     expect(await rateOf(peer, 1, 20_000)).toBeGreaterThan(5000)
   })
 
-  test.each(KINDS)("%s: all that came before a DISCONNECT", async (kind) => {
-    const [topic, doors] = [randomId(), await startDoors(["--max-rate", "100/s"])]
-    const peer = await subscriber(doors.broker, topic)
-    const publisher = await Peer.connected(doors.open(kind), 4)
-    publisher.send(flood(topic, 300), DISCONNECT)
-    publisher.socket.end()
-    expectAbout(await rateOf(peer, 100, 300), 100)
+  test("from every kind of listener comes all that came before a DISCONNECT", async () => {
+    const doors = await startDoors(["--max-rate", "100/s"])
+    const peers = await Promise.all(KINDS.map((_, n) => subscriber(doors.broker, `t${n}`)))
+    const publishers = await Promise.all(KINDS.map((kind) => Peer.connected(doors.open(kind), 4)))
+    for (const [n, publisher] of publishers.entries()) {
+      publisher.send(flood(`t${n}`, 300), DISCONNECT)
+      publisher.socket.end()
+    }
+    const rates = await Promise.all(peers.map((peer) => rateOf(peer, 100, 300)))
+    for (const [n, rate] of rates.entries()) expectAbout(rate, 100, KINDS[n])
   })
 })
 

@@ -17,7 +17,7 @@ import { cliPath, runCli, runProcess, RunningProcess, spawnCli, startBroker, tem
 import { expect, test } from "vitest"
 
 const CONTENDERS = 8
-const SECONDS = 3
+const SECONDS = 2
 const SCRIPT = fileURLToPath(new URL("../support/folder-contender.mjs", import.meta.url))
 const LONG = join("x".repeat(120), "y".repeat(120))
 

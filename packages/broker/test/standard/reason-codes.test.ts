@@ -7,6 +7,8 @@ import { hex, packet, properties, sessionExpiry, subscribe, word } from "../supp
 
 const broker = await startBroker({ store: "memory:" })
 const CODES = Array.from({ length: 256 }, (_, code) => code)
+/** Where the code is not what matters: each of their bits is set and not set. */
+const SOME = CODES.filter((code) => code % 11 === 0)
 const [MALFORMED, PROTOCOL_ERROR] = [0x81, 0x82]
 
 /** Reason Codes that are taken from a client, by the first byte of the packet (MQTT 5.0 sections 3.4.2.1 to 3.7.2.1 and 3.14.2.1). */
@@ -35,17 +37,17 @@ async function outcome(bytes: Buffer): Promise<number | "left" | "stays"> {
   }
 }
 
-/** What each of 256 packets leads to. */
-async function outcomes(bytes: (code: number) => Buffer): Promise<Record<string, number[]>> {
+/** What the packets of these codes lead to. */
+async function outcomes(bytes: (code: number) => Buffer, codes = CODES): Promise<Record<string, number[]>> {
   const by: Record<string, number[]> = {}
-  for (let from = 0; from < 256; from += 16)
+  for (let from = 0; from < codes.length; from += 16)
     await Promise.all(
-      CODES.slice(from, from + 16).map(async (code) => {
+      codes.slice(from, from + 16).map(async (code) => {
         const end = await outcome(bytes(code))
         by[end] = [...(by[end] ?? []), code]
       }),
     )
-  for (const codes of Object.values(by)) codes.sort((a, b) => a - b)
+  for (const some of Object.values(by)) some.sort((a, b) => a - b)
   return by
 }
 
@@ -53,9 +55,10 @@ describe("every Reason Code of a client, MQTT 5.0", () => {
   test.each(ALLOWED)("%s: those of its section are taken, others are malformed", async (_name, head, allowed) => {
     const identifier = head === 0xe0 ? [] : word(1)
     const good = head === 0xe0 ? "left" : "stays"
-    const expected = { [good]: allowed, [MALFORMED]: CODES.filter((code) => !allowed.includes(code)) }
-    expect(await outcomes((code) => packet(head, identifier, [code]))).toEqual(expected)
-    expect(await outcomes((code) => packet(head, identifier, [code], properties()))).toEqual(expected)
+    const expected = (codes: number[]): unknown => ({ [good]: allowed, [MALFORMED]: codes.filter((code) => !allowed.includes(code)) })
+    expect(await outcomes((code) => packet(head, identifier, [code]))).toEqual(expected(CODES))
+    const some = CODES.filter((code) => allowed.includes(code) || SOME.includes(code))
+    expect(await outcomes((code) => packet(head, identifier, [code], properties()), some)).toEqual(expected(some))
   })
 
   test("AUTH is a protocol error whatever it says: no Authentication Method was agreed on [5.0 section 4.12]", async () => {
@@ -63,7 +66,7 @@ describe("every Reason Code of a client, MQTT 5.0", () => {
   })
 
   test.each([0x20, 0x90, 0xb0])("the server's packet %i is a protocol error", async (head) => {
-    expect(await outcomes((code) => packet(head, word(1), properties(), [code]))).toEqual({ [PROTOCOL_ERROR]: CODES })
+    expect(await outcomes((code) => packet(head, word(1), properties(), [code]), SOME)).toEqual({ [PROTOCOL_ERROR]: SOME })
   })
 
   test("Subscription Options: QoS 3 and Retain Handling 3 are protocol errors, reserved bits malformed [5.0 section 3.8.3.1]", async () => {

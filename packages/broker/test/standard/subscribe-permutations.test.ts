@@ -34,8 +34,11 @@ interface Session {
   peer: Peer
 }
 
+/** Every third order, each version others: in them each filter is before, behind and next to each other one. */
 const sessions = (version: 4 | 5): Omit<Session, "peer">[] =>
-  permutations(FILTERS).map((filters, n) => ({ clientId: `s${version}-${n}`, filters }))
+  permutations(FILTERS)
+    .map((filters, n) => ({ clientId: `s${version}-${n}`, filters }))
+    .filter((_, n) => n % 3 === version % 3)
 
 async function everywhere(broker: TestBroker, payload: string, retain = false): Promise<void> {
   const publisher = await Peer.connected(broker.port, 4)
@@ -80,7 +83,7 @@ function expectCopies(came: Map<string, Publication>, filters: readonly Wanted[]
   expect(new Map([...came].map(([topic, { qos }]) => [topic, qos]))).toEqual(new Map(expected))
 }
 
-describe.each([4, 5] as const)("version %i: 120 orders of the same five filters in one SUBSCRIBE", (version) => {
+describe.each([4, 5] as const)("version %i: 40 orders of the same five filters in one SUBSCRIBE", (version) => {
   test("SUBACK code by code; then what comes: retained, live, queued, after kill -9", { timeout: 60_000 }, async () => {
     const broker = await startBroker()
     await everywhere(broker, "retained", true)
