@@ -10,7 +10,7 @@ import { DATABASE, prepareFolder } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
 import { Journal } from "./journal/journal.js"
 import { readJournal } from "./journal/recovery.js"
-import type { Commit, Store, StoredChunk, StoredState } from "./store.js"
+import type { Commit, LostRows, Store, StoredChunk, StoredState } from "./store.js"
 import { Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
 
@@ -38,12 +38,17 @@ export class FileStore implements Store {
   /** what is being folded, and the last sequence that is in it */
   private frozen: { unfolded: Unfolded; through: number } | undefined = undefined
   private folding: Promise<void> | undefined = undefined
+  /** the last sequence that is in the tables */
+  private folded = 0
   private foldError: unknown = undefined
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
 
   /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
-  constructor(private readonly folder: string) {
+  constructor(
+    private readonly folder: string,
+    lost: LostRows,
+  ) {
     this.path = prepareFolder(folder)
     const file = join(this.path, DATABASE)
     this.url = `file:${folder}`
@@ -53,7 +58,7 @@ export class FileStore implements Store {
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
       this.disk = new DiskGuard(file)
-      this.tables = new Tables(file, this.environment, this.disk)
+      this.tables = new Tables(file, this.environment, this.disk, lost)
     } catch (error) {
       throw storeError(folder, error)
     }
@@ -73,6 +78,7 @@ export class FileStore implements Store {
     const unfolded = new Unfolded()
     const end = readJournal(this.path, folded, (commit) => unfolded.apply(commit))
     if (end.sequence > folded) await this.tables.fold(unfolded, end.sequence, () => 0)
+    this.folded = end.sequence
     this.journal = new Journal(this.path, SEGMENT_BYTES, end)
     return this.tables.load()
   }
@@ -131,6 +137,7 @@ export class FileStore implements Store {
       throw error
     }
     this.frozen = undefined
+    this.folded = through
     this.foldError = undefined
     journal.release(through)
   }
@@ -150,16 +157,12 @@ export class FileStore implements Store {
     await this.line
     try {
       await this.folding?.catch(() => {})
-      while (this.frozen || this.hasUnfolded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other
+      while (this.journal && this.journal.last > this.folded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other
       await this.journal?.end()
     } catch {
       await this.journal?.close() // it is folded at the next start
     }
     await this.tables.close()
-  }
-
-  private get hasUnfolded(): boolean {
-    return this.active.bytes > 0 || this.active.reserved !== undefined
   }
 }
 

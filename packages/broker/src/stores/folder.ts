@@ -2,7 +2,7 @@ import { type Stats, lstatSync, mkdirSync, readdirSync, realpathSync, statSync }
 import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkSpace } from "./disk-guard.js"
-import { storeError } from "./errors.js"
+import { Damage, storeError } from "./errors.js"
 import { JOURNAL_NAME } from "./journal/journal.js"
 
 /** The file in a store's folder that holds everything. */
@@ -42,8 +42,7 @@ function checkOwner(folder: string, owner: number): void {
 
 function checkNew(folder: string): void {
   const journal = readdirSync(folder).find((name) => JOURNAL_NAME.test(name))
-  if (journal !== undefined)
-    throw new Error(`it has a journal (${JSON.stringify(journal)}), and ${JSON.stringify(DATABASE)} is missing; take a copy from before`)
+  if (journal !== undefined) throw new Damage(`it has a journal (${JSON.stringify(journal)}), and ${JSON.stringify(DATABASE)} is missing`)
   const foreign = readdirSync(folder).find((name) => !HARMLESS_NAMES.test(name))
   if (foreign !== undefined)
     throw new Error(`it holds other things, such as ${JSON.stringify(foreign)}, and no store; a new store needs an empty folder`)

@@ -1,6 +1,8 @@
+import { crc32 } from "node:zlib"
 import { Frames } from "../wire/frames.js"
 import { withChecksum } from "./checksum.js"
 import type { Environment } from "./environment.js"
+import { Damage } from "./errors.js"
 import { logKey, readUint64, writeUint64 } from "./keys.js"
 import { NEXT_KEY } from "./tables.js"
 
@@ -16,30 +18,41 @@ const ROWS_AT_ONCE = 256
  */
 export async function bringUpToDate(environment: Environment): Promise<void> {
   const { meta, sessions, logs, chunks } = environment
-  const format = meta.get(FORMAT_KEY)?.readUInt32BE(0)
+  const format = formatOf(meta.get(FORMAT_KEY))
   if (format === undefined) {
     for (const table of [sessions, logs, chunks, environment.retained])
-      if ([...table.getKeys({ limit: 1 })].length) throw new Error("it has data and does not say in which format; take a copy from before")
+      if ([...table.getKeys({ limit: 1 })].length) throw new Damage("it has data and does not say in which format")
     await meta.put(FORMAT_KEY, formatRow())
   } else if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
-  else if (format === 0) throw new Error("its format is 0, which there never was; take a copy from before")
   else if (format === 1) await addChecksums(environment)
   await moveChunks(environment)
 }
 
-function formatRow(): Buffer {
-  const value = Buffer.alloc(4)
-  value.writeUInt32BE(FORMAT)
+/** The row that says the format. A checksum stands behind the number, since format 2. */
+export function formatRow(format = FORMAT): Buffer {
+  const value = Buffer.alloc(8)
+  value.writeUInt32BE(format)
+  value.writeUInt32BE(crc32(value.subarray(0, 4)), 4)
   return value
 }
 
+/** Throws a Damage when the row says a format that there never was. */
+function formatOf(row: Buffer | undefined): number | undefined {
+  if (!row) return undefined
+  const format = row.length < 4 ? 0 : row.readUInt32BE(0)
+  if (format === 0) throw new Damage("its format is 0, which there never was")
+  if (format === 1 ? row.length !== 4 : !row.equals(formatRow(format))) throw new Damage("what says its format is damaged")
+  return format
+}
+
 /** Rows of format 1 had no checksum. One transaction, so that none gets two. */
-async function addChecksums({ root, sessions, subscriptions, cursors, retained, wills, meta }: Environment): Promise<void> {
+async function addChecksums(environment: Environment): Promise<void> {
+  const { root, meta } = environment
   await root.transaction(() => {
-    for (const table of [sessions, subscriptions, cursors, retained, wills])
-      for (const { key, value } of [...table.getRange({})]) void table.put(key, withChecksum(value))
+    for (const name of ["sessions", "subscriptions", "cursors", "incoming", "retained", "wills"] as const)
+      for (const { key, value } of [...environment[name].getRange({})]) void environment[name].put(key, withChecksum(name, key, value))
     const next = meta.get(NEXT_KEY)
-    if (next) void meta.put(NEXT_KEY, withChecksum(next))
+    if (next) void meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, next))
     void meta.put(FORMAT_KEY, formatRow())
   })
 }
@@ -55,7 +68,8 @@ async function moveChunks({ logs, chunks }: Environment): Promise<void> {
       const position = readUint64(key, 8)
       writeUint64(first, 0, position)
       const { last } = Frames.unseal(position, value)
-      writes.push(chunks.put(logKey(readUint64(key, 0), last), withChecksum(first, value)), logs.remove(key))
+      const place = logKey(readUint64(key, 0), last)
+      writes.push(chunks.put(place, withChecksum("chunks", place, first, value)), logs.remove(key))
     }
     // oxlint-disable-next-line no-await-in-loop -- one transaction after the other
     await Promise.all(writes)

@@ -2,14 +2,14 @@ import { join } from "node:path"
 import { inUse } from "./errors.js"
 import { DATABASE } from "./folder.js"
 import { openElsewhere } from "./open-files.js"
-import type { Store } from "./store.js"
+import type { LostRows, Store } from "./store.js"
 import type { StoreLocation } from "./store-url.js"
 
 /** Opens the store; LMDB is loaded only when it is needed. Throws a BrokerError. */
-export async function openStore(location: StoreLocation): Promise<Store> {
+export async function openStore(location: StoreLocation, lost: LostRows = () => {}): Promise<Store> {
   if (location.kind === "file") {
     if (await openElsewhere(join(location.folder, DATABASE))) throw inUse(location.folder)
-    return new (await import("./file.js")).FileStore(location.folder)
+    return new (await import("./file.js")).FileStore(location.folder, lost)
   }
   return new (await import("./memory.js")).MemoryStore()
 }

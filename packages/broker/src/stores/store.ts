@@ -98,6 +98,12 @@ export interface StoredChunk {
 export class StoreBusy extends Error {}
 
 /**
+ * Messages of a log that were stored cannot be read any more: what lies there is not what was written. They are passed over.
+ * `last`: the position of the last of them; `total`: how often that was so, since the store was opened. Told once of each.
+ */
+export type LostRows = (lost: { log: number; last: number; total: number }) => void
+
+/**
  * Where persistent Sessions and their queues live. One broker process owns a store. All numbers are integers below 2^53.
  */
 export interface Store {

@@ -40,7 +40,8 @@ export function readHeader(buf: Buffer): Header | undefined {
   if (buf.length < HEADER_BYTES || buf.readUInt32LE(0) !== MAGIC) return undefined
   if (crc32(buf.subarray(0, HEADER_BYTES - 4)) !== buf.readUInt32LE(HEADER_BYTES - 4)) return undefined
   const format = buf.readUInt32LE(4)
-  if (format > FORMAT) throw new Error(`the format of its journal is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
+  if (format > FORMAT)
+    throw new Error(`the format of its journal is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
   return { number: buf.readDoubleLE(8), first: buf.readDoubleLE(16), clean: buf.readUInt32LE(24) === 1 }
 }
 
