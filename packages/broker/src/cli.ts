@@ -12,6 +12,7 @@ import {
   usageError,
 } from "@mqtt-trio/common"
 import { registerAcl } from "./commands/acl.js"
+import { registerBackup } from "./commands/backup.js"
 import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
 import { registerConfig } from "./commands/config.js"
@@ -29,9 +30,10 @@ const HELP = {
     ["mqtt-broker start --port 1883 --store memory:", "another port, nothing kept"],
     ["mqtt-broker check --config broker.toml", "what a configuration file says, and what is odd about it"],
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
+    ["mqtt-broker backup ./copy", "a copy of the store, while the broker runs"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, cert, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: ["Commands: start, check, cert, config, user, acl, queue, backup, torture. mqtt-broker <command> -h lists a command's options."],
 } as const
 
 await runMain(async () => {
@@ -45,6 +47,7 @@ await runMain(async () => {
   registerConfig(program)
   registerUser(program)
   registerQueue(program)
+  registerBackup(program)
   let exitCode = 0
   const done = (code: number): void => {
     exitCode = code

@@ -1,11 +1,24 @@
 import { jsonLine } from "@mqtt-trio/common"
 import type { Delivery } from "../delivery/delivery.js"
-import { StoreBusy } from "../stores/store.js"
+import { inWords } from "../stores/errors.js"
+import { type Store, StoreBusy } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
 /** Answers the requests of local tools. */
-export function* answer(delivery: Delivery, request: string): Generator<string> {
-  for (const reply of safely(replies(delivery, parse(request)))) yield jsonLine(reply) // U+2028 and its like end a line for some readers
+export async function* answer({ delivery, store }: { delivery: Delivery; store: Store }, line: string): AsyncGenerator<string> {
+  const request = parse(line)
+  // U+2028 and its like end a line for some readers
+  if (request?.command === "backup") for (const reply of await backup(store, request.folder)) yield jsonLine(reply)
+  else for (const reply of safely(replies(delivery, request))) yield jsonLine(reply)
+}
+
+async function backup(store: Store, folder: string): Promise<AdminReply[]> {
+  try {
+    await store.backup?.(folder)
+    return [{ type: "backup" }, { type: "end" }]
+  } catch (error) {
+    return [{ type: "error", code: "store-unusable", message: `no copy can be made in ${JSON.stringify(folder)}: ${inWords(error)}` }]
+  }
 }
 
 function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {
@@ -21,7 +34,7 @@ function* safely(replies: Generator<AdminReply>): Generator<AdminReply> {
   }
 }
 
-function* replies(delivery: Delivery, request: AdminRequest | undefined): Generator<AdminReply> {
+function* replies(delivery: Delivery, request: QueueRequest | undefined): Generator<AdminReply> {
   if (request) yield* queue(delivery, request)
   else yield { type: "error", code: "bad-request", message: "the request is not understood; use the mqtt-broker of the same version" }
 }
@@ -29,8 +42,10 @@ function* replies(delivery: Delivery, request: AdminRequest | undefined): Genera
 function parse(request: string): AdminRequest | undefined {
   try {
     const value: unknown = JSON.parse(request)
-    if (typeof value !== "object" || value === null || !("command" in value) || value.command !== "queue") return undefined
-    if (!("clientId" in value) || typeof value.clientId !== "string") return undefined
+    if (typeof value !== "object" || value === null || !("command" in value)) return undefined
+    if (value.command === "backup" && "folder" in value && typeof value.folder === "string")
+      return { command: "backup", folder: value.folder }
+    if (value.command !== "queue" || !("clientId" in value) || typeof value.clientId !== "string") return undefined
     if (!("peek" in value) || typeof value.peek !== "number") return undefined
     return { command: "queue", clientId: value.clientId, peek: value.peek }
   } catch {

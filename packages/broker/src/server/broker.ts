@@ -95,7 +95,7 @@ export class Broker {
       undo.push(() => context.clock.stop())
       const arrivals = new Arrivals(context, log)
       const listeners = await Listeners.open(options.listen, arrivals)
-      admin?.start((request) => answer(delivery, request))
+      admin?.start((request) => answer({ delivery, store }, request))
       return new Broker({ admin, store, access, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order

@@ -1,22 +1,23 @@
 import { existsSync } from "node:fs"
+import type { TableName } from "./environment.js"
 import { Damage } from "./errors.js"
-import { hasMark, type Meta, META_BYTES, metaOf } from "./pages/layout.js"
+import { hasMark, type Meta, META_BYTES, metaOf, type Tree } from "./pages/layout.js"
 import { freePagesIn } from "./pages/free-list.js"
 import { PageFile } from "./pages/page-file.js"
 import { TreeCheck, type TreeKind } from "./pages/tree-check.js"
 
 /** How long the keys of each table are, in bytes; undefined: of any length. */
-export const KEY_BYTES: ReadonlyMap<string, number | undefined> = new Map([
-  ["chunks", 16],
-  ["logs", 16],
-  ["sessions", 8],
-  ["subscriptions", 12],
-  ["cursors", 8],
-  ["incoming", 12],
-  ["retained", 8],
-  ["wills", 8],
-  ["meta", undefined],
-])
+export const KEY_BYTES: Readonly<Record<TableName, number | undefined>> = {
+  chunks: 16,
+  logs: 16,
+  sessions: 8,
+  subscriptions: 12,
+  cursors: 8,
+  incoming: 12,
+  retained: 8,
+  wills: 8,
+  meta: undefined,
+}
 /** A file may be this much shorter than LMDB says, in pages: they are free. */
 const MOST_LACKING = 1 << 20
 
@@ -27,16 +28,21 @@ export interface FileSize {
   free: number
 }
 
+/** Gets the rows of a file. */
+export type TakeRow = (table: TableName, key: Buffer, value: Buffer) => void
+
 /**
  * Throws a Damage when a file is no LMDB database of this program, is cut short or damaged: LMDB follows whatever it is given,
  * through a mapping of the file, and that ends the process (SIGBUS, SIGSEGV). All that it follows is looked up before, but
  * not what rows say: they have checksums. Undefined: there is no file.
+ *
+ * @param take gets every row as it is found
  */
-export function checkFile(path: string): FileSize | undefined {
+export function checkFile(path: string, take?: TakeRow): FileSize | undefined {
   if (!existsSync(path)) return undefined
   const file = new PageFile(path)
   try {
-    return { bytes: file.size, free: checkPages(file, readMeta(file)) }
+    return { bytes: file.size, free: checkPages(file, readMeta(file), take) }
   } finally {
     file.close()
   }
@@ -70,32 +76,27 @@ function areOfOneFile(one: Meta, other: Meta): boolean {
   return one.pageSize === other.pageSize && one.free.flags === other.free.flags && (older === 0 || older === (newer ?? 0) - 1)
 }
 
+function isTable(name: string): name is TableName {
+  return Object.hasOwn(KEY_BYTES, name)
+}
+
 /** Returns how many bytes are free. */
-function checkPages(file: PageFile, meta: Meta): number {
+function checkPages(file: PageFile, meta: Meta, take?: TakeRow): number {
   if (meta.lastPage >= file.pages + MOST_LACKING) throw file.cutShort()
   const check = new TreeCheck(file, meta)
-  const tables: [TreeKind, Parameters<TreeCheck["tree"]>[0]][] = []
+  const tables: [TreeKind, Tree][] = []
   check.tree(meta.main, {
     keyBytes: undefined,
     trees: (name, tree) => {
-      if (!KEY_BYTES.has(name))
+      if (!isTable(name))
         throw new Damage(`${JSON.stringify(file.path)} has a table ${JSON.stringify(name)} that this version does not know`)
       if (tree.flags !== 0) throw file.damaged(meta.main.root ?? 0, meta)
-      tables.push([{ keyBytes: KEY_BYTES.get(name) }, tree])
+      tables.push([{ keyBytes: KEY_BYTES[name], ...(take && { row: (key, value) => take(name, key, value()) }) }, tree])
     },
   })
   for (const [kind, tree] of tables) check.tree(tree, kind)
   const entries: Buffer[] = []
-  check.tree(meta.free, {
-    keyBytes: 8,
-    numbers: true,
-    value: ({ page, at, file: place, bytes }) =>
-      void entries.push(place === undefined ? Buffer.from(page.bytes.subarray(at, at + bytes)) : file.bytes(place, bytes)),
-  })
-  return freeBytes(file, meta, { check, entries })
-}
-
-function freeBytes(file: PageFile, meta: Meta, { check, entries }: { check: TreeCheck; entries: Buffer[] }): number {
+  check.tree(meta.free, { keyBytes: 8, numbers: true, row: (_, value) => void entries.push(Buffer.from(value())) })
   let free = 0
   for (const entry of entries) {
     const pages = freePagesIn(entry, meta.lastPage + 1, check.used)

@@ -17,7 +17,7 @@ export function storeError(folder: string, cause: unknown): BrokerError {
 }
 
 /** What the system says, without the call and the path inside the folder that it was about. */
-function inWords(cause: unknown): string {
+export function inWords(cause: unknown): string {
   const [, words] = cause instanceof Error && "errno" in cause ? (getSystemErrorMap().get(Number(cause.errno)) ?? []) : []
   return words === undefined ? messageOf(cause) : `${words} (${systemCode(cause) ?? ""})`
 }

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { checkFile } from "./check-file.js"
+import { copyStore } from "./copy-store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
@@ -41,6 +42,8 @@ export class FileStore implements Store {
   /** the last sequence that is in the tables */
   private folded = 0
   private foldError: unknown = undefined
+  /** copies of it that are being made */
+  private copies: Promise<unknown> = Promise.resolve()
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
 
@@ -153,8 +156,17 @@ export class FileStore implements Store {
     return found
   }
 
+  async backup(folder: string): Promise<void> {
+    const { journal, tables } = this
+    if (!journal) throw new Error("load() comes before the first copy")
+    const copy = copyStore({ journal, tables }, folder)
+    this.copies = Promise.allSettled([this.copies, copy])
+    await copy
+  }
+
   async close(): Promise<void> {
     await this.line
+    await this.copies
     try {
       await this.folding?.catch(() => {})
       while (this.journal && this.journal.last > this.folded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other

@@ -53,7 +53,7 @@ function checkNew(folder: string): void {
  * Makes a folder for its owner alone, and those above it that are missing. Throws the system's error. One level at a
  * time: mkdirSync's own recursion never ends in a folder that refuses new entries with ENOENT, such as /proc.
  */
-function makeFolder(folder: string): void {
+export function makeFolder(folder: string): void {
   if (made(folder)) return
   const parent = dirname(folder)
   if (parent !== folder) makeFolder(parent)

@@ -49,8 +49,10 @@ function formatOf(row: Buffer | undefined): number | undefined {
 async function addChecksums(environment: Environment): Promise<void> {
   const { root, meta } = environment
   await root.transaction(() => {
-    for (const name of ["sessions", "subscriptions", "cursors", "incoming", "retained", "wills"] as const)
-      for (const { key, value } of [...environment[name].getRange({})]) void environment[name].put(key, withChecksum(name, key, value))
+    for (const name of ["sessions", "subscriptions", "cursors", "incoming", "retained", "wills"] as const) {
+      const rows = Array.from(environment[name].getRange({}), (row) => row)
+      for (const { key, value } of rows) void environment[name].put(key, withChecksum(name, key, value))
+    }
     const next = meta.get(NEXT_KEY)
     if (next) void meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, next))
     void meta.put(FORMAT_KEY, formatRow())

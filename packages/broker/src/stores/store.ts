@@ -124,6 +124,11 @@ export interface Store {
    * `position`, or have messages that the one before has too. May throw StoreBusy.
    */
   read(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[]
+  /**
+   * Makes a copy of it in a folder, while it goes on: what was durable at the call is in it, and opens as a store. Rejects
+   * when the folder has anything in it, or cannot be written; then it is as before. Undefined: it has no such copies.
+   */
+  backup?(folder: string): Promise<void>
   /** Ends after what commit() has taken is durable. */
   close(): Promise<void>
 }

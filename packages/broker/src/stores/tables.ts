@@ -37,6 +37,8 @@ export class Tables {
   private readonly lasts = new Map<number, number>()
   /** rows of messages that are not what had been written, and were passed over */
   private readonly damaged = new Set<string>()
+  /** copies that are being made: LMDB reads what it has open */
+  private copies: Promise<unknown> = Promise.resolve()
   /** the environment is to be opened again */
   private stale = false
 
@@ -178,6 +180,7 @@ export class Tables {
   private async reopen(): Promise<void> {
     this.stale = true
     this.disk.check() // a file that is gone must not be made anew
+    await this.copies
     await this.environment.root.close()
     this.environment = openEnvironment(this.file)
     this.stale = false
@@ -222,7 +225,15 @@ export class Tables {
     return bytes ? this.environment[table].put(key, withChecksum(table, key, bytes)) : this.environment[table].remove(key)
   }
 
+  /** Writes all that is in them at this moment to a new file, while folds go on. */
+  copyTo(path: string): Promise<void> {
+    const copy = this.environment.root.backup(path, false)
+    this.copies = Promise.allSettled([this.copies, copy])
+    return copy
+  }
+
   async close(): Promise<void> {
+    await this.copies
     await this.environment.root.flushed
     await this.environment.root.close()
   }

@@ -37,8 +37,6 @@ beforeAll(async () => {
 })
 
 describe("a damaged file of tables: exit code 11, the file and the command that goes on named", () => {
-  const zeroPage = (n: number) => (file: string) => changeFile(file, (bytes) => bytes.fill(0, n * PAGE, (n + 1) * PAGE))
-
   test.each([
     ["cut short by a page", "cut short", (file: string) => truncateSync(file, state.size - PAGE)],
     ["cut short by half", "cut short", (file: string) => truncateSync(file, state.size / 2)],
@@ -74,6 +72,10 @@ describe("a damaged file of tables: exit code 11, the file and the command that 
     expect(stderr).toContain("mqtt-broker repair --store ")
   })
 })
+
+function zeroPage(n: number): (file: string) => void {
+  return (file) => changeFile(file, (bytes) => bytes.fill(0, n * PAGE, (n + 1) * PAGE))
+}
 
 function everyFifth(file: string, from = 0): void {
   changeFile(file, (bytes) => {

@@ -12,8 +12,8 @@ export interface TreeKind {
   keyBytes: number | undefined
   /** keys are numbers of transactions, little-endian */
   numbers?: boolean
-  /** gets each value: where it is in the file, when it has pages of its own, else in the page */
-  value?: (node: { page: Page; at: number; file: number | undefined; bytes: number }) => void
+  /** gets each row; its value is read only when it is asked for. Both are valid until it returns */
+  row?: (key: Buffer, value: () => Buffer) => void
   /** its values are records of trees */
   trees?: (name: string, tree: Tree) => void
 }
@@ -95,8 +95,8 @@ export class TreeCheck {
     else if (kind.trees) throw this.file.damaged(number, this.meta)
     else if (flags === BIG) {
       const place = this.big(page, number, { at: data, bytes })
-      kind.value?.({ page, at: 0, file: place, bytes })
-    } else if (flags === 0) kind.value?.({ page, at: data, file: undefined, bytes })
+      kind.row?.(page.key(node), () => this.file.bytes(place, bytes))
+    } else if (flags === 0) kind.row?.(page.key(node), () => page.bytes.subarray(data, data + bytes))
     else throw this.file.damaged(number, this.meta)
   }
 
