@@ -17,6 +17,7 @@ import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
 import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
+import { registerRepair } from "./commands/repair.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
 import { registerUser } from "./commands/user.js"
@@ -33,7 +34,9 @@ const HELP = {
     ["mqtt-broker backup ./copy", "a copy of the store, while the broker runs"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, cert, config, user, acl, queue, backup, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: [
+    "Commands: start, check, cert, config, user, acl, queue, backup, repair, torture. mqtt-broker <command> -h lists a command's options.",
+  ],
 } as const
 
 await runMain(async () => {
@@ -48,6 +51,7 @@ await runMain(async () => {
   registerUser(program)
   registerQueue(program)
   registerBackup(program)
+  registerRepair(program)
   let exitCode = 0
   const done = (code: number): void => {
     exitCode = code

@@ -16,6 +16,7 @@ import type { Command } from "commander"
 import { BrokerError } from "../errors.js"
 import { defaultStoreUrl } from "../stores/store-url.js"
 import type { Contents } from "../stores/inspect.js"
+import { contentsInWords } from "./contents.js"
 import { parseStoreFolder } from "./store-folder.js"
 
 export const BACKUP_OPTIONS = {
@@ -62,7 +63,7 @@ export async function runBackup(folder: string, { store, json }: OptionValues<ty
     process.stderr.write(
       `${counted(contents.damaged, "row")} of messages were damaged before, and are so in the copy; they are not counted\n`,
     )
-  await writeOut(`${json ? jsonLine({ folder: place, ...contents }) : `copied to ${quoted(place)}: ${inWords(contents)}`}\n`)
+  await writeOut(`${json ? jsonLine({ folder: place, ...contents }) : `copied to ${quoted(place)}: ${contentsInWords(contents)}`}\n`)
 }
 
 function inspected(place: string, inspect: (folder: string) => Contents): Contents {
@@ -79,15 +80,4 @@ function withoutBroker(error: BrokerError, store: string): BrokerError {
     hint: `while none does, ${quoted(store)} may be copied like any folder`,
     cause: error,
   })
-}
-
-/** What is in a store, for people. */
-function inWords({ sessions, subscriptions, messages, retained, wills }: Contents): string {
-  return [
-    counted(sessions, "session"),
-    counted(subscriptions, "subscription"),
-    counted(messages, "stored message"),
-    counted(retained, "retained message"),
-    counted(wills, "Will"),
-  ].join(", ")
 }

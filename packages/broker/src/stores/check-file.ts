@@ -76,8 +76,15 @@ function areOfOneFile(one: Meta, other: Meta): boolean {
   return one.pageSize === other.pageSize && one.free.flags === other.free.flags && (older === 0 || older === (newer ?? 0) - 1)
 }
 
-function isTable(name: string): name is TableName {
+export function isTable(name: string): name is TableName {
   return Object.hasOwn(KEY_BYTES, name)
+}
+
+/** The pages that an intact list of free pages names. Throws a Damage when it is not. */
+export function* freeEntries(check: TreeCheck, meta: Meta): Generator<Buffer> {
+  const entries: Buffer[] = []
+  check.tree(meta.free, { keyBytes: 8, numbers: true, row: (_, value) => void entries.push(Buffer.from(value())) })
+  yield* entries
 }
 
 /** Returns how many bytes are free. */
@@ -95,10 +102,8 @@ function checkPages(file: PageFile, meta: Meta, take?: TakeRow): number {
     },
   })
   for (const [kind, tree] of tables) check.tree(tree, kind)
-  const entries: Buffer[] = []
-  check.tree(meta.free, { keyBytes: 8, numbers: true, row: (_, value) => void entries.push(Buffer.from(value())) })
   let free = 0
-  for (const entry of entries) {
+  for (const entry of freeEntries(check, meta)) {
     const pages = freePagesIn(entry, meta.lastPage + 1, check.used)
     if (pages === undefined) throw new Damage(`${JSON.stringify(file.path)} is damaged in its list of free pages`)
     free += pages

@@ -1,4 +1,4 @@
-import { type Stats, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
+import { type Stats, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkSpace } from "./disk-guard.js"
@@ -7,6 +7,8 @@ import { JOURNAL_NAME } from "./journal/journal.js"
 
 /** The file in a store's folder that holds everything. */
 export const DATABASE = "mqtt-broker.mdb"
+/** What a repair made, before it takes the place of what was there. */
+export const REPAIRED = `${DATABASE}.repaired`
 /** What may lie in the folder of a store that had no database a moment ago: what a broker makes, and the root of a file system. */
 const HARMLESS_NAMES = /^(admin\..+\.sock|mqtt-broker\.mdb(-lock)?|probe|lost\+found)$/
 
@@ -18,6 +20,7 @@ export function prepareFolder(folder: string): string {
   try {
     makeFolder(folder)
     const path = realpathSync.native(folder)
+    if (existsSync(join(path, REPAIRED))) throw new Damage("a repair of it was interrupted")
     const database = lstatSync(join(path, DATABASE), { throwIfNoEntry: false })
     if (database) checkDatabase(path, database)
     else checkNew(path)
@@ -28,7 +31,7 @@ export function prepareFolder(folder: string): string {
 }
 
 /** A database with another name may be another broker's too: the lock is the folder's. */
-function checkDatabase(folder: string, database: Stats): void {
+export function checkDatabase(folder: string, database: Stats): void {
   checkOwner(folder, database.uid)
   if (database.isSymbolicLink() || database.nlink > 1)
     throw new Error(`${JSON.stringify(join(folder, DATABASE))} is a link to a file with another name, which may be in use; copy it instead`)

@@ -8,7 +8,7 @@ import { NEXT_KEY } from "./tables.js"
 
 /** Format of what is stored; a newer one is refused, an older one is converted. */
 const FORMAT = 2
-const FORMAT_KEY = Buffer.from("format")
+export const FORMAT_KEY = Buffer.from("format")
 /** Rows of format 1 that are converted in one transaction. */
 const ROWS_AT_ONCE = 256
 
@@ -23,8 +23,7 @@ export async function bringUpToDate(environment: Environment): Promise<void> {
     for (const table of [sessions, logs, chunks, environment.retained])
       if ([...table.getKeys({ limit: 1 })].length) throw new Damage("it has data and does not say in which format")
     await meta.put(FORMAT_KEY, formatRow())
-  } else if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
-  else if (format === 1) await addChecksums(environment)
+  } else if (format === 1) await addChecksums(environment)
   await moveChunks(environment)
 }
 
@@ -36,12 +35,13 @@ export function formatRow(format = FORMAT): Buffer {
   return value
 }
 
-/** Throws a Damage when the row says a format that there never was. */
-function formatOf(row: Buffer | undefined): number | undefined {
+/** What the row says. Throws a Damage for a format that there never was, an Error for a newer one. */
+export function formatOf(row: Buffer | undefined): number | undefined {
   if (!row) return undefined
   const format = row.length < 4 ? 0 : row.readUInt32BE(0)
   if (format === 0) throw new Damage("its format is 0, which there never was")
   if (format === 1 ? row.length !== 4 : !row.equals(formatRow(format))) throw new Damage("what says its format is damaged")
+  if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
   return format
 }
 

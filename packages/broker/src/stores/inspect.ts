@@ -5,6 +5,7 @@ import { checked } from "./checksum.js"
 import type { TableName } from "./environment.js"
 import { Damage } from "./errors.js"
 import { DATABASE } from "./folder.js"
+import { FORMAT_KEY, formatOf } from "./formats.js"
 import { readJournal } from "./journal/recovery.js"
 import { readUint64 } from "./keys.js"
 import { Unfolded } from "./unfolded.js"
@@ -38,9 +39,12 @@ class Found {
   /** of each row of messages: log, last position, how many */
   private readonly chunks: { log: number; last: number; messages: number }[] = []
   private damaged = 0
+  /** messages in rows of format 1, which have no checksum */
+  private older = 0
 
   row(table: TableName, key: Buffer, value: Buffer): void {
-    if (table === "meta" && key.toString() === "format") return
+    if (table === "meta" && key.equals(FORMAT_KEY)) return this.format(value)
+    if (table === "logs") return void (this.older += Frames.messagesOf(value))
     const bytes = checked(table, key, value)
     if (!bytes && table !== "chunks") throw new Damage(`a row of ${table} in it is damaged`)
     if (!bytes) this.damaged++
@@ -48,6 +52,10 @@ class Found {
     else if (table === "chunks") this.chunks.push({ log: readUint64(key, 0), last: readUint64(key, 8), messages: Frames.messagesOf(bytes) })
     else if (table === "subscriptions") this.subscriptions.add(`${readUint64(key, 0)}/${key.readUInt32BE(8)}`)
     else if (table === "sessions" || table === "retained" || table === "wills") this.ids[table].add(readUint64(key, 0))
+  }
+
+  private format(row: Buffer): void {
+    if (formatOf(row) === 1) throw new Error("its format is 1, and has no checksums; start the broker on it, which brings it up to date")
   }
 
   with(unfolded: Unfolded): Contents {
@@ -60,7 +68,7 @@ class Found {
       for (const [slot, row] of rows)
         if (row) subscriptions.add(`${session}/${slot}`)
         else subscriptions.delete(`${session}/${slot}`)
-    let messages = 0
+    let messages = this.older
     for (const chunk of this.chunks) if (chunk.last >= (unfolded.cuts.get(chunk.log) ?? 0)) messages += chunk.messages
     for (const chunks of unfolded.logs.values()) for (const { value } of chunks) messages += Frames.messagesOf(value)
     return {

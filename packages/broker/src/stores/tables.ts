@@ -20,13 +20,13 @@ import {
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
-const FOLDED_KEY = Buffer.from("folded")
+export const FOLDED_KEY = Buffer.from("folded")
 /** stands for Infinity in a stored cursor */
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How long a fold works in one turn of the event loop, in ms. */
 const TURN_MS = 4
 /** stands before the block in a row of `chunks`: the position of its first message */
-const FIRST_BYTES = 8
+export const FIRST_BYTES = 8
 
 /** So many damaged rows are told apart. */
 const MOST_DAMAGED = 10_000
@@ -284,7 +284,7 @@ function json(row: object): Buffer {
 
 const NO_BYTES = Buffer.alloc(0)
 
-function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
+export function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
   const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
   writeUint64(value, 0, position)
   writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED_POSITION))
@@ -301,7 +301,7 @@ function unpackCursor(value: Buffer): Cursor {
   }
 }
 
-function packReserved({ position, id }: Reserved): Buffer {
+export function packReserved({ position, id }: Reserved): Buffer {
   const value = Buffer.allocUnsafe(16)
   writeUint64(value, 0, position)
   writeUint64(value, 8, id)

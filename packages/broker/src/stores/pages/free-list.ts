@@ -7,8 +7,9 @@ import type { PageSet } from "./page-set.js"
  *
  * @param pages numbers of pages are below
  * @param used none of them is among these
+ * @param into gets them
  */
-export function freePagesIn(entry: Buffer, pages: number, used: PageSet): number | undefined {
+export function freePagesIn(entry: Buffer, pages: number, used: PageSet, into?: PageSet): number | undefined {
   if (entry.length < 8) return undefined
   const count = u64(entry, 0)
   if ((count + 1) * 8 > entry.length) return undefined
@@ -23,6 +24,7 @@ export function freePagesIn(entry: Buffer, pages: number, used: PageSet): number
     if (first === 0 && length === 1) continue
     if (first < 2 || first + length > pages) return undefined
     for (let page = first; page < first + length; page++) if (used.has(page)) return undefined
+    into?.add(first, length)
     free += length
   }
   return free

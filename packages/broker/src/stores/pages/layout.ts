@@ -16,7 +16,7 @@ export const SUBTREE = 2
 /** offsets in what stands for a value that has pages of its own, and its length */
 export const BIG_VALUE = { page: 0, transaction: 8, pages: 16, end: 24 }
 /** offsets in the record of a tree, and its length */
-const TREE = { flags: 4, depth: 6, root: 40, end: 48 }
+const TREE = { flags: 4, depth: 6, entries: 32, root: 40, end: 48 }
 export const TREE_BYTES = TREE.end
 const META = { magic: 24, version: 28, mapSize: 40, free: 48, main: 96, lastPage: 144, transaction: 152, end: 160 }
 export const META_BYTES = META.end
@@ -28,6 +28,8 @@ export interface Tree {
   root: number | undefined
   depth: number
   flags: number
+  /** how many rows it has */
+  entries: number
 }
 
 /** What a meta page says. */
@@ -51,6 +53,7 @@ export function treeAt(bytes: Buffer, at: number): Tree {
     root: root >= NO_PAGE ? undefined : root,
     depth: bytes.readUInt16LE(at + TREE.depth),
     flags: bytes.readUInt16LE(at + TREE.flags),
+    entries: u64(bytes, at + TREE.entries),
   }
 }
 
