@@ -12,10 +12,12 @@ import {
   usageError,
 } from "@mqtt-trio/common"
 import { registerAcl } from "./commands/acl.js"
+import { registerBackup } from "./commands/backup.js"
 import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
 import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
+import { registerRepair } from "./commands/repair.js"
 import { registerStart } from "./commands/start.js"
 import { registerTorture } from "./commands/torture.js"
 import { registerUser } from "./commands/user.js"
@@ -29,9 +31,12 @@ const HELP = {
     ["mqtt-broker start --port 1883 --store memory:", "another port, nothing kept"],
     ["mqtt-broker check --config broker.toml", "what a configuration file says, and what is odd about it"],
     ["mqtt-broker queue cli_sub", "what waits for the session cli_sub"],
+    ["mqtt-broker backup ./copy", "a copy of the store, while the broker runs"],
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
-  footer: ["Commands: start, check, cert, config, user, acl, queue, torture. mqtt-broker <command> -h lists a command's options."],
+  footer: [
+    "Commands: start, check, cert, config, user, acl, queue, backup, repair, torture. mqtt-broker <command> -h lists a command's options.",
+  ],
 } as const
 
 await runMain(async () => {
@@ -45,6 +50,8 @@ await runMain(async () => {
   registerConfig(program)
   registerUser(program)
   registerQueue(program)
+  registerBackup(program)
+  registerRepair(program)
   let exitCode = 0
   const done = (code: number): void => {
     exitCode = code

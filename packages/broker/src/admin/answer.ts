@@ -1,13 +1,27 @@
 import { jsonLine } from "@mqtt-trio/common"
 import type { Delivery } from "../delivery/delivery.js"
+import { inWords } from "../stores/errors.js"
+import type { Store } from "../stores/store.js"
 import type { AdminReply, AdminRequest, QueueRequest } from "./protocol.js"
 
 /** Answers the requests of local tools. */
-export async function* answer(delivery: Delivery, request: string): AsyncGenerator<string> {
-  for await (const reply of replies(delivery, parse(request))) yield jsonLine(reply) // U+2028 and its like end a line for some readers
+export async function* answer({ delivery, store }: { delivery: Delivery; store: Store }, line: string): AsyncGenerator<string> {
+  const request = parse(line)
+  // U+2028 and its like end a line for some readers
+  if (request?.command === "backup") for (const reply of await backup(store, request.folder)) yield jsonLine(reply)
+  else for await (const reply of replies(delivery, request)) yield jsonLine(reply)
 }
 
-async function* replies(delivery: Delivery, request: AdminRequest | undefined): AsyncGenerator<AdminReply> {
+async function backup(store: Store, folder: string): Promise<AdminReply[]> {
+  try {
+    await store.backup?.(folder)
+    return [{ type: "backup" }, { type: "end" }]
+  } catch (error) {
+    return [{ type: "error", code: "store-unusable", message: `no copy can be made in ${JSON.stringify(folder)}: ${inWords(error)}` }]
+  }
+}
+
+async function* replies(delivery: Delivery, request: QueueRequest | undefined): AsyncGenerator<AdminReply> {
   if (request) yield* queue(delivery, request)
   else yield { type: "error", code: "bad-request", message: "the request is not understood; use the mqtt-broker of the same version" }
 }
@@ -15,8 +29,10 @@ async function* replies(delivery: Delivery, request: AdminRequest | undefined): 
 function parse(request: string): AdminRequest | undefined {
   try {
     const value: unknown = JSON.parse(request)
-    if (typeof value !== "object" || value === null || !("command" in value) || value.command !== "queue") return undefined
-    if (!("clientId" in value) || typeof value.clientId !== "string") return undefined
+    if (typeof value !== "object" || value === null || !("command" in value)) return undefined
+    if (value.command === "backup" && "folder" in value && typeof value.folder === "string")
+      return { command: "backup", folder: value.folder }
+    if (value.command !== "queue" || !("clientId" in value) || typeof value.clientId !== "string") return undefined
     if (!("peek" in value) || typeof value.peek !== "number") return undefined
     return { command: "queue", clientId: value.clientId, peek: value.peek }
   } catch {

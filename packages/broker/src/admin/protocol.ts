@@ -8,7 +8,14 @@ export interface QueueRequest {
   peek: number
 }
 
-export type AdminRequest = QueueRequest
+/** Make a copy of the store. */
+export interface BackupRequest {
+  command: "backup"
+  /** where, an absolute path of a new or empty folder */
+  folder: string
+}
+
+export type AdminRequest = QueueRequest | BackupRequest
 
 /** A record that waits for a Session, as `mqtt-broker queue` shows it. */
 export interface QueueRecord {
@@ -41,5 +48,7 @@ export type AdminReply =
       dropped: Dropped
     }
   | { type: "record"; record: QueueRecord }
+  /** the copy is there, and on the disk */
+  | { type: "backup" }
   | { type: "error"; code: "no-session" | "bad-request" | "store-unusable"; message: string }
   | { type: "end" }

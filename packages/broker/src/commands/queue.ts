@@ -8,13 +8,13 @@ import {
   jsonLine,
   type OptionValues,
   resolveOptions,
-  usageError,
   value,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { AdminReply, QueueRecord } from "../admin/protocol.js"
-import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+import { defaultStoreUrl } from "../stores/store-url.js"
+import { parseStoreFolder } from "./store-folder.js"
 
 export const QUEUE_OPTIONS = {
   peek: value({
@@ -30,8 +30,8 @@ export const QUEUE_OPTIONS = {
     help: "the running broker's store: file:DIR",
     group: "Store",
     env: "MQTT_BROKER_STORE",
-    parse: parseFolder,
-    fallback: parseFolder(defaultStoreUrl()),
+    parse: parseStoreFolder,
+    fallback: parseStoreFolder(defaultStoreUrl()),
     defaultText: "file: in this user's data folder",
   }),
 } as const
@@ -86,10 +86,4 @@ function recordLine(record: QueueRecord): string {
     ...(record.expiresInSeconds === null ? [] : [`expires in ${record.expiresInSeconds} s`]),
   ]
   return escapeLine(`${record.accepted}  ${record.topic}  ${flags.join(", ")}  ${payload}`)
-}
-
-function parseFolder(text: string): string {
-  const location = parseStoreUrl(text)
-  if (location.kind !== "file") throw usageError("a memory: store has no folder to find its broker in", "use --store file:DIR")
-  return location.folder
 }

@@ -16,7 +16,7 @@ import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { prepareFolder } from "../stores/folder.js"
 import { openStore } from "../stores/open-store.js"
-import type { Store } from "../stores/store.js"
+import type { LostRows, Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
 import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
@@ -73,7 +73,7 @@ export class Broker {
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
-      const store = await openStore(place)
+      const store = await openStore(place, { lost: lostRows(log) })
       undo.push(() => store.close())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
@@ -95,7 +95,7 @@ export class Broker {
       undo.push(() => context.clock.stop())
       const arrivals = new Arrivals(context, log)
       const listeners = await Listeners.open(options.listen, arrivals)
-      admin?.start((request) => answer(delivery, request))
+      admin?.start((request) => answer({ delivery, store }, request))
       return new Broker({ admin, store, access, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order
@@ -163,6 +163,14 @@ function stoppedUnstored(): BrokerError {
   return new BrokerError("store-unusable", "stopped while the store took no commits: what was not acknowledged is not stored", {
     hint: "clients that keep their messages until they are acknowledged send them again once the broker is back",
   })
+}
+
+function lostRows(log: EventLog): LostRows {
+  return ({ log: id, last, total }) =>
+    log.limited("warn", "lost rows", {
+      message: `queued messages are lost: in the store, a part of log ${id} up to position ${last} is not what was written there`,
+      fields: { log: id, position: last, total },
+    })
 }
 
 function storeEvents(log: EventLog): CommitEvents {

@@ -1,100 +1,112 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs"
+import { existsSync } from "node:fs"
+import type { TableName } from "./environment.js"
+import { Damage } from "./errors.js"
+import { hasMark, type Meta, META_BYTES, metaOf, type Tree } from "./pages/layout.js"
+import { freePagesIn } from "./pages/free-list.js"
+import { PageFile } from "./pages/page-file.js"
+import { TreeCheck, type TreeKind } from "./pages/tree-check.js"
 
-/** the mark in both meta pages of an LMDB file */
-const MAGIC = 0xbeefc0de
-/** where things are in a page, a meta page, the record of a tree, a node, and in the place of a value that has pages of its own */
-const PAGE = { flags: 18, lower: 20, end: 24 }
-const META = { magic: 24, pageSize: 48, free: 48, main: 96, lastPage: 144, transaction: 152, end: 160 }
-const TREE = { root: 40 }
-const NODE = { flags: 4, keySize: 6, key: 8 }
-const BIG_VALUE = { pages: 16 }
-const NO_PAGE = 0xffff_ffff_ffff_ffffn
-const BRANCH = 1
-const LEAF = 2
-/** flags of a node in a leaf: its value has pages of its own; it is a tree */
-const BIG = 1
-const SUBTREE = 2
+/** How long the keys of each table are, in bytes; undefined: of any length. */
+export const KEY_BYTES: Readonly<Record<TableName, number | undefined>> = {
+  chunks: 16,
+  logs: 16,
+  sessions: 8,
+  subscriptions: 12,
+  cursors: 8,
+  incoming: 12,
+  retained: 8,
+  wills: 8,
+  meta: undefined,
+}
+/** A file may be this much shorter than LMDB says, in pages: they are free. */
+const MOST_LACKING = 1 << 20
+
+/** What a file that is whole takes, in bytes. */
+export interface FileSize {
+  bytes: number
+  /** of them those that nothing lies in */
+  free: number
+}
+
+/** Gets the rows of a file. */
+export type TakeRow = (table: TableName, key: Buffer, value: Buffer) => void
 
 /**
- * Throws when a file is no LMDB database, or is cut short: LMDB reads whatever it is given through a mapping of the file,
- * and what is not there ends the process (SIGBUS). A file that is missing passes.
+ * Throws a Damage when a file is no LMDB database of this program, is cut short or damaged: LMDB follows whatever it is given,
+ * through a mapping of the file, and that ends the process (SIGBUS, SIGSEGV). All that it follows is looked up before, but
+ * not what rows say: they have checksums. Undefined: there is no file.
+ *
+ * @param take gets every row as it is found
  */
-export function checkFile(path: string): void {
-  if (!existsSync(path)) return
-  const file = openSync(path, "r")
+export function checkFile(path: string, take?: TakeRow): FileSize | undefined {
+  if (!existsSync(path)) return undefined
+  const file = new PageFile(path)
   try {
-    const { size } = fstatSync(file)
-    if (size === 0)
-      throw new Error(`${JSON.stringify(path)} is empty; remove it if nothing was ever stored here, or take a copy from before`)
-    const meta = newestMeta(file, size)
-    if (meta === "foreign") throw new Error(`${JSON.stringify(path)} is not a database of this program`)
-    if (meta === "short" || !isWhole(file, meta, size))
-      throw new Error(`${JSON.stringify(path)} is cut short at ${size} bytes, and what it lacks is lost; take a copy from before`)
+    return { bytes: file.size, free: checkPages(file, readMeta(file), take) }
   } finally {
-    closeSync(file)
+    file.close()
   }
 }
 
-interface Meta {
-  page: Buffer
-  pageSize: number
+/** The meta page that counts, of two that must be whole. */
+function readMeta(file: PageFile): Meta {
+  if (file.size === 0) throw new Damage(`${JSON.stringify(file.path)} is empty; remove it if nothing was ever stored here`)
+  const first = file.bytes(0, META_BYTES)
+  if (isForeign(file, first)) throw new Error(`${JSON.stringify(file.path)} is not a database of this program`)
+  if (first.length < META_BYTES) throw file.cutShort()
+  const meta = metaOf(first, 0)
+  if (!meta) throw new Damage(`${JSON.stringify(file.path)} is damaged at page 0`)
+  file.pageSize = meta.pageSize
+  if (file.pages < 2) throw file.cutShort()
+  const other = metaOf(file.bytes(meta.pageSize, META_BYTES), 1)
+  if (!other || !areOfOneFile(meta, other)) throw new Damage(`${JSON.stringify(file.path)} is damaged at page ${other ? 0 : 1}`)
+  return other.transaction > meta.transaction ? other : meta
 }
 
-function newestMeta(file: number, size: number): Meta | "foreign" | "short" {
-  const first = bytes(file, 0, META.end)
-  // its first page is number 0: whatever begins otherwise was never one
-  if (first.subarray(0, 8).some((byte) => byte !== 0)) return "foreign"
-  if (first.length >= META.magic + 4 && first.readUInt32LE(META.magic) !== MAGIC) return "foreign"
-  if (first.length < META.end) return "short"
-  const pageSize = first.readUInt32LE(META.pageSize)
-  if (size < 2 * pageSize) return "short"
-  const second = bytes(file, pageSize, META.end)
-  const isSecond = second.readUInt32LE(META.magic) === MAGIC && transaction(second) > transaction(first)
-  return { page: isSecond ? second : first, pageSize }
+/** Its first page is number 0, with a mark: whatever begins otherwise was never one, unless its second page says so. */
+function isForeign(file: PageFile, first: Buffer): boolean {
+  if (first.every((byte) => byte === 0)) return false
+  const isFirst = first.subarray(0, 8).every((byte) => byte === 0) && (first.length < 28 || hasMark(first))
+  return !isFirst && ![4096, 16_384, 65_536].some((pageSize) => hasMark(file.bytes(pageSize, META_BYTES)))
 }
 
-function transaction(meta: Buffer): bigint {
-  return meta.readBigUInt64LE(META.transaction)
+/** Each transaction writes the one that the one before did not; one that was never written says 0. */
+function areOfOneFile(one: Meta, other: Meta): boolean {
+  const [older, newer] = [one.transaction, other.transaction].toSorted((a, b) => a - b)
+  return one.pageSize === other.pageSize && one.free.flags === other.free.flags && (older === 0 || older === (newer ?? 0) - 1)
 }
 
-/** A file that ends before its last page may lack only pages that are free: then every page in use is looked up. */
-function isWhole(file: number, { page, pageSize }: Meta, size: number): boolean {
-  const pages = Math.floor(size / pageSize)
-  if (page.readBigUInt64LE(META.lastPage) < pages) return true
-  const waiting = [page.readBigUInt64LE(META.free + TREE.root), page.readBigUInt64LE(META.main + TREE.root)]
-  for (let number = waiting.pop(); number !== undefined; number = waiting.pop()) {
-    if (number === NO_PAGE) continue
-    if (number >= pages) return false
-    const tree = bytes(file, Number(number) * pageSize, pageSize)
-    if (!(tree.readUInt16LE(PAGE.flags) & (BRANCH | LEAF))) return false
-    for (const [below, end] of references(tree)) {
-      if (end > pages) return false
-      if (below !== undefined) waiting.push(below)
-    }
+export function isTable(name: string): name is TableName {
+  return Object.hasOwn(KEY_BYTES, name)
+}
+
+/** The pages that an intact list of free pages names. Throws a Damage when it is not. */
+export function* freeEntries(check: TreeCheck, meta: Meta): Generator<Buffer> {
+  const entries: Buffer[] = []
+  check.tree(meta.free, { keyBytes: 8, numbers: true, row: (_, value) => void entries.push(Buffer.from(value())) })
+  yield* entries
+}
+
+/** Returns how many bytes are free. */
+function checkPages(file: PageFile, meta: Meta, take?: TakeRow): number {
+  if (meta.lastPage >= file.pages + MOST_LACKING) throw file.cutShort()
+  const check = new TreeCheck(file, meta)
+  const tables: [TreeKind, Tree][] = []
+  check.tree(meta.main, {
+    keyBytes: undefined,
+    trees: (name, tree) => {
+      if (!isTable(name))
+        throw new Damage(`${JSON.stringify(file.path)} has a table ${JSON.stringify(name)} that this version does not know`)
+      if (tree.flags !== 0) throw file.damaged(meta.main.root ?? 0, meta)
+      tables.push([{ keyBytes: KEY_BYTES[name], ...(take && { row: (key, value) => take(name, key, value()) }) }, tree])
+    },
+  })
+  for (const [kind, tree] of tables) check.tree(tree, kind)
+  let free = 0
+  for (const entry of freeEntries(check, meta)) {
+    const pages = freePagesIn(entry, meta.lastPage + 1, check.used)
+    if (pages === undefined) throw new Damage(`${JSON.stringify(file.path)} is damaged in its list of free pages`)
+    free += pages
   }
-  return true
-}
-
-/** What a page of a tree refers to: a page of trees below, or undefined for a value, and the page after its last one. */
-function* references(page: Buffer): Generator<[below: bigint | undefined, end: bigint]> {
-  const isBranch = page.readUInt16LE(PAGE.flags) & BRANCH
-  const count = page.readUInt16LE(PAGE.lower) >> 1
-  for (let n = 0; n < count; n++) {
-    const node = page.readUInt16LE(PAGE.end + 2 * n) + PAGE.end
-    const flags = page.readUInt16LE(node + NODE.flags)
-    const value = node + NODE.key + page.readUInt16LE(node + NODE.keySize)
-    if (isBranch) {
-      const number = BigInt(page.readUInt32LE(node)) | (BigInt(flags) << 32n)
-      yield [number, number + 1n]
-    } else if (flags & BIG) yield [undefined, page.readBigUInt64LE(value) + page.readBigUInt64LE(value + BIG_VALUE.pages)]
-    else if (flags & SUBTREE) {
-      const root = page.readBigUInt64LE(value + TREE.root)
-      if (root !== NO_PAGE) yield [root, root + 1n]
-    }
-  }
-}
-
-function bytes(file: number, at: number, length: number): Buffer {
-  const buffer = Buffer.alloc(length)
-  return buffer.subarray(0, readSync(file, buffer, 0, length, at))
+  return free * file.pageSize
 }

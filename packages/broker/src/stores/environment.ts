@@ -17,6 +17,8 @@ export interface Environment {
   meta: Table
 }
 
+export type TableName = Exclude<keyof Environment, "root">
+
 /** Opens it, or makes it when it is not there. */
 export function openEnvironment(file: string): Environment {
   const binary = { encoding: "binary", keyEncoding: "binary" } as const

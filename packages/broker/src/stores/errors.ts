@@ -2,16 +2,22 @@ import { getSystemErrorMap } from "node:util"
 import { messageOf, systemCode } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 
+/** What is kept in a store is not what was written there. */
+export class Damage extends Error {}
+
 /** The store in `folder` cannot be used. */
 export function storeError(folder: string, cause: unknown): BrokerError {
   return new BrokerError("store-unusable", `the store in ${JSON.stringify(folder)} cannot be used: ${inWords(cause)}`, {
-    hint: "give another place with --store file:DIR, or --store memory: to keep nothing",
+    hint:
+      cause instanceof Damage
+        ? `mqtt-broker repair --store file:${folder} keeps what is intact and says what is missing; or take a copy from before`
+        : "give another place with --store file:DIR, or --store memory: to keep nothing",
     cause,
   })
 }
 
 /** What the system says, without the call and the path inside the folder that it was about. */
-function inWords(cause: unknown): string {
+export function inWords(cause: unknown): string {
   const [, words] = cause instanceof Error && "errno" in cause ? (getSystemErrorMap().get(Number(cause.errno)) ?? []) : []
   return words === undefined ? messageOf(cause) : `${words} (${systemCode(cause) ?? ""})`
 }

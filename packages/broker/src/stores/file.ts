@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { checkFile } from "./check-file.js"
+import { copyStore } from "./copy-store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
@@ -11,7 +12,7 @@ import { bringUpToDate } from "./formats.js"
 import { Journal } from "./journal/journal.js"
 import { readJournal } from "./journal/recovery.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
-import { Tables } from "./tables.js"
+import { type TableOptions, Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
 
 /** How large a segment of the journal becomes, and what may be unfolded in memory before it is folded, in bytes. */
@@ -39,17 +40,18 @@ export class FileStore implements Store {
   /** what is being folded, and the last sequence that is in it */
   private frozen: { unfolded: Unfolded; through: number } | undefined = undefined
   private folding: Promise<void> | undefined = undefined
+  /** the last sequence that is in the tables */
+  private folded = 0
   private foldError: unknown = undefined
+  /** copies of it that are being made */
+  private copies: Promise<unknown> = Promise.resolve()
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
 
-  /**
-   * Makes the folder when it is missing. Throws a storeError when it cannot be written.
-   * @param readProgram the file of the thread that reads, where it is not beside this one
-   */
+  /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
   constructor(
     private readonly folder: string,
-    readProgram?: URL,
+    options: TableOptions,
   ) {
     this.path = prepareFolder(folder)
     const file = join(this.path, DATABASE)
@@ -60,7 +62,7 @@ export class FileStore implements Store {
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
       this.disk = new DiskGuard(file)
-      this.tables = new Tables(file, this.environment, this.disk, readProgram)
+      this.tables = new Tables(file, this.environment, this.disk, options)
     } catch (error) {
       throw storeError(folder, error)
     }
@@ -83,6 +85,7 @@ export class FileStore implements Store {
       this.tables.load() // it knows then which logs have rows
       await this.tables.fold(unfolded, end.sequence, () => 0)
     }
+    this.folded = end.sequence
     this.journal = new Journal(this.path, SEGMENT_BYTES, end)
     return this.tables.load()
   }
@@ -141,6 +144,7 @@ export class FileStore implements Store {
       throw error
     }
     this.frozen = undefined
+    this.folded = through
     this.foldError = undefined
     journal.release(through)
   }
@@ -165,20 +169,25 @@ export class FileStore implements Store {
     return chunks > 0 && bytes > 0 ? [...found, ...this.active.read(log, position, { chunks, bytes })] : found
   }
 
+  async backup(folder: string): Promise<void> {
+    const { journal, tables } = this
+    if (!journal) throw new Error("load() comes before the first copy")
+    const copy = copyStore({ journal, tables }, folder)
+    this.copies = Promise.allSettled([this.copies, copy])
+    await copy
+  }
+
   async close(): Promise<void> {
     await this.line
+    await this.copies
     try {
       await this.folding?.catch(() => {})
-      while (this.frozen || this.hasUnfolded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other
+      while (this.journal && this.journal.last > this.folded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other
       await this.journal?.end()
     } catch {
       await this.journal?.close() // it is folded at the next start
     }
     await this.tables.close()
-  }
-
-  private get hasUnfolded(): boolean {
-    return this.active.bytes > 0 || this.active.reserved !== undefined
   }
 }
 

@@ -1,12 +1,14 @@
-import { type Stats, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
+import { type Stats, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { systemCode } from "@mqtt-trio/common"
 import { checkSpace } from "./disk-guard.js"
-import { storeError } from "./errors.js"
+import { Damage, storeError } from "./errors.js"
 import { JOURNAL_NAME } from "./journal/journal.js"
 
 /** The file in a store's folder that holds everything. */
 export const DATABASE = "mqtt-broker.mdb"
+/** What a repair made, before it takes the place of what was there. */
+export const REPAIRED = `${DATABASE}.repaired`
 /** What may lie in the folder of a store that had no database a moment ago: what a broker makes, and the root of a file system. */
 const HARMLESS_NAMES = /^(admin\..+\.sock|mqtt-broker\.mdb(-lock)?|probe|lost\+found)$/
 
@@ -18,6 +20,7 @@ export function prepareFolder(folder: string): string {
   try {
     makeFolder(folder)
     const path = realpathSync.native(folder)
+    if (existsSync(join(path, REPAIRED))) throw new Damage("a repair of it was interrupted")
     const database = lstatSync(join(path, DATABASE), { throwIfNoEntry: false })
     if (database) checkDatabase(path, database)
     else checkNew(path)
@@ -28,7 +31,7 @@ export function prepareFolder(folder: string): string {
 }
 
 /** A database with another name may be another broker's too: the lock is the folder's. */
-function checkDatabase(folder: string, database: Stats): void {
+export function checkDatabase(folder: string, database: Stats): void {
   checkOwner(folder, database.uid)
   if (database.isSymbolicLink() || database.nlink > 1)
     throw new Error(`${JSON.stringify(join(folder, DATABASE))} is a link to a file with another name, which may be in use; copy it instead`)
@@ -42,8 +45,7 @@ function checkOwner(folder: string, owner: number): void {
 
 function checkNew(folder: string): void {
   const journal = readdirSync(folder).find((name) => JOURNAL_NAME.test(name))
-  if (journal !== undefined)
-    throw new Error(`it has a journal (${JSON.stringify(journal)}), and ${JSON.stringify(DATABASE)} is missing; take a copy from before`)
+  if (journal !== undefined) throw new Damage(`it has a journal (${JSON.stringify(journal)}), and ${JSON.stringify(DATABASE)} is missing`)
   const foreign = readdirSync(folder).find((name) => !HARMLESS_NAMES.test(name))
   if (foreign !== undefined)
     throw new Error(`it holds other things, such as ${JSON.stringify(foreign)}, and no store; a new store needs an empty folder`)
@@ -54,7 +56,7 @@ function checkNew(folder: string): void {
  * Makes a folder for its owner alone, and those above it that are missing. Throws the system's error. One level at a
  * time: mkdirSync's own recursion never ends in a folder that refuses new entries with ENOENT, such as /proc.
  */
-function makeFolder(folder: string): void {
+export function makeFolder(folder: string): void {
   if (made(folder)) return
   const parent = dirname(folder)
   if (parent !== folder) makeFolder(parent)

@@ -1,12 +1,14 @@
+import { crc32 } from "node:zlib"
 import { Frames } from "../wire/frames.js"
 import { withChecksum } from "./checksum.js"
 import type { Environment } from "./environment.js"
+import { Damage } from "./errors.js"
 import { logKey, readUint64, writeUint64 } from "./keys.js"
 import { NEXT_KEY } from "./tables.js"
 
 /** Format of what is stored; a newer one is refused, an older one is converted. */
 const FORMAT = 2
-const FORMAT_KEY = Buffer.from("format")
+export const FORMAT_KEY = Buffer.from("format")
 /** Rows of format 1 that are converted in one transaction. */
 const ROWS_AT_ONCE = 256
 
@@ -16,32 +18,45 @@ const ROWS_AT_ONCE = 256
  */
 export async function bringUpToDate(environment: Environment): Promise<void> {
   const { meta, sessions, logs, chunks } = environment
-  const format = meta.get(FORMAT_KEY)?.readUInt32BE(0)
+  const format = formatOf(meta.get(FORMAT_KEY))
   if (format === undefined) {
     for (const table of [sessions, logs, chunks, environment.retained])
-      if ([...table.getKeys({ limit: 1 })].length) throw new Error("it has data and does not say in which format; take a copy from before")
+      if ([...table.getKeys({ limit: 1 })].length) throw new Damage("it has data and does not say in which format")
     await meta.put(FORMAT_KEY, formatRow())
-  } else if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
-  else if (format === 0) throw new Error("its format is 0, which there never was; take a copy from before")
-  else if (format === 1) await addChecksums(environment)
+  } else if (format === 1) await addChecksums(environment)
   while (await moveSome(environment)); // oxlint-disable-line no-await-in-loop -- one transaction after the other
 }
 
 const NO_BYTES = Buffer.alloc(0)
 
-function formatRow(): Buffer {
-  const value = Buffer.alloc(4)
-  value.writeUInt32BE(FORMAT)
+/** The row that says the format. A checksum stands behind the number, since format 2. */
+export function formatRow(format = FORMAT): Buffer {
+  const value = Buffer.alloc(8)
+  value.writeUInt32BE(format)
+  value.writeUInt32BE(crc32(value.subarray(0, 4)), 4)
   return value
 }
 
+/** What the row says. Throws a Damage for a format that there never was, an Error for a newer one. */
+export function formatOf(row: Buffer | undefined): number | undefined {
+  if (!row) return undefined
+  const format = row.length < 4 ? 0 : row.readUInt32BE(0)
+  if (format === 0) throw new Damage("its format is 0, which there never was")
+  if (format === 1 ? row.length !== 4 : !row.equals(formatRow(format))) throw new Damage("what says its format is damaged")
+  if (format > FORMAT) throw new Error(`its format is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
+  return format
+}
+
 /** Rows of format 1 had no checksum. One transaction, so that none gets two. */
-export async function addChecksums({ root, sessions, subscriptions, cursors, retained, wills, meta }: Environment): Promise<void> {
+export async function addChecksums(environment: Environment): Promise<void> {
+  const { root, meta } = environment
   await root.transaction(() => {
-    for (const table of [sessions, subscriptions, cursors, retained, wills])
-      for (const key of Array.from(table.getKeys({}))) void table.put(key, withChecksum(table.get(key) ?? NO_BYTES))
+    for (const name of ["sessions", "subscriptions", "cursors", "incoming", "retained", "wills"] as const) {
+      const table = environment[name]
+      for (const key of Array.from(table.getKeys({}))) void table.put(key, withChecksum(name, key, table.get(key) ?? NO_BYTES))
+    }
     const next = meta.get(NEXT_KEY)
-    if (next) void meta.put(NEXT_KEY, withChecksum(next))
+    if (next) void meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, next))
     void meta.put(FORMAT_KEY, formatRow())
   })
 }
@@ -54,7 +69,8 @@ export async function moveSome({ logs, chunks }: Environment): Promise<boolean> 
     const position = readUint64(key, 8)
     writeUint64(first, 0, position)
     const { last } = Frames.unseal(position, value)
-    writes.push(chunks.put(logKey(readUint64(key, 0), last), withChecksum(first, value)), logs.remove(key))
+    const place = logKey(readUint64(key, 0), last)
+    writes.push(chunks.put(place, withChecksum("chunks", place, first, value)), logs.remove(key))
   }
   await Promise.all(writes)
   return writes.length > 0

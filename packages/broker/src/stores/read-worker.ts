@@ -16,8 +16,8 @@ export interface Answer {
   /** of "read": first and last position and length of each chunk, whose bytes lie one behind the other in `bytes` */
   chunks: { first: number; last: number; length: number }[]
   bytes: Uint8Array<ArrayBuffer>
-  /** of "read": rows that are not what was written, and were passed over */
-  damaged: number
+  /** of "read": the last positions of rows that are not what was written, and were passed over */
+  damaged: number[]
   /** of "rows" */
   rows: number[]
   /** nothing could be read; why */
@@ -35,7 +35,7 @@ parentPort?.on("message", ({ id, question }: { id: number; question: Question })
 })
 
 async function safely(question: Question): Promise<Answer> {
-  const none = { chunks: [], bytes: new Uint8Array(0), damaged: 0, rows: [] }
+  const none = { chunks: [], bytes: new Uint8Array(0), damaged: [], rows: [] }
   try {
     if (question.kind === "close") {
       const open = environment
@@ -55,12 +55,13 @@ function read({ root, chunks }: Pick<Environment, "root" | "chunks">, ask: Quest
   const found: Answer["chunks"] = []
   const values: Buffer[] = []
   let left = ask.bytes
-  let [rows, damaged] = [0, 0]
+  const damaged: number[] = []
+  let rows = 0
   for (const { key, value } of chunks.getRange({ start: logKey(ask.log, ask.position), end: logKey(ask.log + 1, 0) })) {
     rows++
-    const row = checked(value)
+    const row = checked("chunks", key, value)
     if (!row) {
-      damaged++
+      damaged.push(readUint64(key, 8))
       continue
     }
     const block = row.subarray(FIRST_BYTES)

@@ -103,6 +103,12 @@ export function whenThere<T, R>(value: Maybe<T>, make: (value: T) => Maybe<R>): 
 }
 
 /**
+ * Messages of a log that were stored cannot be read any more: what lies there is not what was written. They are passed over.
+ * `last`: the position of the last of them; `total`: how often that was so, since the store was opened. Told once of each.
+ */
+export type LostRows = (lost: { log: number; last: number; total: number }) => void
+
+/**
  * Where persistent Sessions and their queues live. One broker process owns a store. All numbers are integers below 2^53.
  */
 export interface Store {
@@ -124,6 +130,11 @@ export interface Store {
    * promise waits; it never rejects.
    */
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]>
+  /**
+   * Makes a copy of it in a folder, while it goes on: what was durable at the call is in it, and opens as a store. Rejects
+   * when the folder has anything in it, or cannot be written; then it is as before. Undefined: it has no such copies.
+   */
+  backup?(folder: string): Promise<void>
   /** Ends after what commit() has taken is durable. */
   close(): Promise<void>
 }

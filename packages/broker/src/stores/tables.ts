@@ -3,16 +3,17 @@ import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
 import { type Chunk, placeOf } from "./chunks.js"
 import type { DiskGuard } from "./disk-guard.js"
-import { type Environment, openEnvironment, reasonOf, type Table } from "./environment.js"
+import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
+import { Damage } from "./errors.js"
 import { idKey, logKey, readUint64, slotKey, writeUint64 } from "./keys.js"
 import { packed } from "./packing.js"
 import { ReadThread } from "./read-thread.js"
 import type { Answer, Question } from "./read-worker.js"
-import type { Cursor, Reserved, SessionRow, StoredLog, StoredState, SubscriptionRow } from "./store.js"
+import type { Cursor, LostRows, Reserved, SessionRow, StoredLog, StoredState, SubscriptionRow } from "./store.js"
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
-const FOLDED_KEY = Buffer.from("folded")
+export const FOLDED_KEY = Buffer.from("folded")
 /** stands for Infinity in a stored cursor */
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How many rows are removed in one transaction. */
@@ -22,15 +23,28 @@ const RETRY_MS = 100
 /** How long a fold works in one turn of the event loop, in ms. */
 const TURN_MS = 4
 /** stands before the block in a row of `chunks`: the position of its first message */
-const FIRST_BYTES = 8
+export const FIRST_BYTES = 8
+
+/** So many damaged rows are told apart. */
+const MOST_DAMAGED = 10_000
+
+/** How tables may be different. */
+export interface TableOptions {
+  /** told of rows that cannot be read */
+  lost?: LostRows
+  /** the file of the thread that reads, where it is not beside this one */
+  readProgram?: URL | undefined
+}
 
 /** The tables of a file store, in LMDB: what is needed of all that was folded. */
 export class Tables {
   /** by log that has rows: the last position in them */
   private readonly lasts = new Map<number, number>()
   private readonly thread: ReadThread
-  /** rows that were not what had been written, and were passed over */
-  damaged = 0
+  /** rows of messages that are not what had been written, and were passed over */
+  private readonly damaged = new Set<string>()
+  /** copies that are being made: LMDB reads what it has open */
+  private copies: Promise<unknown> = Promise.resolve()
   /** the environment is to be opened again */
   private stale = false
 
@@ -38,50 +52,57 @@ export class Tables {
     private readonly file: string,
     private environment: Environment,
     private readonly disk: DiskGuard,
-    readProgram: URL | undefined,
+    private readonly options: TableOptions,
   ) {
-    this.thread = new ReadThread(file, readProgram)
+    this.thread = new ReadThread(file, options.readProgram)
   }
 
   /** The last sequence of the journal that is in the tables. */
   get folded(): number {
-    const row = this.environment.meta.get(FOLDED_KEY)
-    return row ? readUint64(intact(row, "the last commit"), 0) : 0
+    const value = this.environment.meta.get(FOLDED_KEY)
+    return value ? readUint64(intact("meta", { key: FOLDED_KEY, value }, "the last commit"), 0) : 0
   }
 
   /** Everything that is in them but messages. Throws when a row is damaged. */
   load(): StoredState {
-    const { retained, wills, meta } = this.environment
-    const next = meta.get(NEXT_KEY)
+    const value = this.environment.meta.get(NEXT_KEY)
     return {
       sessions: this.loadSessions(),
-      retained: withIds(retained, "a retained message"),
-      wills: withIds(wills, "a Will"),
+      retained: this.withIds("retained", "a retained message"),
+      wills: this.withIds("wills", "a Will"),
       logs: this.loadLogs(),
-      next: next ? unpackReserved(intact(next, "the next position")) : { position: 1, id: 1 },
+      next: value ? unpackReserved(intact("meta", { key: NEXT_KEY, value }, "the next position")) : { position: 1, id: 1 },
     }
   }
 
   private loadSessions(): StoredState["sessions"] {
     const { sessions: rows, cursors, subscriptions, incoming } = this.environment
     const sessions = new Map<number, StoredState["sessions"][number]>()
-    for (const { key, value } of rows.getRange({})) {
-      const id = readUint64(key, 0)
-      const row: SessionRow = JSON.parse(intact(value, "a session").toString())
+    for (const stored of rows.getRange({})) {
+      const id = readUint64(stored.key, 0)
+      const row: SessionRow = JSON.parse(intact("sessions", stored, "a session").toString())
       sessions.set(id, { id, row, cursor: { position: 0, sentBelow: 0, inflight: undefined }, subscriptions: new Map(), incoming: [] })
     }
-    for (const { key, value } of cursors.getRange({})) {
-      const session = sessions.get(readUint64(key, 0))
-      if (session) session.cursor = unpackCursor(intact(value, `the progress of ${JSON.stringify(session.row.clientId)}`))
+    for (const stored of cursors.getRange({})) {
+      const session = sessions.get(readUint64(stored.key, 0))
+      if (session) session.cursor = unpackCursor(intact("cursors", stored, `the progress of ${JSON.stringify(session.row.clientId)}`))
     }
-    for (const { key, value } of subscriptions.getRange({})) {
-      const session = sessions.get(readUint64(key, 0))
+    for (const stored of subscriptions.getRange({})) {
+      const session = sessions.get(readUint64(stored.key, 0))
       if (!session) continue
-      const row: SubscriptionRow = JSON.parse(intact(value, `a subscription of ${JSON.stringify(session.row.clientId)}`).toString())
-      session.subscriptions.set(key.readUInt32BE(8), row)
+      const bytes = intact("subscriptions", stored, `a subscription of ${JSON.stringify(session.row.clientId)}`)
+      const row: SubscriptionRow = JSON.parse(bytes.toString())
+      session.subscriptions.set(stored.key.readUInt32BE(8), row)
     }
-    for (const key of incoming.getKeys({})) sessions.get(readUint64(key, 0))?.incoming.push(key.readUInt32BE(8))
+    for (const stored of incoming.getRange({})) {
+      intact("incoming", stored, "a Packet Identifier")
+      sessions.get(readUint64(stored.key, 0))?.incoming.push(stored.key.readUInt32BE(8))
+    }
     return [...sessions.values()]
+  }
+
+  private withIds(table: TableName, what: string): { id: number; value: Buffer }[] {
+    return Array.from(this.environment[table].getRange({}), (row) => ({ id: readUint64(row.key, 0), value: intact(table, row, what) }))
   }
 
   /** Jumps from log to log. */
@@ -95,8 +116,8 @@ export class Tables {
       const [end] = chunks.getRange({ start: logKey(id + 1, 0), end: logKey(id, 0), reverse: true, limit: 1 })
       const chunk = end && chunkOf(end)
       const last = end ? readUint64(end.key, 8) : 0
-      if (chunk) found.push(amountOf(id, chunk))
-      else found.push({ id, last, messages: 0, bytes: 0, expiring: 0 })
+      if (!chunk) this.passOver(id, last)
+      found.push(chunk ? amountOf(id, chunk) : { id, last, messages: 0, bytes: 0, expiring: 0 })
       this.lasts.set(id, last)
       from = id + 1
     }
@@ -111,13 +132,21 @@ export class Tables {
   async read(log: number, position: number, most: { chunks: number; bytes: number }): Promise<Chunk[]> {
     const last = this.lasts.get(log)
     const { chunks, bytes, damaged } = await this.asked({ kind: "read", log, position, ...most })
-    this.damaged += damaged
+    for (const lost of damaged) this.passOver(log, lost)
     if (!chunks.length && last !== undefined && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
     let at = 0
     return chunks.map(({ first, last: end, length }) => {
       at += length
       return { first, last: end, value: Buffer.from(bytes.buffer, at - length, length) }
     })
+  }
+
+  /** A row is not what was written: told once. */
+  private passOver(log: number, last: number): void {
+    const name = `${log}/${last}`
+    if (this.damaged.has(name) || this.damaged.size >= MOST_DAMAGED) return
+    this.damaged.add(name)
+    this.options.lost?.({ log, last, total: this.damaged.size })
   }
 
   private async asked(question: Question): Promise<Answer> {
@@ -143,7 +172,7 @@ export class Tables {
       const folded = new Map<number, number>()
       await this.removeBelow(unfolded.cuts)
       await inTurns(this.writes(unfolded, cut, folded))
-      await settled([this.environment.meta.put(FOLDED_KEY, withChecksum(idKey(through)))])
+      await settled([this.environment.meta.put(FOLDED_KEY, withChecksum("meta", FOLDED_KEY, idKey(through)))])
       for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
       for (const [log, last] of folded) this.lasts.set(log, last)
     } catch (error) {
@@ -180,6 +209,7 @@ export class Tables {
     this.stale = true
     this.disk.check() // a file that is gone must not be made anew
     await this.thread.release()
+    await this.copies
     await this.environment.root.close()
     this.environment = openEnvironment(this.file)
     this.stale = false
@@ -193,31 +223,43 @@ export class Tables {
       for (const { first, last, value } of packed(needed)) {
         const place = Buffer.allocUnsafe(FIRST_BYTES)
         writeUint64(place, 0, first)
-        yield chunks.put(logKey(log, last), withChecksum(place, value))
+        const key = logKey(log, last)
+        yield chunks.put(key, withChecksum("chunks", key, place, value))
         folded.set(log, last)
       }
     }
     yield* this.rows(unfolded)
-    if (unfolded.reserved) yield meta.put(NEXT_KEY, withChecksum(packReserved(unfolded.reserved)))
+    if (unfolded.reserved) yield meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved(unfolded.reserved)))
   }
 
   private *rows(unfolded: Unfolded): Generator<Promise<boolean>> {
-    const { sessions, subscriptions, cursors, incoming, retained, wills } = this.environment
     for (const [id, row] of unfolded.sessions) {
-      if (!row) yield cursors.remove(idKey(id))
-      yield write(sessions, idKey(id), row && json(row))
+      if (!row) yield this.write("cursors", idKey(id), undefined)
+      yield this.write("sessions", idKey(id), row && json(row))
     }
     for (const [session, rows] of unfolded.subscriptions)
-      for (const [slot, row] of rows) yield write(subscriptions, slotKey(session, slot), row && json(row))
-    for (const [session, cursor] of unfolded.cursors) yield cursors.put(idKey(session), withChecksum(packCursor(cursor)))
+      for (const [slot, row] of rows) yield this.write("subscriptions", slotKey(session, slot), row && json(row))
+    for (const [session, cursor] of unfolded.cursors) yield this.write("cursors", idKey(session), packCursor(cursor))
     for (const [session, identifiers] of unfolded.incoming)
-      for (const [identifier, open] of identifiers) yield write(incoming, slotKey(session, identifier), open ? NO_BYTES : undefined)
-    for (const [id, value] of unfolded.retained) yield write(retained, idKey(id), value && withChecksum(value))
-    for (const [id, value] of unfolded.wills) yield write(wills, idKey(id), value && withChecksum(value))
+      for (const [identifier, open] of identifiers) yield this.write("incoming", slotKey(session, identifier), open ? NO_BYTES : undefined)
+    for (const [id, value] of unfolded.retained) yield this.write("retained", idKey(id), value)
+    for (const [id, value] of unfolded.wills) yield this.write("wills", idKey(id), value)
+  }
+
+  private write(table: TableName, key: Buffer, bytes: Buffer | undefined): Promise<boolean> {
+    return bytes ? this.environment[table].put(key, withChecksum(table, key, bytes)) : this.environment[table].remove(key)
+  }
+
+  /** Writes all that is in them at this moment to a new file, while folds go on. */
+  copyTo(path: string): Promise<void> {
+    const copy = this.environment.root.backup(path, false)
+    this.copies = Promise.allSettled([this.copies, copy])
+    return copy
   }
 
   async close(): Promise<void> {
     await this.thread.close()
+    await this.copies
     await this.environment.root.flushed
     await this.environment.root.close()
   }
@@ -245,15 +287,15 @@ async function settled(writes: Iterable<Promise<boolean>>): Promise<void> {
   for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
 }
 
-/** Throws when a row is not what was written. */
-function intact(row: Buffer, what: string): Buffer {
-  const bytes = checked(row)
-  if (!bytes) throw new Error(`${what} in it is damaged; take a copy from before`)
+/** The bytes of a row. Throws a Damage when they are not what was written. */
+function intact(table: TableName, { key, value }: { key: Buffer; value: Buffer }, what: string): Buffer {
+  const bytes = checked(table, key, value)
+  if (!bytes) throw new Damage(`${what} in it is damaged`)
   return bytes
 }
 
 function chunkOf({ key, value }: { key: Buffer; value: Buffer }): Chunk | undefined {
-  const row = checked(value)
+  const row = checked("chunks", key, value)
   return row && { first: readUint64(row, 0), last: readUint64(key, 8), value: row.subarray(FIRST_BYTES) }
 }
 
@@ -263,20 +305,12 @@ function amountOf(id: number, { first, last, value }: Chunk): StoredLog {
 }
 
 function json(row: object): Buffer {
-  return withChecksum(Buffer.from(JSON.stringify(row)))
-}
-
-function write(table: Table, key: Buffer, value: Buffer | undefined): Promise<boolean> {
-  return value ? table.put(key, value) : table.remove(key)
-}
-
-function withIds(table: Table, what: string): { id: number; value: Buffer }[] {
-  return Array.from(table.getRange({}), ({ key, value }) => ({ id: readUint64(key, 0), value: intact(value, what) }))
+  return Buffer.from(JSON.stringify(row))
 }
 
 const NO_BYTES = Buffer.alloc(0)
 
-function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
+export function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
   const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
   writeUint64(value, 0, position)
   writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED_POSITION))
@@ -293,7 +327,7 @@ function unpackCursor(value: Buffer): Cursor {
   }
 }
 
-function packReserved({ position, id }: Reserved): Buffer {
+export function packReserved({ position, id }: Reserved): Buffer {
   const value = Buffer.allocUnsafe(16)
   writeUint64(value, 0, position)
   writeUint64(value, 8, id)

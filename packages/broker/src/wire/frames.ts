@@ -198,6 +198,11 @@ export class Frames {
     return value
   }
 
+  /** How many messages a sealed block has. */
+  static messagesOf(value: Buffer): number {
+    return value.readUInt32LE(value.length - 4)
+  }
+
   /** How many bytes the frames of a sealed block take. */
   static bytesOf(value: Buffer): number {
     return value.length - TRAILER_BYTES - value.readUInt32LE(value.length - 4) * INDEX_WORDS * 4

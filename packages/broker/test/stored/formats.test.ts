@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
 import { type Environment, openEnvironment } from "../../src/stores/environment.js"
+import { addChecksums, formatRow, moveSome } from "../../src/stores/formats.js"
 import { logKey, idKey, slotKey } from "../../src/stores/keys.js"
 import { openStore } from "../../src/stores/open-store.js"
 import type { Store } from "../../src/stores/store.js"
@@ -39,7 +40,7 @@ async function write1(folder: string, change?: (environment: Environment) => unk
 }
 
 async function opened(folder: string): Promise<Store> {
-  return openStore({ kind: "file", folder }, READ_PROGRAM)
+  return openStore({ kind: "file", folder }, { readProgram: READ_PROGRAM })
 }
 
 async function expectWhole(folder: string): Promise<void> {
@@ -75,7 +76,6 @@ test("a conversion that was interrupted goes on", async () => {
   const folder = temporaryFolder()
   await write1(folder)
   const half = openEnvironment(join(folder, "mqtt-broker.mdb"))
-  const { addChecksums, moveSome } = await import("../../src/stores/formats.js")
   await addChecksums(half)
   expect(await moveSome(half)).toBe(true)
   await half.root.close()
@@ -85,7 +85,7 @@ test("a conversion that was interrupted goes on", async () => {
 test.each([
   [
     "a newer format",
-    (environment: Environment) => environment.meta.put(FORMAT, u32(3)),
+    (environment: Environment) => environment.meta.put(FORMAT, formatRow(3)),
     /format is 3, this version reads up to 2; use a newer/,
   ],
   ["format 0", (environment: Environment) => environment.meta.put(FORMAT, u32(0)), /format is 0/],

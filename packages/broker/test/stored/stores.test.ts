@@ -14,6 +14,6 @@ describeStore({
   lasting: true,
   create: () => {
     const folder = join(temporaryFolder(), "store")
-    return () => openStore({ kind: "file", folder }, new URL("../../dist/stores/read-worker.js", import.meta.url))
+    return () => openStore({ kind: "file", folder }, { readProgram: new URL("../../dist/stores/read-worker.js", import.meta.url) })
   },
 })

@@ -11,6 +11,13 @@ export interface FoundFile {
   length: number
 }
 
+/** Keeps what the journal has. */
+export interface JournalHold {
+  /** its files, and how much of each is on the disk: every commit since the hold began, and those that were not folded then */
+  written(): { path: string; bytes: number }[]
+  release(): void
+}
+
 /** Where a journal goes on. */
 export interface JournalEnd {
   /** the last sequence, and the greatest number of a segment, that were given out */
@@ -38,6 +45,9 @@ export class Journal {
   /** given up after a failure; their bytes count, up to the next segment's */
   private readonly bad = new Set<Segment>()
   private nextName: number
+  /** folded, and not free yet because somebody copies them */
+  private readonly held: Segment[] = []
+  private holds = 0
 
   constructor(
     private readonly folder: string,
@@ -133,8 +143,32 @@ export class Journal {
   release(through: number): void {
     for (let segment = this.full[0]; segment && segment.last <= through; segment = this.full[0]) {
       this.full.shift()
+      this.held.push(segment)
+    }
+    this.freeHeld()
+  }
+
+  private freeHeld(): void {
+    if (this.holds) return
+    for (const segment of this.held.splice(0))
       if (this.bad.delete(segment) || this.free.length > 1) this.remove(segment)
       else this.free.push(segment)
+  }
+
+  /** From now on, until release(), no segment that is in use becomes free: the journal takes more and more space meanwhile. */
+  hold(): JournalHold {
+    this.holds++
+    let isHeld = true
+    return {
+      written: () => {
+        const segments = [...this.held, ...this.full, ...(this.current?.at ? [this.current] : [])]
+        return segments.map(({ path, at }) => ({ path, bytes: at }))
+      },
+      release: () => {
+        if (isHeld) this.holds--
+        isHeld = false
+        this.freeHeld()
+      },
     }
   }
 
@@ -160,6 +194,6 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    for (const segment of [...this.full, ...this.free, ...(this.current ? [this.current] : [])]) await segment.close()
+    for (const segment of [...this.held, ...this.full, ...this.free, ...(this.current ? [this.current] : [])]) await segment.close()
   }
 }

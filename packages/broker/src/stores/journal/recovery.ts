@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { Damage } from "../errors.js"
 import type { Commit } from "../store.js"
 import { type FoundFile, JOURNAL_NAME, type JournalEnd } from "./journal.js"
 import { ALIGNMENT, recordAt, sequenceAt } from "./record.js"
@@ -89,5 +90,5 @@ function hasRecordAbove(segment: Buffer, above: number): boolean {
 }
 
 function damaged(sequence: number): Error {
-  return new Error(`its journal is damaged: commit ${sequence} is not whole, and others behind it are; take a copy from before`)
+  return new Damage(`its journal is damaged: commit ${sequence} is not whole, and others behind it are`)
 }

@@ -1,0 +1,158 @@
+import { Frames } from "../../wire/frames.js"
+import { checked, withChecksum } from "../checksum.js"
+import type { Chunk } from "../chunks.js"
+import { type Environment, openEnvironment, type TableName } from "../environment.js"
+import { FORMAT_KEY, formatRow } from "../formats.js"
+import { readUint64 } from "../keys.js"
+import type { Cursor, SessionRow } from "../store.js"
+import { FIRST_BYTES, NEXT_KEY, packCursor, packReserved } from "../tables.js"
+
+/** What is written in one transaction, in bytes. */
+const TRANSACTION_BYTES = 4 << 20
+/** Positions and ids that are left out, because what is missing may have had them. */
+const MARGIN = 10_000_000
+
+interface Row {
+  table: TableName
+  key: Buffer
+  value: Buffer
+}
+
+/** A new file of tables, made of rows that were found in a damaged one. */
+export class Rebuilt {
+  readonly environment: Environment
+  private waiting: Row[] = []
+  private waitingBytes = 0
+
+  constructor(path: string) {
+    this.environment = openEnvironment(path)
+  }
+
+  /** Takes a row, with its checksum; the first one for a key stays. */
+  add({ table, key, value }: Row): void {
+    this.waiting.push({ table, key: Buffer.from(key), value: Buffer.from(value) })
+    this.waitingBytes += value.length + 100
+    if (this.waitingBytes > TRANSACTION_BYTES) this.flush()
+  }
+
+  flush(): void {
+    const { environment } = this
+    environment.root.transactionSync(() => {
+      for (const { table, key, value } of this.waiting) if (!environment[table].get(key)) environment[table].putSync(key, value)
+    })
+    this.waiting = []
+    this.waitingBytes = 0
+  }
+
+  /** How many rows of a table it has. */
+  count(table: TableName): number {
+    return this.environment[table].getCount()
+  }
+
+  /** What refers to what is not there goes, so that a broker starts on it. Returns how many queues lost their place. */
+  settle(): number {
+    const { environment } = this
+    this.flush()
+    return environment.root.transactionSync(() => {
+      this.dropDoubles()
+      for (const table of ["subscriptions", "cursors", "incoming"] as const) this.dropStrays(table)
+      const lost = this.addCursors()
+      this.reserve()
+      environment.meta.putSync(FORMAT_KEY, formatRow())
+      return lost
+    })
+  }
+
+  /** Of several sessions of one client the last one is it. */
+  private dropDoubles(): void {
+    const { sessions } = this.environment
+    const newest = new Map<string, Buffer>()
+    for (const { key, value } of rowsOf(this.environment, "sessions")) {
+      const { clientId }: SessionRow = JSON.parse(value.toString())
+      const before = newest.get(clientId)
+      if (before) sessions.removeSync(before)
+      newest.set(clientId, key)
+    }
+  }
+
+  private dropStrays(table: "subscriptions" | "cursors" | "incoming"): void {
+    const { sessions, [table]: rows } = this.environment
+    for (const key of Array.from(rows.getKeys({}))) if (!sessions.get(key.subarray(0, 8))) rows.removeSync(key)
+  }
+
+  /** Who lost its place gets again all that is stored for it, with DUP 1. */
+  private addCursors(): number {
+    const { sessions, cursors } = this.environment
+    const start: Cursor = { position: 0, sentBelow: Infinity, inflight: undefined }
+    const lost = Array.from(sessions.getKeys({})).filter((key) => !cursors.get(key))
+    for (const key of lost) cursors.putSync(key, withChecksum("cursors", key, packCursor(start)))
+    return lost.length
+  }
+
+  /** No position and no id is given out again. */
+  private reserve(): void {
+    const { meta } = this.environment
+    const row = meta.get(NEXT_KEY)
+    if (row && checked("meta", NEXT_KEY, row)) return
+    const used = this.greatest()
+    meta.putSync(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved({ position: used.position + MARGIN, id: used.id + MARGIN })))
+  }
+
+  private greatest(): { position: number; id: number } {
+    let position = 0
+    let id = 0
+    for (const table of ["sessions", "retained", "wills", "chunks"] as const)
+      for (const key of this.environment[table].getKeys({})) {
+        id = Math.max(id, readUint64(key, 0))
+        if (table === "chunks") position = Math.max(position, readUint64(key, 8))
+      }
+    for (const { value } of rowsOf(this.environment, "cursors")) position = Math.max(position, readUint64(value, 0))
+    for (const { value } of rowsOf(this.environment, "subscriptions")) {
+      const { log, since }: { log: number; since: number } = JSON.parse(value.toString())
+      id = Math.max(id, log)
+      position = Math.max(position, since)
+    }
+    return { position, id }
+  }
+
+  /** How many messages are missing between those that are there, these included, by the counts in their blocks. */
+  gaps(more: ReadonlyMap<number, readonly Chunk[]>): { messages: number; logs: number } {
+    const gaps = new Gaps()
+    for (const { key, value } of rowsOf(this.environment, "chunks"))
+      gaps.block(readUint64(key, 0), Frames.unseal(readUint64(value, 0), value.subarray(FIRST_BYTES)))
+    for (const [log, chunks] of more) for (const { first, value } of chunks) gaps.block(log, Frames.unseal(first, value))
+    return gaps
+  }
+
+  async close(): Promise<void> {
+    await this.environment.root.flushed
+    await this.environment.root.close()
+  }
+}
+
+/** Each block says how many messages went into its log before it. */
+class Gaps {
+  messages = 0
+  private readonly counts = new Map<number, number>()
+  private readonly incomplete = new Set<number>()
+
+  get logs(): number {
+    return this.incomplete.size
+  }
+
+  block(log: number, { before, n }: Frames): void {
+    const count = this.counts.get(log) ?? before
+    if (before > count) {
+      this.messages += before - count
+      this.incomplete.add(log)
+    }
+    this.counts.set(log, Math.max(count, before + n))
+  }
+}
+
+function* rowsOf(environment: Environment, table: TableName): Generator<{ key: Buffer; value: Buffer }> {
+  for (const { key, value } of environment[table].getRange({})) {
+    const bytes = checked(table, key, value)
+    if (bytes) yield { key, value: bytes }
+  }
+}

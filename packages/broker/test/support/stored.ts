@@ -1,0 +1,62 @@
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { runCli, temporaryFolder } from "@mqtt-trio/testing"
+import { Peer } from "./peer.js"
+import { readPublish } from "./read.js"
+import { properties, publish, puback, sessionExpiry } from "./wire.js"
+
+export const DATABASE = "mqtt-broker.mdb"
+
+/** A copy of a store that no broker uses: its folder, and its file of tables. */
+export function copyOfStore(folder: string): [folder: string, file: string] {
+  const copy = temporaryFolder()
+  for (const name of readdirSync(folder))
+    if (name === DATABASE || name.startsWith("journal.")) copyFileSync(join(folder, name), join(copy, name))
+  return [copy, join(copy, DATABASE)]
+}
+
+/** Changes the bytes of a file. */
+export function changeFile(file: string, change: (bytes: Buffer) => void): void {
+  const bytes = readFileSync(file)
+  change(bytes)
+  writeFileSync(file, bytes)
+}
+
+/** Starts a broker that must not start: its exit code and what it says. */
+export async function failedStart(folder: string): Promise<{ code: number | null; signal: NodeJS.Signals | null; stderr: string }> {
+  const { code, signal, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`])
+  return { code, signal, stderr }
+}
+
+/** Subscribes for a Session that goes away then. */
+export async function absent(port: number, clientId: string, filter: string): Promise<void> {
+  const peer = await Peer.connected(port, 5, { clientId, clean: false, properties: properties(sessionExpiry(100_000)) })
+  await peer.subscribe([filter, 1])
+  peer.cut()
+}
+
+/** Publishes at QoS 1; resolves when all is acknowledged. */
+export async function publishAll(port: number, messages: readonly { topic: string; payload: Buffer; retain?: boolean }[]): Promise<void> {
+  const peer = await Peer.connected(port, 5)
+  for (const [n, { topic, payload, retain = false }] of messages.entries()) {
+    const packetId = (n % 1000) + 1
+    peer.send(publish(5, { topic, qos: 1, packetId, payload, retain }))
+    const answer = await peer.next()
+    if (answer[0] !== puback(packetId)[0]) throw new Error(`no PUBACK: ${answer.toString("hex")}`)
+  }
+  peer.cut()
+}
+
+/** Everything that waits for a Session, as payloads; it is acknowledged. */
+export async function drain(port: number, clientId: string): Promise<string[]> {
+  const peer = await Peer.connected(port, 5, { clientId, clean: false, properties: properties(sessionExpiry(100_000)) })
+  const payloads: string[] = []
+  for (let came = await peer.settled(); came.length; came = await peer.settled())
+    for (const one of came) {
+      const { packetId, payload } = readPublish(one, 5)
+      payloads.push(payload.toString())
+      peer.send(puback(packetId))
+    }
+  peer.cut()
+  return payloads
+}
