@@ -12,8 +12,8 @@ export const NATIVE = "lmdb"
 export async function bundleBroker(to, from) {
   const program = (path) => join(BROKER, from, `${path}.${from === "src" ? "ts" : "js"}`)
   const { metafile } = await build({
-    // the program of a thread: its file is looked for beside the one that starts it
-    entryPoints: { cli: program("cli"), "hash-worker": program("access/users/hash-worker") },
+    // programs of threads: their files are looked for beside the one that starts them
+    entryPoints: { cli: program("cli"), "hash-worker": program("access/users/hash-worker"), "read-worker": program("stores/read-worker") },
     outdir: to,
     bundle: true,
     splitting: true,

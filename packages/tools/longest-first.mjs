@@ -6,7 +6,7 @@ export function longestFirst(...names) {
   const isLong = ({ moduleId }) => names.some((name) => moduleId.endsWith(`/${name}.test.ts`))
   return class extends BaseSequencer {
     async sort(files) {
-      const sorted = await super.sort(files)
+      const sorted = await super.sort(files) // oxlint-disable-line unicorn/no-array-sort -- no array's
       return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
     }
   }

@@ -73,7 +73,10 @@ export class Broker {
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
-      const store = await openStore(place, { lost: lostRows(log) })
+      const store = await openStore(place, {
+        lost: lostRows(log),
+        unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
+      })
       undo.push(() => store.close())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)

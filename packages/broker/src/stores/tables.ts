@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promises"
+import { messageOf } from "@mqtt-trio/common"
 import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
 import { type Chunk, placeOf } from "./chunks.js"
@@ -18,6 +19,8 @@ export const FOLDED_KEY = Buffer.from("folded")
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How many rows are removed in one transaction. */
 const ROWS_AT_ONCE = 1000
+/** After so many times in a row somebody is told. */
+const PATIENT_TRIES = 10
 /** When reading what could not be read is tried again, in ms. */
 const RETRY_MS = 100
 /** How long a fold works in one turn of the event loop, in ms. */
@@ -32,6 +35,8 @@ const MOST_DAMAGED = 10_000
 export interface TableOptions {
   /** told of rows that cannot be read */
   lost?: LostRows
+  /** told, each time anew, why nothing can be read for a while; it is tried again */
+  unreadable?: (why: string) => void
   /** the file of the thread that reads, where it is not beside this one */
   readProgram?: URL | undefined
 }
@@ -150,11 +155,12 @@ export class Tables {
   }
 
   private async asked(question: Question): Promise<Answer> {
-    for (;;) {
+    for (let tries = 1; ; tries++) {
       try {
         // oxlint-disable-next-line no-await-in-loop -- until it can be read again
         return await this.thread.ask(question)
-      } catch {
+      } catch (error) {
+        if (tries === PATIENT_TRIES) this.options.unreadable?.(messageOf(error))
         // between a transaction that failed and the beginning anew
         await after(RETRY_MS) // oxlint-disable-line no-await-in-loop
       }

@@ -157,25 +157,25 @@ describe.runIf(library)("a journal that fails for a while: nothing is acknowledg
   })
 })
 
+/** Folds begin at 8 kB; at 32 kB nothing more is taken. */
+async function begin(order: string): Promise<[Failing, RawClient]> {
+  const failing = await Failing.start(tinyJournal(8 << 10))
+  await publishOneByOne(failing.broker, 1, 20)
+  failing.fail(order)
+  const publisher = await RawClient.open(failing.broker.port, "publisher", { clean: true })
+  let sent = 20
+  const isRefused = (): boolean => {
+    if (publisher.pubacks.length === sent - 20) publisher.send(numbered(++sent))
+    return failing.troubles > 0
+  }
+  await waitFor(isRefused, { what: "the log line" })
+  expect(publisher.pubacks.length).toBeGreaterThan(10)
+  expect(publisher.pubacks).toEqual(numbers(21, sent - 1))
+  return [failing, publisher]
+}
+
 describe.runIf(library)("tables that fail while the journal does not", () => {
   const ORDERS = [`fold ${ENOSPC}`, `table-write ${ENOSPC}`, `table-sync ${EIO}`]
-  /** Folds begin at 8 kB; at 32 kB nothing more is taken. */
-  const begin = async (order: string): Promise<[Failing, RawClient]> => {
-    const failing = await Failing.start(tinyJournal(8 << 10))
-    await publishOneByOne(failing.broker, 1, 20)
-    failing.fail(order)
-    const publisher = await RawClient.open(failing.broker.port, "publisher", { clean: true })
-    let sent = 20
-    const isRefused = (): boolean => {
-      if (publisher.pubacks.length === sent - 20) publisher.send(numbered(++sent))
-      return failing.troubles > 0
-    }
-    await waitFor(isRefused, { what: "the log line" })
-    expect(publisher.pubacks.length).toBeGreaterThan(10)
-    expect(publisher.pubacks).toEqual(numbers(21, sent - 1))
-    return [failing, publisher]
-  }
-
   test.each(ORDERS)("%s: commits are taken up to the bound, and all of them when it is over", async (order) => {
     const [failing, publisher] = await begin(order)
     const last = publisher.pubacks.length + 21

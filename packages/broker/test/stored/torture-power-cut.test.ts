@@ -7,7 +7,7 @@ import { compileDisk, diskEnvironment, hasCompiler, tinyJournal, type DiskOption
 const LIMIT_MS = 240_000
 
 /** Kills the broker and gives it, for its next life, its files as a power cut would leave them. */
-async function cutPower(rounds: number, disk: DiskOptions, small = {}): Promise<TortureReport> {
+async function cutPower(rounds: number, disk: DiskOptions, small: Record<string, string> = {}): Promise<TortureReport> {
   const folder = temporaryFolder()
   const [store, image] = [join(folder, "store"), join(folder, "image")]
   const environment = Object.entries({ ...diskEnvironment(compileDisk(), { ...disk, image }), ...small }).map(
