@@ -32,13 +32,13 @@ const promise = files(
   "delivered/wills",
 )
 
-/** Most tests wait for processes and disks: more files at a time than there are cores. Files end what they start: one process may run several. */
-const together = { maxWorkers: 4, isolate: false }
+/** Most tests wait for processes and disks: more files at a time than there are cores. */
+const maxWorkers = 4
 
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
 const door = (kind: string, include: string[]): TestProjectConfiguration => {
   const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1000" }
-  return { extends: true, test: { name: kind, include, env, ...together } }
+  return { extends: true, test: { name: kind, include, env, maxWorkers } }
 }
 
 export default defineConfig({
@@ -48,8 +48,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     sequence: { sequencer: longestFirst(...longest) },
     projects: [
-      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], ...together } },
-      { extends: true, test: { name: "searches", include: searches, ...together } },
+      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers } },
+      { extends: true, test: { name: "searches", include: searches, maxWorkers } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
       door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
