@@ -1,7 +1,9 @@
-import { defineConfig, type TestProjectConfiguration } from "vitest/config"
+import { defineConfig, type UserWorkspaceConfig } from "vitest/config"
 import { longestFirst } from "../tools/longest-first.mjs"
 
 const longest = ["torture", "torture-power-cut", "model", "crash-points", "fuzz", "claim", "command-line", "browser", "mosquitto-bridge"]
+
+type Project = UserWorkspaceConfig & { extends: true; test: { name: string } }
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
@@ -33,14 +35,17 @@ const promise = files(
   "delivered/wills",
 )
 
-/** Most tests wait for processes and disks: more files at a time than there are cores. Files end what they start: one process may run several. */
-const together = { maxWorkers: 4, isolate: false }
+/** Most tests wait for processes and disks: more files at a time than there are cores. */
+const maxWorkers = 4
 
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
-const door = (kind: string, include: string[]): TestProjectConfiguration => {
+const door = (kind: string, include: string[]): Project => {
   const env = { MQTT_TEST_DOOR: kind, MQTT_TEST_FUZZ: process.env["MQTT_TEST_FUZZ"] ?? "1000" }
-  return { extends: true, test: { name: kind, include, env, ...together } }
+  return { extends: true, test: { name: kind, include, env, maxWorkers } }
 }
+
+/** Of several `--project=!name` each leaves one out; Vitest by itself runs what any of them lets through, which is everything. */
+const leaveOut = (projects: Project[]): Project[] => projects.filter(({ test }) => !process.argv.includes(`--project=!${test.name}`))
 
 export default defineConfig({
   test: {
@@ -48,13 +53,13 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     sequence: { sequencer: longestFirst(...longest) },
-    projects: [
-      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], ...together } },
-      { extends: true, test: { name: "searches", include: searches, ...together } },
+    projects: leaveOut([
+      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers } },
+      { extends: true, test: { name: "searches", include: searches, maxWorkers } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
       door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
       door("wss", [...packets, ...hostile, ...promise]),
-    ],
+    ]),
   },
 })

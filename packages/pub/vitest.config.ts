@@ -12,7 +12,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     projects: [
       // most tests wait for processes: more files at a time than there are cores
-      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: alone, maxWorkers: 3, isolate: false } },
+      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: alone, maxWorkers: 3 } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },

@@ -47,8 +47,7 @@ async function outcomes(bytes: (code: number) => Buffer, codes = CODES): Promise
         by[end] = [...(by[end] ?? []), code]
       }),
     )
-  for (const some of Object.values(by)) some.sort((a, b) => a - b)
-  return by
+  return Object.fromEntries(Object.entries(by).map(([end, some]) => [end, some.toSorted((a, b) => a - b)]))
 }
 
 describe("every Reason Code of a client, MQTT 5.0", () => {
