@@ -175,7 +175,8 @@ async function begin(order: string): Promise<[Failing, RawClient]> {
 }
 
 describe.runIf(library)("tables that fail while the journal does not", () => {
-  const ORDERS = [`fold ${ENOSPC}`, `table-write ${ENOSPC}`, `table-sync ${EIO}`]
+  const ORDERS = [`fold ${ENOSPC}`, `table-sync ${EIO}`]
+
   test.each(ORDERS)("%s: commits are taken up to the bound, and all of them when it is over", async (order) => {
     const [failing, publisher] = await begin(order)
     const last = publisher.pubacks.length + 21
@@ -199,17 +200,34 @@ describe.runIf(library)("tables that fail while the journal does not", () => {
     expect(waiting.length).toBeGreaterThanOrEqual(last)
   })
 
-  test.each(["fold", "table-write", "table-sync"])(
-    "%s fails while it starts: exit code 11 and words; then everything is there",
-    async (what) => {
-      const failing = await Failing.start()
-      await publishOneByOne(failing.broker, 1, 20)
-      await failing.broker.kill9()
-      failing.fail(`${what} ${EIO}`)
-      await expect(failing.broker.restart()).rejects.toThrow(/"code":11[^]*cannot be used/)
-      failing.mend()
-      await failing.cutPower()
-      expect(await waitingNumbers(failing.store)).toEqual(numbers(1, 20))
-    },
-  )
+  // LMDB says of a page that it cannot write more than its buffer has room for: the process may end by SIGABRT then
+  test("a page cannot be written: alive or not, everything acknowledged is there", async () => {
+    const failing = await Failing.start(tinyJournal(8 << 10))
+    const { broker } = failing
+    await publishOneByOne(broker, 1, 5)
+    failing.fail(`table-write ${ENOSPC}`)
+    const publisher = await RawClient.open(broker.port, "publisher", { clean: true })
+    let sent = 5
+    const isOver = (): boolean => {
+      if (publisher.pubacks.length === sent - 5) publisher.send(numbered(++sent))
+      return failing.troubles > 0 || !broker.running
+    }
+    await waitFor(isOver, { what: "the end of what is taken" })
+    failing.mend()
+    await failing.cutPower()
+    const waiting = await waitingNumbers(failing.store)
+    expect(waiting).toEqual(numbers(1, waiting.length))
+    expect(waiting.length).toBeGreaterThanOrEqual(publisher.pubacks.length + 5)
+  })
+
+  test.each(["fold", "table-sync"])("%s fails while it starts: exit code 11 and words; then everything is there", async (what) => {
+    const failing = await Failing.start()
+    await publishOneByOne(failing.broker, 1, 20)
+    await failing.broker.kill9()
+    failing.fail(`${what} ${EIO}`)
+    await expect(failing.broker.restart()).rejects.toThrow(/"code":11[^]*cannot be used/)
+    failing.mend()
+    await failing.cutPower()
+    expect(await waitingNumbers(failing.store)).toEqual(numbers(1, 20))
+  })
 })
