@@ -3,7 +3,7 @@ import { constants } from "node:os"
 import { join } from "node:path"
 import { startBroker, temporaryFolder, waitFor, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
-import { afterEnd, compileDisk, diskEnvironment, hasCompiler, tinyJournal } from "../support/misbehaving-disk.js"
+import { afterEnd, compileDisk, diskEnvironment, hasCompiler, tinyJournal, type DiskOptions } from "../support/misbehaving-disk.js"
 import { absentSession, numbered, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 import { RawClient } from "../support/raw-client.js"
 
@@ -17,9 +17,9 @@ class Failing {
     private readonly folder: string,
   ) {}
 
-  static async start(small: Record<string, string> = {}): Promise<Failing> {
+  static async start(small: Record<string, string> = {}, options: DiskOptions = { tear: "random" }): Promise<Failing> {
     const folder = temporaryFolder()
-    const disk = diskEnvironment(library, { image: join(folder, "image"), tear: "random", fail: join(folder, "fail") })
+    const disk = diskEnvironment(library, { image: join(folder, "image"), fail: join(folder, "fail"), ...options })
     const failing = new Failing(await startBroker({ dir: folder, env: { ...small, ...disk } }), folder)
     await absentSession(failing.broker)
     return failing
@@ -88,6 +88,21 @@ describe.runIf(library)("a journal that fails once", () => {
     expect(failing.troubles).toBe(0)
     await failing.cutPower()
     expect(await waitingNumbers(failing.store)).toEqual(numbers(1, 12))
+  })
+
+  test("the fdatasync of zeros that are written ahead: a record that waits at that moment may be lost with them", async () => {
+    const failing = await Failing.start({}, { delayMs: 20 })
+    const publisher = await RawClient.open(failing.broker.port, "publisher", { clean: true })
+    failing.fail(`filling-sync ${EIO} 1`)
+    let sent = 0
+    const goesOn = (): boolean => {
+      if (sent - publisher.pubacks.length < 10) publisher.send(numbered(++sent))
+      return failing.isMended && sent > 100
+    }
+    await waitFor(goesOn, { what: "filling", timeoutMs: 30_000 })
+    await waitFor(() => publisher.pubacks.length === sent, { what: "the PUBACKs" })
+    await failing.cutPower()
+    expect(await waitingNumbers(failing.store)).toEqual(numbers(1, sent))
   })
 
   test("the folder's fsync, again and again: no file and no descriptor stays behind", async () => {
