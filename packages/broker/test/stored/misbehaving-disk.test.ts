@@ -78,16 +78,29 @@ describe.runIf(library)("what a power cut leaves", () => {
     expect(run(script).image).toEqual({ "journal.0": "ab" })
   })
 
-  test("nothing of what a failed sync covered, though the next one succeeds", () => {
+  test("nothing of what a failed sync covered, though the next one succeeds, nor what is written there again", () => {
     const { image, stdout, store } = run(
       `const file = open(here + "journal.0"); syncNames()
       put(file, "lost", 0)
       console.log(said(() => sync(file)), said(() => sync(file)))
-      put(file, "kept", 4)
+      put(file, "lost+kept", 0)
       sync(file)`,
       { order: "journal-sync 5 1" },
     )
-    expect([stdout, image, store]).toEqual(["EIO done\n", { "journal.0": "....kept" }, { "journal.0": "lostkept" }])
+    expect([stdout, image, store]).toEqual(["EIO done\n", { "journal.0": "....+kept" }, { "journal.0": "lost+kept" }])
+  })
+
+  test("a failed sync loses what waits, and is told to each descriptor once", () => {
+    const { image, stdout } = run(
+      `const file = open(here + "journal.0"); syncNames()
+      const other = fs.openSync(here + "journal.0", "r+")
+      put(file, "\\0\\0\\0", 0)
+      const results = [said(() => sync(other)), said(() => sync(other))]
+      put(file, "kept", 4)
+      console.log(...results, said(() => sync(file)), said(() => sync(file)))`,
+      { order: "filling-sync 5 1" },
+    )
+    expect([stdout, image]).toEqual(["EIO done EIO done\n", { "journal.0": "....kept" }])
   })
 
   test("a removed or renamed file is gone when the folder was synced; one that was removed and made anew is not there before", () => {
@@ -196,6 +209,7 @@ describe.runIf(library)("when it fails", () => {
     ["sync 5", "done done EIO done EIO done done done done"],
     ["journal-sync 5", "done done EIO done done done done done done"],
     ["table-sync 5", "done done done done EIO done done done done"],
+    ["filling-sync 5", "done done done done done done done done done"],
     ["folder-sync 5", "done done done done done done done done EIO"],
     ["commit 28", "ENOSPC done done done done done done done done"],
     ["journal-write 28", "ENOSPC ENOSPC done done done done done done done"],

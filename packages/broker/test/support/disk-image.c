@@ -46,8 +46,27 @@ static const char *image_path(char *path, const char *name) {
   return path;
 }
 
+static void put_in_image(struct node *node, const char *bytes, size_t size, off_t offset) {
+  if (!lies() && size > 0) must(real_pwrite(node->image, bytes, size, offset) == (ssize_t)size);
+}
+
+/* All but what falls into the part that is lost. */
 static void into_image(struct node *node, const char *bytes, size_t size, off_t offset) {
-  if (!lies()) must(real_pwrite(node->image, bytes, size, offset) == (ssize_t)size);
+  off_t end = offset + (off_t)size, from = node->lost_from, to = node->lost_to;
+  if (from >= end || to <= offset) {
+    put_in_image(node, bytes, size, offset);
+    return;
+  }
+  if (from > offset) put_in_image(node, bytes, (size_t)(from - offset), offset);
+  if (to < end) put_in_image(node, bytes + (to - offset), (size_t)(end - to), to);
+}
+
+void image_lost(struct node *node, off_t offset, size_t size) {
+  if (node->kind != JOURNAL) return;
+  off_t end = offset + (off_t)size;
+  bool is_first = node->lost_to == 0;
+  if (is_first || offset < node->lost_from) node->lost_from = offset;
+  if (is_first || end > node->lost_to) node->lost_to = end;
 }
 
 static void copy_into_image(struct node *node, const char *path) {
@@ -127,6 +146,7 @@ void image_synced(struct node *node, struct change *covered, bool done) {
     struct change *entry = covered;
     covered = entry->next;
     if (done && !entry->length_only) into_image(node, entry->bytes, entry->size, entry->offset);
+    if (!done && !entry->length_only) image_lost(node, entry->offset, entry->size);
     if (done && entry->length_only && !lies()) must(real_ftruncate(node->image, entry->offset) == 0);
     free(entry);
   }

@@ -4,7 +4,8 @@
  *
  *   DISK_IMAGE=DIR      keeps in DIR the store's files as a power cut at this moment would leave them: a write or a new length
  *                       enters when the fdatasync after it has returned (a write through an O_DSYNC descriptor at once), and not
- *                       at all when that failed; a new file or name when the folder was fsynced; a removal then, or at once.
+ *                       at all when that failed; then neither does what is written to the same place of a journal later. A new
+ *                       file or name enters when the folder was fsynced; a removal then, or at once.
  *                       Each life of the process must begin with what DIR holds.
  *   DISK_TEAR=HOW       and of what was not synced a part has reached the disk: the first half of each write (half), or any of
  *                       its sectors of 512 bytes (random)
@@ -19,6 +20,7 @@
  *   DISK_FAIL=PATH      while PATH exists, what it names fails with the error number behind it: "sync 5", "commit,open 5"; with a
  *                       second number only so many times: "journal-sync 5 1"
  *                         sync, journal-sync, table-sync    fdatasync and fsync of a file; all of them, or of one kind
+ *                         filling-sync                      one that covers zeros that were written ahead
  *                         folder-sync                       fsync of the folder
  *                         commit                            the write of a record
  *                         journal-write, table-write        any write to a file of this kind
@@ -48,6 +50,8 @@
 static struct {
   struct node *node;
   bool synced;
+  /* failures of the file that it was told of */
+  long told;
 } descriptors[MOST_DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct node *nodes;
@@ -135,6 +139,7 @@ static void opened(const char *path, int fd, int flags, bool is_new) {
   if (node && flags & O_TRUNC) image_length(node, 0);
   descriptors[fd].node = node;
   descriptors[fd].synced = flags & O_DSYNC;
+  descriptors[fd].told = node ? node->failures : 0;
   pthread_mutex_unlock(&lock);
 }
 
@@ -169,16 +174,23 @@ static ssize_t put_bytes(int fd, const char *bytes, size_t size, off_t offset) {
   ssize_t result = real_pwrite(fd, bytes, size, offset);
   if (result <= 0) return result;
   pthread_mutex_lock(&lock);
-  if (node->kind == JOURNAL && !is_zero(bytes, (size_t)result)) node->has_record = true;
+  *(is_zero(bytes, (size_t)result) ? &node->has_filling : &node->has_record) = true;
   image_written(node, bytes, (size_t)result, offset, descriptors[fd].synced);
   pthread_mutex_unlock(&lock);
   return result;
 }
 
+static ssize_t failed_write(int fd, size_t size, off_t offset, int error) {
+  pthread_mutex_lock(&lock);
+  image_lost(node_of(fd), offset, size);
+  pthread_mutex_unlock(&lock);
+  return failed(error);
+}
+
 static ssize_t put_record(int fd, const char *bytes, size_t size, off_t offset) {
   if (offset == 0) die_if("switch-before");
   int error = failure(JOURNAL, "commit");
-  if (error) return failed(error);
+  if (error) return failed_write(fd, size, offset, error);
   bool tears = dies("torn");
   ssize_t result = put_bytes(fd, bytes, tears ? size / 2 : size, offset);
   if (tears) raise(SIGKILL);
@@ -199,7 +211,7 @@ static ssize_t put_meta(int fd, const char *bytes, size_t size, off_t offset) {
 static ssize_t put(int fd, const char *bytes, size_t size, off_t offset) {
   enum kind kind = node_of(fd)->kind;
   int error = failure(kind, "write");
-  if (error) return failed(error);
+  if (error) return failed_write(fd, size, offset, error);
   if (kind == JOURNAL && !is_zero(bytes, size)) return put_record(fd, bytes, size, offset);
   if (kind == TABLES && descriptors[fd].synced) return put_meta(fd, bytes, size, offset);
   return put_bytes(fd, bytes, size, offset);
@@ -263,22 +275,52 @@ static void wait_as_told(void) {
   if (delay > 0) nanosleep(&(struct timespec){.tv_sec = delay / 1000, .tv_nsec = delay % 1000 * 1000000}, NULL);
 }
 
+struct sync {
+  struct change *covered;
+  /* failures of the file before it */
+  long before;
+  bool commits, fills;
+};
+
+static struct sync begin_sync(struct node *node) {
+  pthread_mutex_lock(&lock);
+  struct sync sync = {.covered = image_take(node), .before = node->failures};
+  sync.commits = node->kind == JOURNAL && node->has_record;
+  sync.fills = node->kind == JOURNAL && node->has_filling;
+  node->has_record = node->has_filling = false;
+  pthread_mutex_unlock(&lock);
+  return sync;
+}
+
+/*
+ * A failure loses all that waits, and what another sync of the file covers at that moment. As the kernel does it, each
+ * descriptor is told once, by the sync that looks first.
+ */
+static int end_sync(int fd, struct node *node, const struct sync *sync, int error) {
+  pthread_mutex_lock(&lock);
+  if (error) {
+    image_synced(node, image_take(node), false);
+    node->failures++;
+    node->error = error;
+  }
+  image_synced(node, sync->covered, node->failures == sync->before);
+  bool is_news = descriptors[fd].told != node->failures;
+  descriptors[fd].told = node->failures;
+  pthread_mutex_unlock(&lock);
+  return is_news ? failed(node->error) : 0;
+}
+
 static int sync_file(int fd, int (*real)(int)) {
   struct node *node = node_of(fd);
-  pthread_mutex_lock(&lock);
-  struct change *covered = image_take(node);
-  bool commits = node->has_record;
-  node->has_record = false;
-  pthread_mutex_unlock(&lock);
-  if (commits) die_if("before");
+  struct sync sync = begin_sync(node);
+  if (sync.commits) die_if("before");
   wait_as_told();
-  int error = failure(node->kind, "sync");
-  int result = error ? failed(error) : real(fd);
+  int error = sync.fills ? failure(OTHER, "filling-sync") : 0;
+  if (!error) error = failure(node->kind, "sync");
+  if (!error && real(fd) != 0) error = errno;
+  int result = end_sync(fd, node, &sync, error);
   int kept = errno;
-  pthread_mutex_lock(&lock);
-  image_synced(node, covered, result == 0);
-  pthread_mutex_unlock(&lock);
-  if (commits) die_if("after");
+  if (sync.commits) die_if("after");
   errno = kept;
   return result;
 }

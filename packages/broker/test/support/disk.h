@@ -13,8 +13,13 @@ struct node {
   ino_t inode;
   /* descriptor of its image, -1: there is none */
   int image;
-  /* a record was written and not synced */
-  bool has_record;
+  /* a record, or zeros, were written and not synced */
+  bool has_record, has_filling;
+  /* how many syncs failed, and with which error the last one: each descriptor is told of it once */
+  long failures;
+  int error;
+  /* what is written to this part does not reach the image any more */
+  off_t lost_from, lost_to;
   struct change *first, **last;
 };
 
@@ -42,6 +47,8 @@ void die_if(const char *point);
 bool has_image(void);
 void image_begin(struct node *node, const char *path, bool is_new);
 void image_written(struct node *node, const char *bytes, size_t size, off_t offset, bool synced);
+/* A write or sync failed: of a journal, that part of the file is not to be trusted again, whatever the next one says. */
+void image_lost(struct node *node, off_t offset, size_t size);
 void image_length(struct node *node, off_t length);
 /* What the next sync covers is taken before it and handed over after it. */
 struct change *image_take(struct node *node);
