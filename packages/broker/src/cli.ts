@@ -15,6 +15,7 @@ import { registerAcl } from "./commands/acl.js"
 import { registerBackup } from "./commands/backup.js"
 import { registerCert } from "./commands/cert.js"
 import { registerCheck } from "./commands/check.js"
+import { registerCompact } from "./commands/compact.js"
 import { registerConfig } from "./commands/config.js"
 import { registerQueue } from "./commands/queue.js"
 import { registerRepair } from "./commands/repair.js"
@@ -35,7 +36,7 @@ const HELP = {
     ["mqtt-broker torture", "kill the broker again and again, and count what was lost"],
   ],
   footer: [
-    "Commands: start, check, cert, config, user, acl, queue, backup, repair, torture. mqtt-broker <command> -h lists a command's options.",
+    "Commands: start, check, cert, config, user, acl, queue, backup, repair, compact, torture. mqtt-broker <command> -h lists a command's options.",
   ],
 } as const
 
@@ -52,6 +53,7 @@ await runMain(async () => {
   registerQueue(program)
   registerBackup(program)
   registerRepair(program)
+  registerCompact(program)
   let exitCode = 0
   const done = (code: number): void => {
     exitCode = code

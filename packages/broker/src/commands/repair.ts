@@ -84,7 +84,7 @@ function missingInWords({ missing }: Repaired): string[] {
 }
 
 function lostRows({ sessions, subscriptions, retained, wills, blocks }: Missing): string {
-  if (sessions === null) return "nobody knows how much, what says how much there was is damaged"
+  if (sessions === undefined) return "nobody knows how much, what says how much there was is damaged"
   const counts = [
     [sessions, "session"],
     [subscriptions, "subscription"],

@@ -15,8 +15,8 @@ import type { RetainedLimits } from "../delivery/retained/retained.js"
 import { Engine } from "../engine/aedes.js"
 import { BrokerError } from "../errors.js"
 import { prepareFolder } from "../stores/folder.js"
-import { openStore } from "../stores/open-store.js"
-import type { LostRows, Store } from "../stores/store.js"
+import { openStore, type StoreOptions } from "../stores/open-store.js"
+import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
 import { Reason } from "../wire/reason-codes.js"
 import { connectionLog } from "./connection-log.js"
@@ -73,10 +73,7 @@ export class Broker {
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
-      const store = await openStore(place, {
-        lost: lostRows(log),
-        unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
-      })
+      const store = await openStore(place, storeNews(log))
       undo.push(() => store.close())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
@@ -168,12 +165,18 @@ function stoppedUnstored(): BrokerError {
   })
 }
 
-function lostRows(log: EventLog): LostRows {
-  return ({ log: id, last, total }) =>
-    log.limited("warn", "lost rows", {
-      message: `queued messages are lost: in the store, a part of log ${id} up to position ${last} is not what was written there`,
-      fields: { log: id, position: last, total },
-    })
+function storeNews(log: EventLog): StoreOptions {
+  return {
+    lost: ({ log: id, last, total }) =>
+      log.limited("warn", "lost rows", {
+        message: `queued messages are lost: in the store, a part of log ${id} up to position ${last} is not what was written there`,
+        fields: { log: id, position: last, total },
+      }),
+    unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
+    compacted: ({ before, after }) =>
+      log.info(`most of the store's file was free: it takes ${after} bytes now, and took ${before}`, { before, after }),
+    notCompacted: (error) => log.warn(`most of the store's file is free, and its space cannot be given back: ${messageOf(error)}`),
+  }
 }
 
 function storeEvents(log: EventLog): CommitEvents {

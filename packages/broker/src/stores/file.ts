@@ -2,12 +2,11 @@ import { chmodSync, existsSync } from "node:fs"
 import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
-import { checkFile } from "./check-file.js"
 import { copyStore } from "./copy-store.js"
 import { DiskGuard } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
-import { DATABASE, prepareFolder } from "./folder.js"
+import { DATABASE } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
 import { Journal } from "./journal/journal.js"
 import { readJournal } from "./journal/recovery.js"
@@ -30,7 +29,6 @@ const RETRY_MS = 1000
  */
 export class FileStore implements Store {
   readonly url: string
-  private readonly path: string
   private readonly environment: Environment
   private readonly disk: DiskGuard
   private readonly tables: Tables
@@ -48,16 +46,19 @@ export class FileStore implements Store {
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
 
-  /** Makes the folder when it is missing. Throws a storeError when it cannot be written. */
+  /**
+   * Throws a storeError when it cannot be used.
+   * @param folder its name
+   * @param path where it is, with a file of tables that was checked, or none
+   */
   constructor(
     private readonly folder: string,
+    private readonly path: string,
     options: TableOptions,
   ) {
-    this.path = prepareFolder(folder)
     const file = join(this.path, DATABASE)
     this.url = `file:${folder}`
     try {
-      checkFile(file)
       this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)

@@ -1,16 +1,42 @@
 import { join } from "node:path"
-import { inUse } from "./errors.js"
-import { DATABASE } from "./folder.js"
+import { checkFile } from "./check-file.js"
+import { inUse, storeError } from "./errors.js"
+import { DATABASE, prepareFolder } from "./folder.js"
 import { openElsewhere } from "./open-files.js"
 import type { Store } from "./store.js"
-import type { TableOptions } from "./tables.js"
 import type { StoreLocation } from "./store-url.js"
+import type { TableOptions } from "./tables.js"
+
+export interface StoreOptions extends TableOptions {
+  /** told when the space of what was removed was given back, in bytes */
+  compacted?(sizes: { before: number; after: number }): void
+  /** told when that could not be done */
+  notCompacted?(error: unknown): void
+}
 
 /** Opens the store; LMDB is loaded only when it is needed. Throws a BrokerError. */
-export async function openStore(location: StoreLocation, options: TableOptions = {}): Promise<Store> {
-  if (location.kind === "file") {
-    if (await openElsewhere(join(location.folder, DATABASE))) throw inUse(location.folder)
-    return new (await import("./file.js")).FileStore(location.folder, options)
+export async function openStore(location: StoreLocation, options: StoreOptions = {}): Promise<Store> {
+  if (location.kind === "memory") return new (await import("./memory.js")).MemoryStore()
+  const { folder } = location
+  if (await openElsewhere(join(folder, DATABASE))) throw inUse(folder)
+  const path = prepareFolder(folder)
+  try {
+    await lookOver(path, options)
+  } catch (error) {
+    throw storeError(folder, error)
   }
-  return new (await import("./memory.js")).MemoryStore()
+  return new (await import("./file.js")).FileStore(folder, path, options)
+}
+
+/** Before LMDB sees the file of tables: whether it is whole, and whether most of it is free. */
+async function lookOver(path: string, options: StoreOptions): Promise<void> {
+  const size = checkFile(join(path, DATABASE))
+  if (!size) return
+  const { compact, isMostlyFree } = await import("./compact.js")
+  if (!isMostlyFree(size)) return
+  try {
+    options.compacted?.({ before: size.bytes, after: await compact(path, size) })
+  } catch (error) {
+    options.notCompacted?.(error)
+  }
 }

@@ -5,9 +5,12 @@ import { errorReference, optionReference } from "@mqtt-trio/common"
 import { freePort, readmeSection, RunningProcess, temporaryFolder, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { ACL_OPTIONS } from "../../src/commands/acl.js"
+import { BACKUP_OPTIONS } from "../../src/commands/backup.js"
 import { CERT_OPTIONS } from "../../src/commands/cert.js"
 import { CHECK_OPTIONS } from "../../src/commands/check.js"
+import { COMPACT_OPTIONS } from "../../src/commands/compact.js"
 import { QUEUE_OPTIONS } from "../../src/commands/queue.js"
+import { REPAIR_OPTIONS } from "../../src/commands/repair.js"
 import { START_OPTIONS } from "../../src/commands/start.js"
 import { TORTURE_OPTIONS } from "../../src/commands/torture.js"
 import { USER_OPTIONS } from "../../src/commands/user.js"
@@ -130,6 +133,9 @@ describe("the tables of mqtt-broker are those of the code (UPDATE_README=1 write
       "user <add|passwd|remove|list> [name]": USER_OPTIONS,
       "acl explain <user> read|write <topic>": ACL_OPTIONS,
       "queue <client>": QUEUE_OPTIONS,
+      "backup <folder>": BACKUP_OPTIONS,
+      repair: REPAIR_OPTIONS,
+      compact: COMPACT_OPTIONS,
       torture: TORTURE_OPTIONS,
     }
     const reference = Object.entries(commands).map(([name, table]) => `### mqtt-broker ${name}\n\n${optionReference(table)}`)

@@ -3,9 +3,12 @@ import { join } from "node:path"
 import { runCli, temporaryFolder } from "@mqtt-trio/testing"
 import { Peer } from "./peer.js"
 import { readPublish } from "./read.js"
-import { properties, publish, puback, sessionExpiry } from "./wire.js"
+import { properties, publish, puback, sessionExpiry, subscribe } from "./wire.js"
 
 export const DATABASE = "mqtt-broker.mdb"
+
+/** the first byte of a SUBACK */
+const SUBACK = 0x90
 
 /** A copy of a store that no broker uses: its folder, and its file of tables. */
 export function copyOfStore(folder: string): [folder: string, file: string] {
@@ -47,16 +50,24 @@ export async function publishAll(port: number, messages: readonly { topic: strin
   peer.cut()
 }
 
-/** Everything that waits for a Session, as payloads; it is acknowledged. */
+/** Everything that waits for a Session, as payloads, up to a message that is published now; it is acknowledged. */
 export async function drain(port: number, clientId: string): Promise<string[]> {
   const peer = await Peer.connected(port, 5, { clientId, clean: false, properties: properties(sessionExpiry(100_000)) })
+  const end = `end/${clientId}`
+  peer.send(subscribe(5, 1, [end, 1]))
   const payloads: string[] = []
-  for (let came = await peer.settled(); came.length; came = await peer.settled())
-    for (const one of came) {
-      const { packetId, payload } = readPublish(one, 5)
-      payloads.push(payload.toString())
-      peer.send(puback(packetId))
+  for (;;) {
+    const packet = await peer.next()
+    if (packet[0] === SUBACK) {
+      await publishAll(port, [{ topic: end, payload: Buffer.alloc(0) }])
+      continue
     }
+    const { topic, packetId, payload } = readPublish(packet, 5)
+    peer.send(puback(packetId))
+    if (topic === end) break
+    payloads.push(payload.toString())
+  }
+  await peer.settled()
   peer.cut()
   return payloads
 }

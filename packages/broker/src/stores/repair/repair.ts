@@ -33,14 +33,14 @@ export interface Repaired {
   missing: Missing | undefined
 }
 
-/** null: nobody knows. */
+/** Undefined: nobody knows. */
 export interface Missing {
-  sessions: number | null
-  subscriptions: number | null
-  retained: number | null
-  wills: number | null
+  sessions: number | undefined
+  subscriptions: number | undefined
+  retained: number | undefined
+  wills: number | undefined
   /** blocks of queued messages */
-  blocks: number | null
+  blocks: number | undefined
   /** messages that were behind and before others that are there, and in how many logs */
   messages: number
   logs: number
@@ -138,9 +138,9 @@ function hasAnything({ environment }: Rebuilt): boolean {
 type Amounts = Pick<Missing, "sessions" | "subscriptions" | "retained" | "wills" | "blocks">
 
 function amounts({ expected }: Salvaged, rebuilt: Rebuilt): Amounts {
-  const of = (table: TableName): number | null => {
+  const of = (table: TableName): number | undefined => {
     const count = expected.get(table)
-    return count === undefined ? null : Math.max(0, count - rebuilt.count(table))
+    return count === undefined ? undefined : Math.max(0, count - rebuilt.count(table))
   }
   return {
     sessions: of("sessions"),
