@@ -181,7 +181,7 @@ describe("a connection that is lost", () => {
 
   it("two clients of 3.1.1 with one id push each other out without a word: both suspect it", async () => {
     const broker = await startBroker({ store: "memory:" })
-    const args = ["-L", broker.url, "t", "x", "--client", "same", "--interval", "20", "-V", "3.1.1", "--reconnect-period", "50ms"]
+    const args = ["-L", broker.url, "t", "x", "--client", "same", "--interval", "20", "-V", "3.1.1", "--reconnect-period", "200ms"]
     const both = [spawnCli("mqtt-pub", args), spawnCli("mqtt-pub", args)]
     for (const one of both) await one.waitForLine('does another client use the id "same"? Give each its own --client', { stream: "stderr" })
   })

@@ -135,7 +135,7 @@ describe("sessions", () => {
 
   it("does not count new messages as waiting ones when they never pause", async () => {
     const { topic, session } = await waiting("1", "2")
-    const publisher = spawnCli("mqtt-pub", at(topic, "live", "--interval", "20"))
+    const publisher = spawnCli("mqtt-pub", at(topic, "live", "--interval", "5"))
     await publisher.waitForLine(/^1$/)
     const back = spawnCli("mqtt-sub", at(...session, "-V", "311"))
     await back.waitForLine(/resumed: \d+ messages so far, waiting and new ones$/, { stream: "stderr" })
