@@ -56,6 +56,7 @@ export class Segment {
   at = 0
   private readonly file: number
   private filling: Promise<void> | undefined = undefined
+  private fillFailed = false
 
   /**
    * Opens the file, or makes it.
@@ -91,19 +92,16 @@ export class Segment {
   async append(bytes: Buffer, last: number): Promise<void> {
     const end = this.at + bytes.length
     if (this.filling && end > this.length) await this.filling
-    await this.write(bytes, this.at)
+    await writeAll(this.file, bytes, this.at)
     await datasync(this.file)
+    if (this.fillFailed) throw new Error("zeros ahead of it could not be synced, which may have been about it")
     this.at = end
     this.last = last
     this.length = Math.max(this.length, end)
     if (this.length < this.most && this.at > this.length - Math.min(MOST_STEP, this.length) / 2) this.fill()
   }
 
-  private async write(bytes: Buffer, at: number): Promise<void> {
-    for (let done = 0; done < bytes.length;) done += await writeOnce(this.file, bytes.subarray(done), at + done)
-  }
-
-  /** Fills the next step with zeros, beyond all that is written meanwhile. A failure is no harm: the file grows with each record. */
+  /** Fills the next step with zeros, beyond all that is written meanwhile. Without them the file grows with each record. */
   private fill(): void {
     this.filling ??= this.fillOnce().finally(() => {
       this.filling = undefined
@@ -113,11 +111,27 @@ export class Segment {
   private async fillOnce(): Promise<void> {
     const size = Math.min(Math.max(LEAST_STEP, Math.min(this.length, MOST_STEP)), this.most - this.length)
     try {
-      await this.write(ZEROS.subarray(0, size), this.length)
-      await datasync(this.file)
+      await this.writeZeros(size)
       this.length += size
     } catch {
       this.length = this.most
+    }
+  }
+
+  /**
+   * Through a descriptor of its own: of pages that it could not write the kernel tells each descriptor once, and what this
+   * fdatasync is told may be about a record that is written meanwhile.
+   */
+  private async writeZeros(size: number): Promise<void> {
+    const file = openSync(this.path, "r+")
+    try {
+      await writeAll(file, ZEROS.subarray(0, size), this.length)
+      await datasync(file).catch((error: unknown) => {
+        this.fillFailed = true
+        throw error
+      })
+    } finally {
+      closeSync(file)
     }
   }
 
@@ -125,6 +139,10 @@ export class Segment {
     await this.filling
     closeSync(this.file)
   }
+}
+
+async function writeAll(file: number, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await writeOnce(file, bytes.subarray(done), at + done)
 }
 
 function writeOnce(file: number, bytes: Buffer, at: number): Promise<number> {
