@@ -81,7 +81,8 @@ export class FileStore implements Store {
     await bringUpToDate(this.environment)
     const { folded } = this.tables
     const unfolded = new Unfolded()
-    const end = readJournal(this.path, folded, (commit) => unfolded.apply(commit))
+    const secret = await this.tables.secret()
+    const end = readJournal(this.path, { folded, secret }, (commit) => unfolded.apply(commit))
     if (end.sequence > folded) {
       this.tables.load() // it knows then which logs have rows
       await this.tables.fold(unfolded, end.sequence, () => 0)

@@ -8,6 +8,7 @@ import { DATABASE } from "./folder.js"
 import { FORMAT_KEY, formatOf } from "./formats.js"
 import { readJournal } from "./journal/recovery.js"
 import { readUint64 } from "./keys.js"
+import { SECRET_KEY } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
 
 /** What is in a store. */
@@ -28,12 +29,13 @@ export function inspectStore(folder: string): Contents {
   if (!checkFile(join(folder, DATABASE), (table, key, value) => found.row(table, key, value)))
     throw new Damage(`${JSON.stringify(join(folder, DATABASE))} is missing`)
   const unfolded = new Unfolded()
-  readJournal(folder, found.folded, (commit) => unfolded.apply(commit))
+  readJournal(folder, found, (commit) => unfolded.apply(commit))
   return found.with(unfolded)
 }
 
 class Found {
   folded = 0
+  secret = 0
   private readonly ids = { sessions: new Set<number>(), retained: new Set<number>(), wills: new Set<number>() }
   private readonly subscriptions = new Set<string>()
   /** of each row of messages: log, last position, how many */
@@ -49,6 +51,7 @@ class Found {
     if (!bytes && table !== "chunks") throw new Damage(`a row of ${table} in it is damaged`)
     if (!bytes) this.damaged++
     else if (table === "meta" && key.toString() === "folded") this.folded = readUint64(bytes, 0)
+    else if (table === "meta" && key.equals(SECRET_KEY)) this.secret = bytes.readUInt32LE(0)
     else if (table === "chunks") this.chunks.push({ log: readUint64(key, 0), last: readUint64(key, 8), messages: Frames.messagesOf(bytes) })
     else if (table === "subscriptions") this.subscriptions.add(`${readUint64(key, 0)}/${key.readUInt32BE(8)}`)
     else if (table === "sessions" || table === "retained" || table === "wills") this.ids[table].add(readUint64(key, 0))

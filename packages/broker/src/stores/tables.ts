@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
 import { Frames, Trait } from "../wire/frames.js"
@@ -15,6 +16,7 @@ import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
 export const FOLDED_KEY = Buffer.from("folded")
+export const SECRET_KEY = Buffer.from("secret")
 /** stands for Infinity in a stored cursor */
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How many rows are removed in one transaction. */
@@ -66,6 +68,16 @@ export class Tables {
   get folded(): number {
     const value = this.environment.meta.get(FOLDED_KEY)
     return value ? readUint64(intact("meta", { key: FOLDED_KEY, value }, "the last commit"), 0) : 0
+  }
+
+  /** What the journal's checksums begin with; made when there is none yet, and on the disk then. */
+  async secret(): Promise<number> {
+    const { meta } = this.environment
+    const value = meta.get(SECRET_KEY)
+    if (value) return intact("meta", { key: SECRET_KEY, value }, "the journal's secret").readUInt32LE(0)
+    const secret = randomBytes(4)
+    await settled([meta.put(SECRET_KEY, withChecksum("meta", SECRET_KEY, secret))])
+    return secret.readUInt32LE(0)
   }
 
   /** Everything that is in them but messages. Throws when a row is damaged. */

@@ -23,6 +23,8 @@ export interface JournalEnd {
   /** the last sequence, and the greatest number of a segment, that were given out */
   sequence: number
   segment: number
+  /** see Header */
+  secret: number
   /** everything that they say is folded */
   files: FoundFile[]
 }
@@ -35,7 +37,8 @@ export const JOURNAL_NAME = /^journal\.(\d+)$/
  * are folded. What append() resolved for is on the disk.
  */
 export class Journal {
-  private readonly records = new RecordWriter()
+  private readonly records: RecordWriter
+  private readonly secret: number
   private sequence: number
   private segment: number
   private current: Segment | undefined = undefined
@@ -54,6 +57,8 @@ export class Journal {
     private readonly segmentBytes: number,
     end: JournalEnd,
   ) {
+    this.secret = end.secret
+    this.records = new RecordWriter(end.secret)
     this.sequence = end.sequence
     this.segment = end.segment
     this.nextName = Math.max(-1, ...end.files.map(({ name }) => name)) + 1
@@ -110,7 +115,7 @@ export class Journal {
   private async appendTo(segment: Segment, commit: Commit, sequence: number): Promise<void> {
     const header = segment.at ? 0 : HEADER_BYTES
     const bytes = this.records.write(commit, sequence, header)
-    if (header) writeHeader(bytes, { number: ++this.segment, first: sequence, clean: false })
+    if (header) writeHeader(bytes, { number: ++this.segment, first: sequence, clean: false, secret: this.secret })
     await segment.append(bytes, sequence)
   }
 
@@ -187,7 +192,7 @@ export class Journal {
     this.release(this.sequence)
     if (this.free.length) {
       const bytes = Buffer.alloc(HEADER_BYTES)
-      writeHeader(bytes, { number: ++this.segment, first: this.sequence + 1, clean: true })
+      writeHeader(bytes, { number: ++this.segment, first: this.sequence + 1, clean: true, secret: this.secret })
       await this.begin().append(bytes, this.sequence)
     }
     await this.close()

@@ -43,6 +43,9 @@ class Writer {
 export class RecordWriter {
   private readonly out = new Writer()
 
+  /** @param secret what checksums begin with */
+  constructor(private readonly secret: number) {}
+
   /** The record of a commit; valid until the next one is made, with room for `room` bytes before it that are the caller's. */
   write(commit: Commit, sequence: number, room: number): Buffer {
     const { out } = this
@@ -54,7 +57,7 @@ export class RecordWriter {
     const record = out.buf.subarray(0, padded)
     record.writeUInt32LE(length, room)
     record.writeDoubleLE(sequence, room + 8)
-    record.writeUInt32LE(crc32(record.subarray(room + 8, room + length)), room + 4)
+    record.writeUInt32LE(crc32(record.subarray(room + 8, room + length), this.secret), room + 4)
     return record
   }
 
@@ -159,11 +162,11 @@ export interface StoredRecord {
 }
 
 /** The record at a place of a segment; undefined: there is none that is whole. */
-export function recordAt(segment: Buffer, at: number): StoredRecord | undefined {
+export function recordAt(segment: Buffer, at: number, secret: number): StoredRecord | undefined {
   if (at + HEAD_BYTES > segment.length) return undefined
   const length = segment.readUInt32LE(at)
   if (length < HEAD_BYTES || at + length > segment.length) return undefined
-  if (crc32(segment.subarray(at + 8, at + length)) !== segment.readUInt32LE(at + 4)) return undefined
+  if (crc32(segment.subarray(at + 8, at + length), secret) !== segment.readUInt32LE(at + 4)) return undefined
   return {
     sequence: segment.readDoubleLE(at + 8),
     end: at + Math.ceil(length / ALIGNMENT) * ALIGNMENT,

@@ -15,11 +15,15 @@ interface FoundSegment {
  * Reads the journal of a folder, and hands out in order what is not folded. It ends at the first record that does not fit:
  * that one was being written when the broker died, and nobody was told that it is stored.
  *
- * @param folded the last sequence that the tables have
+ * @param tables the last sequence that they have, and the store's secret (see Header)
  * @param take gets each commit behind it; its buffers are parts of the segment's
  * @throws Error when something is missing or damaged that was acknowledged: a whole record lies behind it
  */
-export function readJournal(folder: string, folded: number, take: (commit: Commit) => void): JournalEnd {
+export function readJournal(
+  folder: string,
+  { folded, secret }: { folded: number; secret: number },
+  take: (commit: Commit) => void,
+): JournalEnd {
   const files = journalFiles(folder)
   const segments = files.flatMap((file) => withHeader(folder, file)).toSorted((a, b) => a.header.number - b.header.number)
   const newest = segments.at(-1)
@@ -32,8 +36,8 @@ export function readJournal(folder: string, folded: number, take: (commit: Commi
   }
   // after a clean end only a file whose header is gone can have more
   const suspects = newest?.header.clean === true ? files.filter((file) => !segments.some((one) => one.file === file)) : files
-  for (const file of suspects) if (hasRecordAbove(readSegment(folder, file), last)) throw damaged(last + 1)
-  return { sequence: last, segment: newest?.header.number ?? 0, files }
+  for (const file of suspects) if (hasRecordAbove(readSegment(folder, file), last, secret)) throw damaged(last + 1)
+  return { sequence: last, segment: newest?.header.number ?? 0, secret, files }
 }
 
 /** The files of a journal, by name. */
@@ -69,7 +73,7 @@ function replay(segment: Buffer, { from, below }: { from: number; below: number 
   let expected = header?.first ?? 0
   let last = from
   for (let at = HEADER_BYTES; ;) {
-    const record = recordAt(segment, at)
+    const record = recordAt(segment, at, header?.secret ?? 0)
     if (!record || record.sequence !== expected || record.sequence >= below) return last
     if (record.sequence > last) {
       take(record.commit())
@@ -81,10 +85,10 @@ function replay(segment: Buffer, { from, below }: { from: number; below: number 
 }
 
 /** Whether a segment has a whole record above a sequence, wherever it lies. */
-function hasRecordAbove(segment: Buffer, above: number): boolean {
+function hasRecordAbove(segment: Buffer, above: number, secret: number): boolean {
   for (let at = 0; at + ALIGNMENT <= segment.length; at += ALIGNMENT) {
     const sequence = sequenceAt(segment, at)
-    if (sequence > above && Number.isSafeInteger(sequence) && recordAt(segment, at)?.sequence === sequence) return true
+    if (sequence > above && Number.isSafeInteger(sequence) && recordAt(segment, at, secret)?.sequence === sequence) return true
   }
   return false
 }

@@ -22,16 +22,19 @@ export interface Header {
   first: number
   /** nothing was to be folded when the broker ended, and nothing follows */
   clean: boolean
+  /** what the store's checksums of records begin with: whoever writes the bytes of a message does not know it */
+  secret: number
 }
 
 /** Puts a header at the beginning of a buffer. */
-export function writeHeader(buf: Buffer, { number, first, clean }: Header): void {
+export function writeHeader(buf: Buffer, { number, first, clean, secret }: Header): void {
   buf.fill(0, 0, HEADER_BYTES)
   buf.writeUInt32LE(MAGIC, 0)
   buf.writeUInt32LE(FORMAT, 4)
   buf.writeDoubleLE(number, 8)
   buf.writeDoubleLE(first, 16)
   buf.writeUInt32LE(clean ? 1 : 0, 24)
+  buf.writeUInt32LE(secret, 28)
   buf.writeUInt32LE(crc32(buf.subarray(0, HEADER_BYTES - 4)), HEADER_BYTES - 4)
 }
 
@@ -42,7 +45,7 @@ export function readHeader(buf: Buffer): Header | undefined {
   const format = buf.readUInt32LE(4)
   if (format > FORMAT)
     throw new Error(`the format of its journal is ${format}, this version reads up to ${FORMAT}; use a newer mqtt-broker`)
-  return { number: buf.readDoubleLE(8), first: buf.readDoubleLE(16), clean: buf.readUInt32LE(24) === 1 }
+  return { number: buf.readDoubleLE(8), first: buf.readDoubleLE(16), clean: buf.readUInt32LE(24) === 1, secret: buf.readUInt32LE(28) }
 }
 
 /**

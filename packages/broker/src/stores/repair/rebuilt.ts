@@ -44,6 +44,12 @@ export class Rebuilt {
     this.waitingBytes = 0
   }
 
+  /** What a row of `meta` says, undefined when it is missing. */
+  meta(key: Buffer): Buffer | undefined {
+    const row = this.environment.meta.get(key)
+    return row && checked("meta", key, row)
+  }
+
   /** How many rows of a table it has. */
   count(table: TableName): number {
     return this.environment[table].getCount()
@@ -91,11 +97,12 @@ export class Rebuilt {
 
   /** No position and no id is given out again. */
   private reserve(): void {
-    const { meta } = this.environment
-    const row = meta.get(NEXT_KEY)
-    if (row && checked("meta", NEXT_KEY, row)) return
+    if (this.meta(NEXT_KEY)) return
     const used = this.greatest()
-    meta.putSync(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved({ position: used.position + MARGIN, id: used.id + MARGIN })))
+    this.environment.meta.putSync(
+      NEXT_KEY,
+      withChecksum("meta", NEXT_KEY, packReserved({ position: used.position + MARGIN, id: used.id + MARGIN })),
+    )
   }
 
   private greatest(): { position: number; id: number } {

@@ -1,7 +1,6 @@
 import { existsSync, lstatSync, mkdirSync, openSync, closeSync, fsyncSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { checkFile } from "../check-file.js"
-import { checked } from "../checksum.js"
 import { DiskGuard } from "../disk-guard.js"
 import type { TableName } from "../environment.js"
 import { Damage } from "../errors.js"
@@ -10,7 +9,7 @@ import { type Contents, inspectStore } from "../inspect.js"
 import { JOURNAL_NAME } from "../journal/journal.js"
 import { syncFolder } from "../journal/segment.js"
 import { readUint64 } from "../keys.js"
-import { FOLDED_KEY, Tables } from "../tables.js"
+import { FOLDED_KEY, SECRET_KEY, Tables } from "../tables.js"
 import { Unfolded } from "../unfolded.js"
 import { salvageJournal } from "./journal-salvage.js"
 import { Rebuilt } from "./rebuilt.js"
@@ -119,9 +118,9 @@ async function addJournal(path: string, rebuilt: Rebuilt): Promise<Pick<Missing,
   const { environment } = rebuilt
   const file = join(path, NEW)
   const unfolded = new Unfolded()
-  const row = environment.meta.get(FOLDED_KEY)
-  const folded = row && checked("meta", FOLDED_KEY, row)
-  const { last, missing } = salvageJournal(path, folded && readUint64(folded, 0), (commit) => unfolded.apply(commit))
+  const folded = rebuilt.meta(FOLDED_KEY)
+  const known = { folded: folded && readUint64(folded, 0), secret: rebuilt.meta(SECRET_KEY)?.readUInt32LE(0) }
+  const { last, missing } = salvageJournal(path, known, (commit) => unfolded.apply(commit))
   const { messages, logs } = rebuilt.gaps(unfolded.logs)
   const tables = new Tables(file, environment, new DiskGuard(file), {})
   tables.load()

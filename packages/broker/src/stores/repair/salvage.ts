@@ -52,6 +52,12 @@ export function salvage(path: string, take: TakeIntact): Salvaged {
   }
 }
 
+interface StrayLeaf {
+  number: number
+  /** that wrote it */
+  transaction: number
+}
+
 class Salvage {
   private readonly meta: Meta
   /** what trees lead to */
@@ -81,7 +87,9 @@ class Salvage {
   }
 
   run(): Salvaged {
-    const { main } = this.meta
+    const { main, transaction } = this.meta
+    // what the meta page that is lost led to is newer than what the other one leads to
+    if (this.broken) this.leaves((leaf) => (leaf.transaction > transaction ? TABLES : undefined), undefined)
     if (main.root === undefined) this.broken = true
     else this.walk(main.root, main.depth - 1, undefined)
     const free = this.broken ? this.freePages() : undefined
@@ -179,11 +187,16 @@ class Salvage {
    * are free only messages are taken: what was delivered lies below what Sessions need, anything else would come back.
    */
   private strays(free: PageSet | undefined): void {
+    this.leaves(({ number }) => (free?.has(number) ? MESSAGES : TABLES), free)
+  }
+
+  /** Takes rows of some tables from leaves, the newest first; `tables` undefined: from this leaf none. */
+  private leaves(tables: (leaf: StrayLeaf) => readonly TableName[] | undefined, free: PageSet | undefined): void {
     const page = new Page(this.file.pageSize)
-    for (const { number } of this.strayLeaves(free).toSorted((a, b) => b.transaction - a.transaction)) {
-      if (!page.load(this.file, number)) continue
-      const tables = free?.has(number) ? MESSAGES : TABLES
-      for (const node of page.isPacked(false) ? nodesOf(page) : everyPlace(page)) if (this.isSized(page, node)) this.row(page, node, tables)
+    for (const leaf of this.strayLeaves(free).toSorted((a, b) => b.transaction - a.transaction)) {
+      const wanted = tables(leaf)
+      if (!wanted || !page.load(this.file, leaf.number)) continue
+      for (const node of page.isPacked(false) ? nodesOf(page) : everyPlace(page)) if (this.isSized(page, node)) this.row(page, node, wanted)
     }
   }
 
@@ -194,8 +207,8 @@ class Salvage {
     return end
   }
 
-  private strayLeaves(free: PageSet | undefined): { number: number; transaction: number }[] {
-    const leaves: { number: number; transaction: number }[] = []
+  private strayLeaves(free: PageSet | undefined): StrayLeaf[] {
+    const leaves: StrayLeaf[] = []
     const { pages, pageSize } = this.file
     for (let number = 2; number < pages; number++) {
       if (this.seen.has(number)) continue
