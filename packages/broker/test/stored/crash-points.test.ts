@@ -16,6 +16,8 @@ import {
 } from "../support/misbehaving-disk.js"
 
 const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
+/** Ends the runs, or the search for a shorter history that fails. */
+const LIMIT_MS = 150_000
 
 /** One history: at which point of its store the broker dies, with or without a power cut, and what goes on meanwhile. */
 interface History {
@@ -117,7 +119,7 @@ test.runIf(hasCompiler())(
       // one copy, however many filters match
       expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
     })
-    await assert(property, { numRuns: RUNS, ...(process.env["CI"] && { seed: 1 }) })
+    await assert(property, { numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS, ...(process.env["CI"] && { seed: 1 }) })
     process.stderr.write(`${RUNS} histories, the broker died in ${deaths.length}: ${deaths.toSorted().join(" ")}\n`)
     expect(deaths.length).toBeGreaterThan(RUNS / 6)
     expect(deaths.some((at) => at.startsWith("fold"))).toBe(true)
