@@ -209,7 +209,7 @@ describe.runIf(library)("when it fails", () => {
     ["sync 5", "done done EIO done EIO done done done done"],
     ["journal-sync 5", "done done EIO done done done done done done"],
     ["table-sync 5", "done done done done EIO done done done done"],
-    ["filling-sync 5", "done done done done done done done done done"],
+    ["filling-sync 5", "done done EIO done done done done done done"],
     ["folder-sync 5", "done done done done done done done done EIO"],
     ["commit 28", "ENOSPC done done done done done done done done"],
     ["journal-write 28", "ENOSPC ENOSPC done done done done done done done"],
