@@ -8,6 +8,7 @@ import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
 import type { ArmedWill } from "../delivery/wills/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
+import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
 import { framesOf, topicOf } from "../wire/publish.js"
@@ -17,6 +18,9 @@ import type { SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { connackCode, readConnect, write } from "./control-packets.js"
 import type { ConnectionFacts, Context } from "./context.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
+
+/** So long CONNACK waits for the number of messages that wait, in ms. */
+const SOON_MS = 500
 
 /** What control packets need of their connection. */
 export interface ControlledConnection {
@@ -91,7 +95,8 @@ export class ControlFlow {
       will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
     })
     // what of it may be read is known when its turn comes
-    const waiting = present && !session.permissions ? await session.countWaiting(connection.maximumPacketSize) : undefined
+    const waiting =
+      version === 5 && present && !session.permissions ? await soon(session.countWaiting(connection.maximumPacketSize)) : undefined
     if (connection.closed) return
     const receiveMaximum = version === 5 ? (packet.properties?.receiveMaximum ?? 65_535) : context.limits.inflight
     await new Promise<void>((resolve) => {
@@ -222,9 +227,12 @@ export class ControlFlow {
       const reply = await this.ask(write({ cmd: "unsubscribe", messageId: id, unsubscriptions: some }, version))
       const { session } = connection
       if (!reply || !session) return
-      for (const filter of some)
+      for (const filter of some) {
+        if (connection.closed) return
         // oxlint-disable-next-line no-await-in-loop
-        granted.push((await context.delivery.sessions.unsubscribe(session, filter)) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
+        const found = await context.delivery.sessions.unsubscribe(session, filter)
+        granted.push(found ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
+      }
       // oxlint-disable-next-line no-await-in-loop
       await turn()
     }
@@ -254,6 +262,11 @@ export class ControlFlow {
     if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
     return reply
   }
+}
+
+/** What is there soon: undefined, where the disk takes longer. */
+async function soon<T>(value: Maybe<T>): Promise<T | undefined> {
+  return value instanceof Promise ? Promise.race([value, after(SOON_MS, undefined, { ref: false })]) : value
 }
 
 /** Refusals as MQTT 3.1.1 says them (section 3.2.2.3), from which aedes makes those of 5.0, and for the log. */

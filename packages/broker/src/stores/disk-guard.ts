@@ -25,9 +25,16 @@ export class DiskGuard {
     this.lockInode = inodeOf(this.lock)
   }
 
-  /** Throws when a commit would fail. */
-  check(): void {
+  /**
+   * Throws when a commit would fail.
+   * @param also another file that must be where it was
+   */
+  check(also?: { readonly path: string; readonly inode: number }): void {
     if (performance.now() - this.lookedAt < FRESH_MS) return
+    if (also && inodeOf(also.path) !== also.inode)
+      throw new Error(
+        `${JSON.stringify(also.path)} was removed, with commits in it; stop the broker, which writes what it has to the tables`,
+      )
     if (inodeOf(this.file) !== this.inode)
       throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)
     // without it another process would write without waiting for this one
@@ -69,9 +76,10 @@ function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino
 }
 
-/** Throws when there is less space than a commit needs. */
-export function checkSpace(path: string): void {
+/** Throws when there is less space than a commit needs, and `more` bytes. */
+export function checkSpace(path: string, more = 0): void {
   const { bavail, bsize } = statfsSync(path)
-  if (bavail * bsize < MARGIN_BYTES)
-    throw new Error(`less than ${MARGIN_BYTES >> 20} MB are free where ${JSON.stringify(path)} is; free some space`)
+  const needed = MARGIN_BYTES + more
+  if (bavail * bsize < needed)
+    throw new Error(`less than ${Math.ceil(needed / (1 << 20))} MB are free where ${JSON.stringify(path)} is; free some space`)
 }

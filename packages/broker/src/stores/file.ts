@@ -110,7 +110,7 @@ export class FileStore implements Store {
   private async write(commit: Commit): Promise<void> {
     const { journal } = this
     if (!journal) throw new Error("load() comes before the first commit")
-    this.disk.check()
+    this.disk.check(journal.file)
     while (this.active.bytes > MOST_UNFOLDED_BYTES || journal.bytes > MOST_SEGMENT_BYTES) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
     await journal.append(commit)
     this.active.apply(commit)
@@ -119,7 +119,9 @@ export class FileStore implements Store {
 
   private foldLater(): void {
     this.fold().catch(() => {
-      setTimeout(() => this.foldLater(), RETRY_MS).unref()
+      setTimeout(() => {
+        if (this.frozen) this.foldLater() // else a commit that waited has done it
+      }, RETRY_MS).unref()
     })
   }
 

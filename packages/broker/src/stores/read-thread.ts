@@ -9,6 +9,8 @@ export class ReadThread {
   private worker: Worker | undefined = undefined
   private readonly waiting = new Map<number, { done: (answer: Answer) => void; failed: (error: Error) => void }>()
   private next = 1
+  /** somebody needs the file without this thread */
+  private busy: Promise<void> | undefined = undefined
 
   /** @param program the file of the thread's program */
   constructor(
@@ -18,6 +20,11 @@ export class ReadThread {
 
   /** Rejects when nothing can be read now. */
   async ask(question: Question): Promise<Answer> {
+    while (this.busy) await this.busy // oxlint-disable-line no-await-in-loop -- until it is free again
+    return this.answer(question)
+  }
+
+  private async answer(question: Question): Promise<Answer> {
     const id = this.next++
     this.worker ??= this.start()
     const answer = await new Promise<Answer>((done, failed) => {
@@ -44,14 +51,27 @@ export class ReadThread {
     return worker
   }
 
-  /** Lets go of the file; the next question opens it again. */
-  async release(): Promise<void> {
-    if (this.worker) await this.ask({ kind: "close" })
+  /** Lets go of the file while something is done with it; questions wait meanwhile. */
+  async without(work: () => Promise<unknown>): Promise<void> {
+    while (this.busy) await this.busy // oxlint-disable-line no-await-in-loop -- one behind the other
+    const done = this.end().then(work)
+    const free = (): void => {
+      this.busy = undefined
+    }
+    this.busy = done.then(free, free)
+    await done
+  }
+
+  /** The thread answers this last, and is idle then: ending one that works would not be safe. What it has open goes with it. */
+  private async end(): Promise<void> {
+    const { worker } = this
+    if (!worker) return
+    await this.answer({ kind: "close" }).catch(() => {})
+    this.worker = undefined
+    await worker.terminate()
   }
 
   async close(): Promise<void> {
-    await this.release()
-    await this.worker?.terminate()
-    this.worker = undefined
+    await this.without(async () => {})
   }
 }

@@ -4,7 +4,7 @@ import { messageOf } from "@mqtt-trio/common"
 import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
 import { type Chunk, placeOf } from "./chunks.js"
-import type { DiskGuard } from "./disk-guard.js"
+import { checkSpace, type DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
 import { Damage } from "./errors.js"
 import { idKey, logKey, readUint64, slotKey, writeUint64 } from "./keys.js"
@@ -174,7 +174,7 @@ export class Tables {
       } catch (error) {
         if (tries === PATIENT_TRIES) this.options.unreadable?.(messageOf(error))
         // between a transaction that failed and the beginning anew
-        await after(RETRY_MS) // oxlint-disable-line no-await-in-loop
+        await after(RETRY_MS * Math.min(tries, 20)) // oxlint-disable-line no-await-in-loop
       }
     }
   }
@@ -185,15 +185,16 @@ export class Tables {
    * @param cut what lies below is needed by nobody any more
    */
   async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
-    await this.ready()
+    await this.ready(unfolded.bytes)
+    const folded = new Map<number, number>()
     try {
-      const folded = new Map<number, number>()
       await this.removeBelow(unfolded.cuts)
       await inTurns(this.writes(unfolded, cut, folded))
       await settled([this.environment.meta.put(FOLDED_KEY, withChecksum("meta", FOLDED_KEY, idKey(through)))])
       for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
       for (const [log, last] of folded) this.lasts.set(log, last)
     } catch (error) {
+      for (const [log, last] of folded) this.lasts.set(log, Math.max(last, this.lasts.get(log) ?? 0)) // some may be there
       this.disk.failed()
       await this.reopen().catch(() => {}) // the next fold tries it again
       throw error
@@ -215,21 +216,25 @@ export class Tables {
     }
   }
 
-  private async ready(): Promise<void> {
+  /** @param bytes how much is to be written */
+  private async ready(bytes: number): Promise<void> {
     const { recovery } = this.disk
     if (recovery) await recovery
     if (this.stale) await this.reopen()
     this.disk.check()
+    checkSpace(this.file, 2 * bytes)
   }
 
   /** LMDB refuses everything, reading included, once the write of its meta page has failed: begin anew with the file. */
   private async reopen(): Promise<void> {
     this.stale = true
     this.disk.check() // a file that is gone must not be made anew
-    await this.thread.release()
     await this.copies
-    await this.environment.root.close()
-    this.environment = openEnvironment(this.file)
+    // the thread shares the environment: as long as it has it, it is not opened anew
+    await this.thread.without(async () => {
+      await this.environment.root.close()
+      this.environment = openEnvironment(this.file)
+    })
     this.stale = false
   }
 

@@ -4,6 +4,7 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { cliPath, onCleanUp, runCli, runProcess, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
+import { formatRow } from "../../src/stores/formats.js"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { Peer } from "../support/peer.js"
 
@@ -100,8 +101,8 @@ test("a format that this version does not know: refused, exit code 11", async ()
   const folder = join(broker.dir, "store")
   const root = open<Buffer, Buffer>({ path: join(folder, "mqtt-broker.mdb"), encoding: "binary", keyEncoding: "binary", maxDbs: 32 })
   const meta = root.openDB<Buffer, Buffer>("meta", { encoding: "binary", keyEncoding: "binary" })
-  expect(meta.get(Buffer.from("format"))).toHaveLength(4)
-  await meta.put(Buffer.from("format"), Buffer.from([0, 0, 0, 250]))
+  expect(meta.get(Buffer.from("format"))).toEqual(formatRow())
+  await meta.put(Buffer.from("format"), formatRow(250))
   await root.close()
   const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`])
   expect(code).toBe(BROKER_ERRORS["store-unusable"].exitCode)

@@ -133,11 +133,11 @@ export class Log implements Appendable, Cached, Cuttable {
   release(holder: Holder): void {
     this.holders.delete(holder)
     this.online.delete(holder)
-    if (!this.holders.size) this.parts.orphaned(this)
+    this.ending()
     this.parts.housekeeping.noteLog(this)
   }
 
-  /** One hold lasts only for what is there: when none goes on, nothing more must be appended. */
+  /** A hold ended, or lasts only for what is there: when none goes on, nothing more must be appended. */
   ending(): void {
     for (const { until } of this.holders) if (until === Infinity) return
     this.parts.orphaned(this)

@@ -114,17 +114,14 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.holds.subscribe(filter, options)
   }
 
-  override async unsubscribe(filter: string): Promise<void> {
+  override async unsubscribe(filter: string): Promise<boolean> {
+    const before = this.subscriptions.get(filter)
     let lost = 0
-    for (const reader of this.holds.endingWith(filter)) {
-      // oxlint-disable-next-line no-await-in-loop -- rarely more than one
-      const { messages } = await countOnlyOf(reader, this.readers, this.unsentFrom)
-      lost += messages
-    }
-    if (this.gone) return
+    for (const reader of this.holds.endingWith(filter)) lost += (await countOnlyOf(reader, this.readers, this.unsentFrom)).messages // oxlint-disable-line no-await-in-loop
+    if (this.gone || this.subscriptions.get(filter) !== before) return false // it was made anew meanwhile
     if (lost) this.giveUp("unsubscribed", lost)
-    await super.unsubscribe(filter)
     this.holds.unsubscribe(filter)
+    return super.unsubscribe(filter)
   }
 
   /** What comes by no log goes into its private one. */
@@ -275,7 +272,10 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   override detach(): void {
     super.detach()
     this.again.end()
-    for (const reader of this.readers) reader.log.unwatch(reader)
+    for (const reader of this.readers) {
+      reader.log.unwatch(reader)
+      reader.rewind() // nothing that was read ahead is kept
+    }
     this.parts.housekeeping.noteCursor(this)
   }
 

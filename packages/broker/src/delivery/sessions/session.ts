@@ -183,11 +183,13 @@ export abstract class Session implements Dropper {
   }
 
   /**
-   * Ends a Subscription. What waits only under it is dropped and counted, what is in flight completes.
+   * Ends a Subscription. What waits only under it is dropped and counted, what is in flight completes. False: it was made anew
+   * before that was counted, and stays.
    */
-  async unsubscribe(filter: string): Promise<void> {
+  async unsubscribe(filter: string): Promise<boolean> {
     this.subscriptions.delete(filter)
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
+    return true
   }
 
   /**

@@ -179,7 +179,7 @@ export class Sessions implements PersistentSurroundings {
   /** Ends a Subscription; false: there was none. */
   async unsubscribe(session: Session, filter: string): Promise<boolean> {
     if (!session.subscriptions.has(filter)) return false
-    await session.unsubscribe(filter)
+    if (!(await session.unsubscribe(filter))) return true
     this.parts.router.unsubscribe(session, filter)
     return true
   }

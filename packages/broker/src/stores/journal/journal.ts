@@ -29,6 +29,9 @@ export interface JournalEnd {
   files: FoundFile[]
 }
 
+/** A file that has so many times the size of a segment is not used again. */
+const MOST_SIZE = 2
+
 /** The name of a journal's file. */
 export const JOURNAL_NAME = /^journal\.(\d+)$/
 
@@ -85,8 +88,8 @@ export class Journal {
   }
 
   /** The file that is written, undefined before the first record of a segment. */
-  get path(): string | undefined {
-    return this.current?.path
+  get file(): { readonly path: string; readonly inode: number } | undefined {
+    return this.current
   }
 
   /** Writes a commit; resolves when the disk has it. Not called again before. */
@@ -156,7 +159,7 @@ export class Journal {
   private freeHeld(): void {
     if (this.holds) return
     for (const segment of this.held.splice(0))
-      if (this.bad.delete(segment) || this.free.length > 1) this.remove(segment)
+      if (this.bad.delete(segment) || this.free.length > 1 || segment.size > MOST_SIZE * this.segmentBytes) this.remove(segment)
       else this.free.push(segment)
   }
 

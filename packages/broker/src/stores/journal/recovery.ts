@@ -29,10 +29,9 @@ export function readJournal(
   const newest = segments.at(-1)
   let last = folded
   for (const [n, { file, header }] of segments.entries()) {
-    const below = segments[n + 1]?.header.first ?? Infinity
-    if (below <= last + 1) continue // all of it is folded, or was written again
+    if ((segments[n + 1]?.header.first ?? Infinity) <= last) continue // all of it is folded
     if (header.first > last + 1) throw damaged(last + 1)
-    last = replay(readSegment(folder, file), { from: last, below }, take)
+    last = replay(readSegment(folder, file), last, take)
   }
   // after a clean end only a file whose header is gone can have more
   const suspects = newest?.header.clean === true ? files.filter((file) => !segments.some((one) => one.file === file)) : files
@@ -67,14 +66,14 @@ function readSegment(folder: string, { name }: FoundFile): Buffer {
   return readFileSync(pathOf(folder, name))
 }
 
-/** Hands out the records from behind `from` to before `below`. Returns the last sequence. */
-function replay(segment: Buffer, { from, below }: { from: number; below: number }, take: (commit: Commit) => void): number {
+/** Hands out the records behind a sequence. One that was written again into the next segment is the same commit. Returns the last sequence. */
+function replay(segment: Buffer, from: number, take: (commit: Commit) => void): number {
   const header = readHeader(segment)
   let expected = header?.first ?? 0
   let last = from
   for (let at = HEADER_BYTES; ;) {
     const record = recordAt(segment, at, header?.secret ?? 0)
-    if (!record || record.sequence !== expected || record.sequence >= below) return last
+    if (!record || record.sequence !== expected) return last
     if (record.sequence > last) {
       take(record.commit())
       last = record.sequence

@@ -1,4 +1,4 @@
-import { type PathLike, closeSync, fdatasync, fsyncSync, openSync, unlinkSync, write } from "node:fs"
+import { type PathLike, closeSync, fdatasync, fstatSync, fsyncSync, openSync, unlinkSync, write } from "node:fs"
 import { dirname } from "node:path"
 import { promisify } from "node:util"
 import { crc32 } from "node:zlib"
@@ -57,6 +57,7 @@ export class Segment {
   last = 0
   /** where the next record goes, in bytes */
   at = 0
+  readonly inode: number
   private readonly file: number
   private filling: Promise<void> | undefined = undefined
   private fillFailed = false
@@ -72,6 +73,7 @@ export class Segment {
     private readonly most: number,
   ) {
     this.file = openSync(path, length ? "r+" : "w+", 0o600)
+    this.inode = fstatSync(this.file).ino
     if (!length) this.syncName()
   }
 
@@ -83,6 +85,11 @@ export class Segment {
       unlinkSync(this.path)
       throw error
     }
+  }
+
+  /** How long the file is, in bytes. */
+  get size(): number {
+    return this.length
   }
 
   /** Used anew, from its beginning on. */
