@@ -20,7 +20,7 @@ import type { ConnectionFacts, Context } from "./context.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
 /** So long CONNACK waits for the number of messages that wait, in ms. */
-const SOON_MS = 500
+const SOON_MS = 2000
 
 /** What control packets need of their connection. */
 export interface ControlledConnection {

@@ -85,7 +85,7 @@ export class FileStore implements Store {
     const end = readJournal(this.path, { folded, secret }, (commit) => unfolded.apply(commit))
     if (end.sequence > folded) {
       this.tables.load() // it knows then which logs have rows
-      await this.tables.fold(unfolded, end.sequence, () => 0)
+      await this.tables.fold(unfolded, end.sequence, () => 0, 0) // as well as it goes: without it there is no start
     }
     this.folded = end.sequence
     this.journal = new Journal(this.path, SEGMENT_BYTES, end)

@@ -183,9 +183,10 @@ export class Tables {
    * Writes what is not folded yet, in one or several transactions; done twice, it does no harm. Resolves when it is on the disk.
    * @param through the last sequence of the journal that is in it
    * @param cut what lies below is needed by nobody any more
+   * @param room bytes that must be free for it
    */
-  async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
-    await this.ready(unfolded.bytes)
+  async fold(unfolded: Unfolded, through: number, cut: (log: number) => number, room = 2 * unfolded.bytes): Promise<void> {
+    await this.ready(room)
     const folded = new Map<number, number>()
     try {
       await this.removeBelow(unfolded.cuts)
@@ -216,13 +217,13 @@ export class Tables {
     }
   }
 
-  /** @param bytes how much is to be written */
-  private async ready(bytes: number): Promise<void> {
+  /** @param room bytes that must be free beside those of every commit */
+  private async ready(room: number): Promise<void> {
     const { recovery } = this.disk
     if (recovery) await recovery
     if (this.stale) await this.reopen()
     this.disk.check()
-    checkSpace(this.file, 2 * bytes)
+    checkSpace(this.file, room)
   }
 
   /** LMDB refuses everything, reading included, once the write of its meta page has failed: begin anew with the file. */

@@ -37,20 +37,22 @@ async function behindStore(peer: Peer): Promise<Buffer[]> {
 /** The Session `s` comes back: what it is told, and how many messages come. */
 async function comeBack(broker: TestBroker): Promise<{ said: number | undefined; came: number; peer: Peer }> {
   const [peer, connack] = await Peer.greeted(broker.port, 5, lasting("s"))
+  const said = told(connack)
   let came = 0
-  for (let quiet = 0; quiet < 2; quiet++) {
+  const take = (bytes: Buffer): void => {
+    if (bytes[0] === 0x62) return void peer.send(packet(0x70, bytes.subarray(2, 4)))
+    const { qos, packetId } = readPublish(bytes, 5)
+    peer.send(packet(qos === 2 ? 0x50 : 0x40, word(packetId)))
+    came++
+  }
+  while (came < (said ?? 0)) take(await peer.next())
+  // and nothing more
+  for (let quiet = 0; quiet < 2; quiet++)
     for (const bytes of await behindStore(peer)) {
       quiet = -1
-      if (bytes[0] === 0x62) {
-        peer.send(packet(0x70, bytes.subarray(2, 4)))
-        continue
-      }
-      const { qos, packetId } = readPublish(bytes, 5)
-      peer.send(packet(qos === 2 ? 0x50 : 0x40, word(packetId)))
-      came++
+      take(bytes)
     }
-  }
-  return { said: told(connack), came, peer }
+  return { said, came, peer }
 }
 
 async function away(broker: TestBroker, ...filters: [string, number][]): Promise<void> {

@@ -26,16 +26,18 @@ async function publishUntilEnd(port: number): Promise<Set<number>> {
 /** The numbers that the session gets when it comes back, in the order of their coming. */
 async function collect(port: number): Promise<number[]> {
   const peer = await Peer.connected(port, 5, SESSION)
+  const publisher = await Peer.connected(port, 5)
+  publisher.send(publish(5, { topic: "x", qos: 1, packetId: 1, payload: "last" }))
   const numbers: number[] = []
   for (;;) {
-    const came = await peer.settled()
-    if (came.length === 0) return numbers
-    for (const packet of came) {
-      const message = readPublish(packet, 5)
-      numbers.push(Number(message.payload.toString()))
-      peer.send(puback(message.packetId))
-    }
+    const { payload, packetId } = await peer.nextPublish()
+    peer.send(puback(packetId))
+    if (payload.toString() === "last") break
+    numbers.push(Number(payload.toString()))
   }
+  await peer.settled()
+  peer.cut()
+  return numbers
 }
 
 async function addSession(port: number): Promise<void> {

@@ -4,6 +4,7 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { cliPath, onCleanUp, runCli, runProcess, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
+import { openEnvironment } from "../../src/stores/environment.js"
 import { formatRow } from "../../src/stores/formats.js"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { Peer } from "../support/peer.js"
@@ -96,11 +97,8 @@ test.each([1000, 1])("a file that is no database, long or short: exit code 11, a
 test("a format that this version does not know: refused, exit code 11", async () => {
   const broker = await startBroker()
   await broker.stop()
-  // oxlint-disable-next-line no-restricted-imports -- to write what a later version would write
-  const { open } = await import("lmdb")
   const folder = join(broker.dir, "store")
-  const root = open<Buffer, Buffer>({ path: join(folder, "mqtt-broker.mdb"), encoding: "binary", keyEncoding: "binary", maxDbs: 32 })
-  const meta = root.openDB<Buffer, Buffer>("meta", { encoding: "binary", keyEncoding: "binary" })
+  const { root, meta } = openEnvironment(join(folder, "mqtt-broker.mdb"))
   expect(meta.get(Buffer.from("format"))).toEqual(formatRow())
   await meta.put(Buffer.from("format"), formatRow(250))
   await root.close()
