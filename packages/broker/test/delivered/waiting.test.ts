@@ -38,19 +38,21 @@ async function behindStore(peer: Peer): Promise<Buffer[]> {
 async function comeBack(broker: TestBroker): Promise<{ said: number | undefined; came: number; peer: Peer }> {
   const [peer, connack] = await Peer.greeted(broker.port, 5, lasting("s"))
   const said = told(connack)
-  let came = 0
-  const take = (bytes: Buffer): void => {
-    if (bytes[0] === 0x62) return void peer.send(packet(0x70, bytes.subarray(2, 4)))
-    const { qos, packetId } = readPublish(bytes, 5)
-    peer.send(packet(qos === 2 ? 0x50 : 0x40, word(packetId)))
-    came++
+  /** Answers a packet; how many messages it is. */
+  const take = (bytes: Buffer): number => {
+    const isPublish = bytes[0] !== 0x62
+    const { qos, packetId } = isPublish ? readPublish(bytes, 5) : { qos: 0, packetId: 0 }
+    if (isPublish) peer.send(packet(qos === 2 ? 0x50 : 0x40, word(packetId)))
+    else peer.send(packet(0x70, bytes.subarray(2, 4)))
+    return isPublish ? 1 : 0
   }
-  while (came < (said ?? 0)) take(await peer.next())
+  let came = 0
+  for (const wanted = said ?? 0; came < wanted;) came += take(await peer.next())
   // and nothing more
   for (let quiet = 0; quiet < 2; quiet++)
     for (const bytes of await behindStore(peer)) {
       quiet = -1
-      take(bytes)
+      came += take(bytes)
     }
   return { said, came, peer }
 }

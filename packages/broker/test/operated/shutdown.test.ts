@@ -3,7 +3,6 @@ import { checkNumbers } from "@mqtt-trio/torture"
 import { randomId, spawnCli, startBroker, temporaryFolder, type RunningProcess } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
-import { readPublish } from "../support/read.js"
 import { properties, puback, publish, sessionExpiry } from "../support/wire.js"
 
 const MOST = 60_000
