@@ -9,7 +9,7 @@ const files = (...names: string[]): string[] => names.map((name) => `test/${name
 
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
 const searches = files("stored/torture", "stored/torture-power-cut", "model/model", "stored/crash-points")
-/** Measure times that the other tests' load would spoil: one by one once the others are done. */
+/** Measure times, or what happens in a time, that the other tests' load would spoil: one by one once the others are done. */
 const alone = files(
   "bystander/guessing",
   "bystander/rate",
@@ -17,6 +17,7 @@ const alone = files(
   "bystander/slow-subscriber",
   "bystander/stuck-clients",
   "bystander/tls-crowd",
+  "delivered/article",
   "delivered/retained-lookup",
 )
 
