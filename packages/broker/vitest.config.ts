@@ -37,7 +37,7 @@ const promise = files(
 )
 
 /** Most tests wait for processes and disks: more files at a time than there are cores. */
-const maxWorkers = 4
+const maxWorkers = 3
 
 /** The same tests through a listener of another kind; the seeds of the hostile ones are the first of those that the plain port gets. */
 const door = (kind: string, include: string[]): Project => {
