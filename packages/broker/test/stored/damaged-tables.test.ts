@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto"
-import { readFileSync, statSync, truncateSync } from "node:fs"
+import { readFileSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 import { startBroker } from "@mqtt-trio/testing"
 import { beforeAll, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { checkFile } from "../../src/stores/check-file.js"
-import { absent, changeFile, copyOfStore, drain, failedStart, publishAll } from "../support/stored.js"
+import { absent, changeFile, copyOfStore, drain, failedStart, publishAll, wholeSize } from "../support/stored.js"
 
 const UNUSABLE = BROKER_ERRORS["store-unusable"].exitCode
 const PAGE = 4096
@@ -33,7 +33,7 @@ beforeAll(async () => {
   await publishAll(broker.port, [{ topic: "c/large", payload: Buffer.alloc(500_000, "message 400 ") }])
   expect(await broker.stop()).toBe(0)
   state.store = join(broker.dir, "store")
-  state.size = statSync(join(state.store, "mqtt-broker.mdb")).size
+  state.size = wholeSize(join(state.store, "mqtt-broker.mdb"))
 })
 
 describe("a damaged file of tables: exit code 11, the file and the command that goes on named", () => {

@@ -1,31 +1,16 @@
 import { spawnSync } from "node:child_process"
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { onCleanUp, runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { beforeAll, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { checkFile } from "../../src/stores/check-file.js"
 import { Peer } from "../support/peer.js"
+import { wholeSize } from "../support/stored.js"
 import { properties, publish, puback, sessionExpiry } from "../support/wire.js"
 
 const UNUSABLE = BROKER_ERRORS["store-unusable"].exitCode
 const MESSAGES = 1500
-
-const PAGE = 4096
-
-/** How long a file of tables is without the free pages at its end. */
-function wholeSize(file: string): number {
-  const copy = join(temporaryFolder(), "copy.mdb")
-  copyFileSync(file, copy)
-  for (let { size } = statSync(copy); ; size -= PAGE) {
-    truncateSync(copy, size - PAGE)
-    try {
-      checkFile(copy)
-    } catch {
-      return size
-    }
-  }
-}
 
 /** Starts a broker that must refuse; what it says. */
 async function refusal(folder: string): Promise<string> {

@@ -1,6 +1,7 @@
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { runCli, temporaryFolder } from "@mqtt-trio/testing"
+import { checkFile } from "../../src/stores/check-file.js"
 import { Peer } from "./peer.js"
 import { readPublish } from "./read.js"
 import { properties, publish, puback, sessionExpiry, subscribe } from "./wire.js"
@@ -70,4 +71,20 @@ export async function drain(port: number, clientId: string): Promise<string[]> {
   await peer.settled()
   peer.cut()
   return payloads
+}
+
+const PAGE = 4096
+
+/** How long a file of tables is without the free pages at its end. */
+export function wholeSize(file: string): number {
+  const copy = join(temporaryFolder(), "copy.mdb")
+  copyFileSync(file, copy)
+  for (let { size } = statSync(copy); ; size -= PAGE) {
+    truncateSync(copy, size - PAGE)
+    try {
+      checkFile(copy)
+    } catch {
+      return size
+    }
+  }
 }
