@@ -16,7 +16,7 @@ import { Unfolded } from "./unfolded.js"
 
 /** How large a segment of the journal becomes, and what may be unfolded in memory before it is folded, in bytes. */
 const SEGMENT_BYTES = size("MQTT_BROKER_TEST_SEGMENT_BYTES", 64 << 20)
-const FOLD_BYTES = size("MQTT_BROKER_TEST_FOLD_BYTES", 16 << 20)
+const FOLD_BYTES = size("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
 /** Beyond so much that is unfolded in memory, or in one segment, a commit waits for the fold. */
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
 const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES

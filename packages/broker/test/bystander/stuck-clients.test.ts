@@ -8,6 +8,8 @@ const PUBLISHED = 400
 const P99_MS = 100
 const TRIES = 3
 const MB = 1 << 20
+/** 40 MB that are not folded, 16 MB of chunks, and what the collector has not taken yet: measured are 131 MB on Node.js 20, 176 on 26. */
+const MOST_GROWTH = 224 * MB
 
 /** Publishes at window 1 to a subscriber, and returns the 99th percentile of the time to the PUBACK in ms. */
 async function p99(broker: TestBroker): Promise<number> {
@@ -42,7 +44,7 @@ async function expectCalm(broker: TestBroker, name: string, stick: () => Promise
     `${name}: PUBACK p99 ${after.toFixed(1)} ms (before: ${before.toFixed(1)} ms), memory +${(growth / MB).toFixed(0)} MB\n`,
   )
   expect(after).toBeLessThan(limit)
-  expect(growth).toBeLessThan(160 * MB)
+  expect(growth).toBeLessThan(MOST_GROWTH)
 }
 
 test("a publisher that stops in the middle of a packet", async () => {
