@@ -9,27 +9,17 @@ import {
   type OptionValues,
   quoted,
   resolveOptions,
-  value,
   writeOut,
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import { BrokerError } from "../errors.js"
-import { defaultStoreUrl } from "../stores/store-url.js"
 import type { Contents } from "../stores/inspect.js"
 import { contentsInWords } from "./contents.js"
-import { parseStoreFolder } from "./store-folder.js"
+import { storeOption } from "./store-folder.js"
 
 export const BACKUP_OPTIONS = {
   json: flag({ flags: "--json", help: "what is in the copy as a JSON object", group: "Output" }),
-  store: value({
-    flags: "--store <url>",
-    help: "the running broker's store: file:DIR",
-    group: "Store",
-    env: "MQTT_BROKER_STORE",
-    parse: parseStoreFolder,
-    fallback: parseStoreFolder(defaultStoreUrl()),
-    defaultText: "file: in this user's data folder",
-  }),
+  store: storeOption("the running broker's store: file:DIR"),
 } as const
 
 const HELP = {

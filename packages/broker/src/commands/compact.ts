@@ -1,21 +1,12 @@
 import { realpathSync } from "node:fs"
 import { join } from "node:path"
-import { applyOptions, flag, helpText, jsonLine, type OptionValues, quoted, resolveOptions, value, writeOut } from "@mqtt-trio/common"
+import { applyOptions, flag, helpText, jsonLine, type OptionValues, quoted, resolveOptions, writeOut } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { defaultStoreUrl } from "../stores/store-url.js"
-import { parseStoreFolder } from "./store-folder.js"
+import { storeOption } from "./store-folder.js"
 
 export const COMPACT_OPTIONS = {
   json: flag({ flags: "--json", help: "the sizes as a JSON object", group: "Output" }),
-  store: value({
-    flags: "--store <url>",
-    help: "the store, which no broker uses: file:DIR",
-    group: "Store",
-    env: "MQTT_BROKER_STORE",
-    parse: parseStoreFolder,
-    fallback: parseStoreFolder(defaultStoreUrl()),
-    defaultText: "file: in this user's data folder",
-  }),
+  store: storeOption("the store, which no broker uses: file:DIR"),
 } as const
 
 const HELP = {

@@ -13,8 +13,7 @@ import {
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { AdminReply, QueueRecord } from "../admin/protocol.js"
-import { defaultStoreUrl } from "../stores/store-url.js"
-import { parseStoreFolder } from "./store-folder.js"
+import { storeOption } from "./store-folder.js"
 
 export const QUEUE_OPTIONS = {
   peek: value({
@@ -25,15 +24,7 @@ export const QUEUE_OPTIONS = {
     fallback: 20,
   }),
   json: flag({ flags: "--json", help: "one JSON object a line", group: "Output" }),
-  store: value({
-    flags: "--store <url>",
-    help: "the running broker's store: file:DIR",
-    group: "Store",
-    env: "MQTT_BROKER_STORE",
-    parse: parseStoreFolder,
-    fallback: parseStoreFolder(defaultStoreUrl()),
-    defaultText: "file: in this user's data folder",
-  }),
+  store: storeOption("the running broker's store: file:DIR"),
 } as const
 
 const HELP = {

@@ -1,32 +1,12 @@
-import {
-  applyOptions,
-  counted,
-  flag,
-  helpText,
-  jsonLine,
-  type OptionValues,
-  quoted,
-  resolveOptions,
-  value,
-  writeOut,
-} from "@mqtt-trio/common"
+import { applyOptions, counted, flag, helpText, jsonLine, type OptionValues, quoted, resolveOptions, writeOut } from "@mqtt-trio/common"
 import type { Command } from "commander"
-import { defaultStoreUrl } from "../stores/store-url.js"
 import type { Missing, Repair, Repaired } from "../stores/repair/repair.js"
 import { contentsInWords } from "./contents.js"
-import { parseStoreFolder } from "./store-folder.js"
+import { storeOption } from "./store-folder.js"
 
 export const REPAIR_OPTIONS = {
   json: flag({ flags: "--json", help: "what was done as a JSON object", group: "Output" }),
-  store: value({
-    flags: "--store <url>",
-    help: "the damaged store, which no broker uses: file:DIR",
-    group: "Store",
-    env: "MQTT_BROKER_STORE",
-    parse: parseStoreFolder,
-    fallback: parseStoreFolder(defaultStoreUrl()),
-    defaultText: "file: in this user's data folder",
-  }),
+  store: storeOption("the damaged store, which no broker uses: file:DIR"),
 } as const
 
 const HELP = {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { runCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -68,8 +68,19 @@ test("a store that is whole: exit code 0, words that say so, and nothing is chan
 
 test("a broker uses it: exit code 12", async () => {
   const broker = await startBroker()
-  const { code } = await repair(join(broker.dir, "store"))
+  const { code, stderr } = await repair(join(broker.dir, "store"))
   expect(code).toBe(BROKER_ERRORS["store-in-use"].exitCode)
+  expect(stderr).toMatch(/^error: another broker uses the folder .*\nhint: stop it first\n$/)
+})
+
+test.each(["repair", "compact"])("%s of a folder that is not there: exit code 11, and it is not made", async (command) => {
+  const folder = join(temporaryFolder(), "none")
+  const { code, stderr } = await runCli("mqtt-broker", [command, "--store", `file:${folder}`])
+  expect([code, stderr]).toEqual([
+    UNUSABLE,
+    `error: there is no folder ${JSON.stringify(folder)}\nhint: say where the store is with --store file:DIR\n`,
+  ])
+  expect(existsSync(folder)).toBe(false)
 })
 
 test.each([
