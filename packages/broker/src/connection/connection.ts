@@ -344,10 +344,16 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.socket.destroy()
   }
 
+  /**
+   * Not at once: a TLS socket that is ended while it hands out what it read keeps what comes afterwards, without end, and
+   * tells nobody.
+   */
   private shut(): void {
     this.output.flush()
-    this.socket.end()
-    this.socket.resume() // to see its end
+    setImmediate(() => {
+      this.socket.end()
+      this.socket.resume() // to see its end
+    })
   }
 
   /** The socket is closed. */
