@@ -54,6 +54,7 @@ static struct {
   long told;
 } descriptors[MOST_DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t sync_ended = PTHREAD_COND_INITIALIZER;
 static struct node *nodes;
 /* of the store, with the slash behind it */
 static char folder[PATH_MAX];
@@ -277,6 +278,7 @@ static void wait_as_told(void) {
 
 struct sync {
   struct change *covered;
+  long number;
   /* failures of the file before it */
   long before;
   bool commits, fills;
@@ -284,7 +286,7 @@ struct sync {
 
 static struct sync begin_sync(struct node *node) {
   pthread_mutex_lock(&lock);
-  struct sync sync = {.covered = image_take(node), .before = node->failures};
+  struct sync sync = {.covered = image_take(node), .number = node->syncs_begun++, .before = node->failures};
   sync.commits = node->kind == JOURNAL && node->has_record;
   sync.fills = node->kind == JOURNAL && node->has_filling;
   node->has_record = node->has_filling = false;
@@ -293,11 +295,12 @@ static struct sync begin_sync(struct node *node) {
 }
 
 /*
- * A failure loses all that waits, and what another sync of the file covers at that moment. As the kernel does it, each
- * descriptor is told once, by the sync that looks first.
+ * A sync waits for what those before it took over. A failure loses all that waits, and what another sync of the file covers at
+ * that moment. As the kernel does it, each descriptor is told once, by the sync that looks first.
  */
 static int end_sync(int fd, struct node *node, const struct sync *sync, int error) {
   pthread_mutex_lock(&lock);
+  while (node->syncs_ended != sync->number) pthread_cond_wait(&sync_ended, &lock);
   if (error) {
     image_synced(node, image_take(node), false);
     node->failures++;
@@ -306,6 +309,8 @@ static int end_sync(int fd, struct node *node, const struct sync *sync, int erro
   image_synced(node, sync->covered, node->failures == sync->before);
   bool is_news = descriptors[fd].told != node->failures;
   descriptors[fd].told = node->failures;
+  node->syncs_ended++;
+  pthread_cond_broadcast(&sync_ended);
   pthread_mutex_unlock(&lock);
   return is_news ? failed(node->error) : 0;
 }

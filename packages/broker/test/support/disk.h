@@ -18,6 +18,8 @@ struct node {
   /* how many syncs failed, and with which error the last one: each descriptor is told of it once */
   long failures;
   int error;
+  /* syncs that began, and those that ended, which they do in this order */
+  long syncs_begun, syncs_ended;
   /* what is written to this part does not reach the image any more */
   off_t lost_from, lost_to;
   struct change *first, **last;
