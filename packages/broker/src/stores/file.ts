@@ -3,16 +3,17 @@ import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { copyStore } from "./copy-store.js"
-import { DiskGuard } from "./disk-guard.js"
+import { DiskGuard, lackOfSpace } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
 import { DATABASE } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
-import { Journal } from "./journal/journal.js"
-import { readJournal } from "./journal/recovery.js"
+import { Journal, type JournalEnd } from "./journal/journal.js"
+import { makeDurable, readJournal } from "./journal/recovery.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
-import { type TableOptions, Tables } from "./tables.js"
+import { roomFor, type TableOptions, Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
+import { withUnfolded } from "./with-unfolded.js"
 
 /** How large a segment of the journal becomes, and what may be unfolded in memory before it is folded, in bytes. */
 const SEGMENT_BYTES = size("MQTT_BROKER_TEST_SEGMENT_BYTES", 64 << 20)
@@ -83,13 +84,26 @@ export class FileStore implements Store {
     const unfolded = new Unfolded()
     const secret = await this.tables.secret()
     const end = readJournal(this.path, { folded, secret }, (commit) => unfolded.apply(commit))
-    if (end.sequence > folded) {
-      this.tables.load() // it knows then which logs have rows
-      await this.tables.fold(unfolded, end.sequence, () => 0, 0) // as well as it goes: without it there is no start
-    }
-    this.folded = end.sequence
+    const state = this.tables.load() // it knows then which logs have rows
+    const isFolded = end.sequence === folded || (await this.foldAtStart(unfolded, end))
     this.journal = new Journal(this.path, SEGMENT_BYTES, end)
-    return this.tables.load()
+    if (isFolded) {
+      this.folded = end.sequence
+      this.journal.release(end.sequence)
+      return end.sequence === folded ? state : this.tables.load()
+    }
+    this.folded = folded
+    this.frozen = { unfolded, through: end.sequence }
+    this.foldLater()
+    return withUnfolded(state, unfolded)
+  }
+
+  /** False: there is no space for it. Then what the journal has is made durable there, and folded as soon as there is. */
+  private async foldAtStart(unfolded: Unfolded, end: JournalEnd): Promise<boolean> {
+    const isRoom = lackOfSpace(this.path, roomFor(unfolded)) === undefined
+    if (isRoom) await this.tables.fold(unfolded, end.sequence, () => 0)
+    else makeDurable(this.path, end)
+    return isRoom
   }
 
   get trouble(): string | undefined {

@@ -1,5 +1,7 @@
+import { statSync } from "node:fs"
 import { join } from "node:path"
 import { checkFile } from "./check-file.js"
+import { checkSpace } from "./disk-guard.js"
 import { inUse, storeError } from "./errors.js"
 import { DATABASE, prepareFolder } from "./folder.js"
 import { openElsewhere } from "./open-files.js"
@@ -32,6 +34,8 @@ export async function openStore(location: StoreLocation, options: StoreOptions =
 async function lookOver(path: string, options: StoreOptions): Promise<void> {
   const size = checkFile(join(path, DATABASE))
   if (!size) return
+  // LMDB writes to it through a mapping, and dies when the disk has no space for what was not there
+  if (!statSync(join(path, `${DATABASE}-lock`), { throwIfNoEntry: false })?.blocks) checkSpace(path)
   const { compact, isMostlyFree } = await import("./compact.js")
   if (!isMostlyFree(size)) return
   try {

@@ -75,6 +75,7 @@ export class Tables {
     const { meta } = this.environment
     const value = meta.get(SECRET_KEY)
     if (value) return intact("meta", { key: SECRET_KEY, value }, "the journal's secret").readUInt32LE(0)
+    checkSpace(this.file)
     const secret = randomBytes(4)
     await settled([meta.put(SECRET_KEY, withChecksum("meta", SECRET_KEY, secret))])
     return secret.readUInt32LE(0)
@@ -183,10 +184,9 @@ export class Tables {
    * Writes what is not folded yet, in one or several transactions; done twice, it does no harm. Resolves when it is on the disk.
    * @param through the last sequence of the journal that is in it
    * @param cut what lies below is needed by nobody any more
-   * @param room bytes that must be free for it
    */
-  async fold(unfolded: Unfolded, through: number, cut: (log: number) => number, room = 2 * unfolded.bytes): Promise<void> {
-    await this.ready(room)
+  async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
+    await this.ready(roomFor(unfolded))
     const folded = new Map<number, number>()
     try {
       await this.removeBelow(unfolded.cuts)
@@ -289,6 +289,11 @@ export class Tables {
   }
 }
 
+/** Bytes that must be free for a fold, beside those of every commit. */
+export function roomFor(unfolded: Unfolded): number {
+  return 2 * unfolded.bytes
+}
+
 /** Starts writes for a few ms in each turn of the event loop, and goes on when they are on the disk. */
 async function inTurns(writes: Generator<Promise<boolean>>): Promise<void> {
   for (let done = false; !done;) {
@@ -323,7 +328,8 @@ function chunkOf({ key, value }: { key: Buffer; value: Buffer }): Chunk | undefi
   return row && { first: readUint64(row, 0), last: readUint64(key, 8), value: row.subarray(FIRST_BYTES) }
 }
 
-function amountOf(id: number, { first, last, value }: Chunk): StoredLog {
+/** What went into a log, up to the last message of its last chunk. */
+export function amountOf(id: number, { first, last, value }: Chunk): StoredLog {
   const { before, n, beforeBytes, bytes, beforeExpiring, traits } = Frames.unseal(first, value)
   return { id, last, messages: before + n, bytes: beforeBytes + bytes, expiring: beforeExpiring + (traits & Trait.EXPIRY ? n : 0) }
 }

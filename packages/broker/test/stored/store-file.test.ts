@@ -1,11 +1,11 @@
-import { spawnSync } from "node:child_process"
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { onCleanUp, runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
+import { runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { beforeAll, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { checkFile } from "../../src/stores/check-file.js"
 import { Peer } from "../support/peer.js"
+import { mayMount, smallDisk } from "../support/small-disk.js"
 import { wholeSize } from "../support/stored.js"
 import { properties, publish, puback, sessionExpiry } from "../support/wire.js"
 
@@ -107,15 +107,6 @@ test("the root of a new file system is as good as empty; a store may have other 
   await broker.kill9()
   await broker.restart()
 })
-
-function smallDisk(megabytes: number): string {
-  const folder = temporaryFolder()
-  expect(spawnSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", folder]).status).toBe(0)
-  onCleanUp(() => void spawnSync("umount", ["-l", folder]))
-  return folder
-}
-
-const mayMount = process.getuid?.() === 0 && spawnSync("unshare", ["-m", "true"]).status === 0
 
 describe.runIf(mayMount)("a folder with less than 16 MB free", () => {
   test("a new store: exit code 11", async () => {

@@ -11,6 +11,15 @@ export interface FoundFile {
   length: number
 }
 
+/** One with records that are not folded. */
+export interface UnfoldedFile extends FoundFile {
+  /** the sequence of its last record */
+  last: number
+  /** where that begins, 0 when it is the first one, and ends, in bytes */
+  lastAt: number
+  end: number
+}
+
 /** Keeps what the journal has. */
 export interface JournalHold {
   /** its files, and how much of each is on the disk: every commit since the hold began, and those that were not folded then */
@@ -27,6 +36,8 @@ export interface JournalEnd {
   secret: number
   /** everything that they say is folded */
   files: FoundFile[]
+  /** what they say is not, in the order in which they were written */
+  unfolded: UnfoldedFile[]
 }
 
 /** A file that has so many times the size of a segment is not used again. */
@@ -64,8 +75,9 @@ export class Journal {
     this.records = new RecordWriter(end.secret)
     this.sequence = end.sequence
     this.segment = end.segment
-    this.nextName = Math.max(-1, ...end.files.map(({ name }) => name)) + 1
+    this.nextName = Math.max(-1, ...[...end.files, ...end.unfolded].map(({ name }) => name)) + 1
     for (const { name, length } of end.files) this.free.push(this.open(name, length))
+    for (const { name, length, last, end: at } of end.unfolded) this.full.push(Object.assign(this.open(name, length), { last, at }))
   }
 
   private open(name: number, length: number): Segment {

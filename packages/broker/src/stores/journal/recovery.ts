@@ -1,10 +1,15 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs"
+import { closeSync, fdatasyncSync, openSync, readdirSync, readSync, statSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Damage } from "../errors.js"
 import type { Commit } from "../store.js"
-import { type FoundFile, JOURNAL_NAME, type JournalEnd } from "./journal.js"
+import { type FoundFile, JOURNAL_NAME, type JournalEnd, type UnfoldedFile } from "./journal.js"
 import { ALIGNMENT, recordAt, sequenceAt } from "./record.js"
 import { type Header, HEADER_BYTES, readHeader } from "./segment.js"
+
+/** What a segment may have before it is full, one commit behind that, and some more, in bytes: a longer file is nobody's journal. */
+const MOST_FILE_BYTES = 5 * 2 ** 29
+/** So much is read at a time, in bytes: the system reads less than 2 GB. */
+const PIECE_BYTES = 2 ** 28
 
 interface FoundSegment {
   file: FoundFile
@@ -27,16 +32,37 @@ export function readJournal(
   const files = journalFiles(folder)
   const segments = files.flatMap((file) => withHeader(folder, file)).toSorted((a, b) => a.header.number - b.header.number)
   const newest = segments.at(-1)
+  const unfolded: UnfoldedFile[] = []
   let last = folded
   for (const [n, { file, header }] of segments.entries()) {
     if ((segments[n + 1]?.header.first ?? Infinity) <= last) continue // all of it is folded
     if (header.first > last + 1) throw damaged(last + 1)
-    last = replay(readSegment(folder, file), last, take)
+    const found = replay(readSegment(folder, file), last, take)
+    if (found.end && found.last > folded) unfolded.push({ ...file, ...found })
+    last = Math.max(last, found.last)
   }
   // after a clean end only a file whose header is gone can have more
   const suspects = newest?.header.clean === true ? files.filter((file) => !segments.some((one) => one.file === file)) : files
   for (const file of suspects) if (hasRecordAbove(readSegment(folder, file), last, secret)) throw damaged(last + 1)
-  return { sequence: last, segment: newest?.header.number ?? 0, secret, files }
+  const free = files.filter(({ name }) => !unfolded.some((one) => one.name === name))
+  return { sequence: last, segment: newest?.header.number ?? 0, secret, files: free, unfolded }
+}
+
+/**
+ * Puts the last record that was read on the disk. It may be in the kernel's memory alone: the broker died before its fdatasync,
+ * or after one that failed, so its bytes are written again. Those before it were acknowledged.
+ */
+export function makeDurable(folder: string, { unfolded }: JournalEnd): void {
+  const newest = unfolded.at(-1)
+  if (!newest) return
+  const file = openSync(pathOf(folder, newest.name), "r+")
+  try {
+    const bytes = readBytes(file, newest.lastAt, newest.end)
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done, bytes.length - done, newest.lastAt + done)
+    fdatasyncSync(file)
+  } finally {
+    closeSync(file)
+  }
 }
 
 /** The files of a journal, by name. */
@@ -62,24 +88,43 @@ function withHeader(folder: string, file: FoundFile): FoundSegment[] {
   return header ? [{ file, header }] : []
 }
 
-function readSegment(folder: string, { name }: FoundFile): Buffer {
-  return readFileSync(pathOf(folder, name))
+function readSegment(folder: string, { name, length }: FoundFile): Buffer {
+  const path = pathOf(folder, name)
+  if (length > MOST_FILE_BYTES)
+    throw new Error(
+      `${JSON.stringify(path)} has ${length} bytes, more than a file of the journal ever has; if it is not the broker's, move it away`,
+    )
+  const file = openSync(path, "r")
+  try {
+    return readBytes(file, 0, length)
+  } finally {
+    closeSync(file)
+  }
 }
 
-/** Hands out the records behind a sequence. One that was written again into the next segment is the same commit. Returns the last sequence. */
-function replay(segment: Buffer, from: number, take: (commit: Commit) => void): number {
+/** The bytes of a file from a place on, as many as it has before another. */
+function readBytes(file: number, from: number, to: number): Buffer {
+  const bytes = Buffer.allocUnsafe(to - from)
+  for (let at = 0; at < bytes.length;) {
+    const read = readSync(file, bytes, at, Math.min(PIECE_BYTES, bytes.length - at), from + at)
+    if (!read) return bytes.subarray(0, at)
+    at += read
+  }
+  return bytes
+}
+
+/** Hands out the records behind a sequence. One that was written again into the next segment is the same commit. */
+function replay(segment: Buffer, from: number, take: (commit: Commit) => void): Omit<UnfoldedFile, keyof FoundFile> {
   const header = readHeader(segment)
-  let expected = header?.first ?? 0
-  let last = from
+  const found = { last: (header?.first ?? 0) - 1, lastAt: 0, end: 0 }
   for (let at = HEADER_BYTES; ;) {
     const record = recordAt(segment, at, header?.secret ?? 0)
-    if (!record || record.sequence !== expected) return last
-    if (record.sequence > last) {
-      take(record.commit())
-      last = record.sequence
-    }
-    expected++
+    if (!record || record.sequence !== found.last + 1) return found
+    if (record.sequence > from) take(record.commit())
+    found.last = record.sequence
+    found.lastAt = at === HEADER_BYTES ? 0 : at
     at = record.end
+    found.end = at
   }
 }
 

@@ -1,0 +1,28 @@
+import { spawnSync } from "node:child_process"
+import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { onCleanUp, temporaryFolder } from "@mqtt-trio/testing"
+
+/** Whether {@link smallDisk} can be had. */
+export const mayMount = process.getuid?.() === 0 && spawnSync("unshare", ["-m", "true"]).status === 0
+
+/** The root of a file system of its own with so much space. */
+export function smallDisk(megabytes: number): string {
+  const folder = temporaryFolder()
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", folder])
+  if (status !== 0) throw new Error("a small disk cannot be mounted")
+  onCleanUp(() => void spawnSync("umount", ["-l", folder]))
+  return folder
+}
+
+const PAGE = Buffer.alloc(4096)
+
+/** Fills a small disk until so many bytes are free. Returns what makes it as empty as before. */
+export function fillDisk(folder: string, free: number): () => void {
+  const ballast = join(folder, "ballast")
+  const file = openSync(ballast, "w")
+  const { bavail, bsize } = statfsSync(folder)
+  for (let left = bavail * bsize - free; left >= PAGE.length; left -= PAGE.length) writeSync(file, PAGE)
+  closeSync(file)
+  return () => rmSync(ballast)
+}
