@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { copyStore } from "./copy-store.js"
-import { DiskGuard, lackOfSpace } from "./disk-guard.js"
+import { checkSpace, DiskGuard, lackOfSpace } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
 import { DATABASE } from "./folder.js"
@@ -101,8 +101,14 @@ export class FileStore implements Store {
   /** False: there is no space for it. Then what the journal has is made durable there, and folded as soon as there is. */
   private async foldAtStart(unfolded: Unfolded, end: JournalEnd): Promise<boolean> {
     const isRoom = lackOfSpace(this.path, roomFor(unfolded)) === undefined
-    if (isRoom) await this.tables.fold(unfolded, end.sequence, () => 0)
-    else makeDurable(this.path, end)
+    if (!isRoom) makeDurable(this.path, end)
+    else
+      await this.tables
+        .fold(unfolded, end.sequence, () => 0)
+        .catch((error: unknown) => {
+          checkSpace(this.path) // says more than LMDB does
+          throw error
+        })
     return isRoom
   }
 

@@ -284,7 +284,7 @@ export class Tables {
   async close(): Promise<void> {
     await this.thread.close()
     await this.copies
-    await this.environment.root.flushed
+    await Promise.allSettled([this.environment.root.flushed]) // a fold that failed said so
     await this.environment.root.close()
   }
 }
