@@ -1,5 +1,5 @@
 import { constants } from "node:os"
-import { cpSync, existsSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { runCli, spawnCli, startBroker, temporaryFolder } from "@mqtt-trio/testing"
 import { array, assert, integer, oneof, property, record } from "fast-check"
@@ -143,6 +143,20 @@ describe("a journal that a killed broker left", () => {
     const folder = copyOf(left)
     writeFileSync(join(folder, "journal.7"), Buffer.alloc(300_000, "journal"))
     writeFileSync(join(folder, "journal.8"), "")
+    expect(await messagesIn(folder)).toEqual(numbers(1, MESSAGES))
+  })
+
+  test("a file that is longer than the journal's ever are: exit code 11, and words", async () => {
+    const folder = copyOf(left)
+    const path = join(folder, "journal.7")
+    writeFileSync(path, "")
+    truncateSync(path, 3e9)
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${folder}`])
+    expect(code).toBe(UNUSABLE)
+    expect(stderr).toMatch(
+      /journal\.7" has 3000000000 bytes, more than a file of the journal ever has; if it is not the broker's, move it away/,
+    )
+    rmSync(path)
     expect(await messagesIn(folder)).toEqual(numbers(1, MESSAGES))
   })
 

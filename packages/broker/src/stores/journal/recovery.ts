@@ -6,7 +6,7 @@ import { type FoundFile, JOURNAL_NAME, type JournalEnd, type UnfoldedFile } from
 import { ALIGNMENT, recordAt, sequenceAt } from "./record.js"
 import { type Header, HEADER_BYTES, readHeader } from "./segment.js"
 
-/** What a segment may have before it is full, one commit behind that, and some more, in bytes: a longer file is nobody's journal. */
+/** What a segment may have and then one commit, of less than 2 GB because more cannot be written, in bytes: a longer file is nobody's journal. */
 const MOST_FILE_BYTES = 5 * 2 ** 29
 /** So much is read at a time, in bytes: the system reads less than 2 GB. */
 const PIECE_BYTES = 2 ** 28
