@@ -1,7 +1,18 @@
 import { defineConfig, type UserWorkspaceConfig } from "vitest/config"
 import { longestFirst } from "../tools/longest-first.mjs"
 
-const longest = ["torture", "torture-power-cut", "model", "crash-points", "journal-recovery", "fuzz", "claim", "command-line", "browser", "mosquitto-bridge"]
+const longest = [
+  "torture",
+  "torture-power-cut",
+  "model",
+  "crash-points",
+  "journal-recovery",
+  "fuzz",
+  "claim",
+  "command-line",
+  "browser",
+  "mosquitto-bridge",
+]
 
 type Project = UserWorkspaceConfig & { extends: true; test: { name: string } }
 
