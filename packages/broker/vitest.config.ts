@@ -1,14 +1,34 @@
 import { defineConfig, type UserWorkspaceConfig } from "vitest/config"
 import { longestFirst } from "../tools/longest-first.mjs"
 
-const longest = ["torture", "torture-power-cut", "model", "crash-points", "fuzz", "claim", "command-line", "browser", "mosquitto-bridge"]
+const longest = [
+  "torture",
+  "torture-power-cut",
+  "model",
+  "crash-points",
+  "journal-recovery",
+  "fuzz",
+  "claim",
+  "command-line",
+  "browser",
+  "mosquitto-bridge",
+]
 
 type Project = UserWorkspaceConfig & { extends: true; test: { name: string } }
 
 const files = (...names: string[]): string[] => names.map((name) => `test/${name}.test.ts`)
 
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
-const searches = files("stored/torture", "stored/torture-power-cut", "model/model", "stored/crash-points")
+const searches = files(
+  "model/model",
+  "stored/crash-points",
+  "stored/journal-recovery",
+  "stored/repair",
+  "stored/store-file",
+  "stored/torture",
+  "stored/torture-failing-disk",
+  "stored/torture-power-cut",
+)
 /** Measure times, or what happens in a time, that the other tests' load would spoil: one by one once the others are done. */
 const alone = files(
   "bystander/guessing",

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,6 +10,8 @@ import type { Contender } from "./contender.js"
 import type { Door } from "./door.js"
 import { until } from "./wait.js"
 
+/** Which field of a block device's `stat` it is (Linux 5.5). */
+const FLUSHES = 15
 const READY_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 10_000
 
@@ -73,6 +75,19 @@ export class BrokerProcess {
   /** Bytes that the process has written so far, to files and sockets (wchar of Linux; write_bytes counts whole folios). */
   get written(): number {
     return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${this.pid}/io`, "utf8"))?.[1])
+  }
+
+  /** How often the disk under the folder was told to keep what it has, so far, by whomever; undefined: nobody counts it. */
+  get flushes(): number | undefined {
+    const { dev } = statSync(this.folder)
+    try {
+      const fields = readFileSync(`/sys/dev/block/${(dev >> 8) & 0xfff}:${dev & 0xff}/stat`, "utf8")
+        .trim()
+        .split(/ +/)
+      return Number(fields[FLUSHES] ?? Number.NaN)
+    } catch {
+      return undefined // not on a disk
+    }
   }
 
   /** Memory of the process that is backed by no file, in bytes (RssAnon of Linux). */

@@ -37,7 +37,7 @@ export function missedGates(table: readonly Row[]): Row[] {
 function row(result: ScenarioResult, value: string): Row {
   const own = result.own.map((measurement) => measurement.values[value] ?? Number.NaN)
   const rival = result.rival.map((measurement) => measurement.values[value] ?? Number.NaN)
-  const ratios = rival.map((theirs, round) => (own[round] ?? Number.NaN) / theirs)
+  const ratios = rival.every((theirs) => theirs > 0) ? rival.map((theirs, round) => (own[round] ?? Number.NaN) / theirs) : []
   const gate = GATES.find((candidate) => candidate.scenario === result.scenario.name && candidate.value === value)
   const judged = (gate && gate.kind !== "ratio") || ratios.length === 0 ? own : ratios
   return {

@@ -83,11 +83,12 @@ export async function measure(broker: BrokerProcess, effort: Effort, shape: Shap
   for (const link of receivers) link.onReceived = () => publishers.forEach((publisher) => publisher.pump())
   for (const publisher of publishers) publisher.start()
   await delay(effort.warmMs)
-  const from = { at: performance.now(), received: received(), cpu: cpuMs(broker) }
+  const from = { at: performance.now(), received: received(), cpu: cpuMs(broker), flushes: broker.flushes }
   await delay(effort.measureMs)
   const ms = performance.now() - from.at
   const rate = (received() - from.received) / (ms / 1000)
   const limits = cpuRemarks(from.cpu, cpuMs(broker), ms)
+  const flushes = shape.persistent && broker.flushes !== undefined ? (broker.flushes - (from.flushes ?? 0)) / (ms / 1000) : undefined
   for (const publisher of publishers) publisher.stop()
   const expected = sent() * shape.subscribers
   await until(
@@ -98,7 +99,7 @@ export async function measure(broker: BrokerProcess, effort: Effort, shape: Shap
   const remarks = missing === 0 ? limits : [...limits, `${missing} of ${expected} messages did not arrive`]
   for (const link of [...receivers, ...links]) if (link.error) remarks.push(link.error.message)
   await Promise.all([...receivers, ...links].map((link) => link.close()))
-  return { values: { "received/s": rate }, remarks }
+  return { values: { "received/s": rate, ...(flushes !== undefined && { "disk flushes/s": flushes }) }, remarks }
 }
 
 interface CpuMs {

@@ -1,6 +1,7 @@
 import type { Frames } from "../wire/frames.js"
 import { Trait } from "../wire/frames.js"
 import type { QoS } from "../wire/packet-types.js"
+import type { Block } from "./logs/block.js"
 import type { GroupCommit } from "./logs/group-commit.js"
 import type { Outlet } from "./outlet.js"
 import type { Retained } from "./retained/retained.js"
@@ -39,14 +40,20 @@ export class Intake {
     }
     for (const receiver of match.clean) this.offer(receiver, publisher, run)
     for (const { session } of match.ownAtOnce) if (session === own) session.sendAtOnce(run, this.variants)
-    let position = -1
-    for (const { log, except } of match.logs) {
+    return this.store(match, own, run) || stored
+  }
+
+  /** True when a log got it. */
+  private store({ logs }: Match, own: Session | undefined, run: Frames): boolean {
+    const position = this.commits.next
+    if (logs.length > 1) for (const { log, except } of logs) if (except === undefined || except !== own) log.announce(position)
+    let begun: Block | undefined = undefined
+    for (const { log, except } of logs) {
       if (except !== undefined && except === own) continue
-      if (position < 0) position = this.commits.take(run.n)
-      log.append(run, position)
-      stored = true
+      if (position === this.commits.next) this.commits.take(run.n)
+      begun = log.append(run, position, begun)
     }
-    return stored
+    return position !== this.commits.next
   }
 
   private offer(receiver: Receiver, publisher: Origin, run: Frames): void {

@@ -1,7 +1,11 @@
-/** A sealed block of a log with the positions of its first and last message. */
+import type { Amount } from "../wire/frames.js"
+import { readUint64, writeUint64 } from "./keys.js"
+
+/** A sealed block of a log with the positions of its first and last message, and what went into the log before it. */
 export interface Chunk {
   readonly first: number
   readonly last: number
+  readonly before: Amount
   readonly value: Buffer
 }
 
@@ -24,4 +28,23 @@ export function chunksFrom(chunks: readonly Chunk[], position: number, most: { c
   let to = from
   while (to < chunks.length && to - from < most.chunks && bytes > 0) bytes -= chunks[to++]?.value.length ?? 0
   return chunks.slice(from, to)
+}
+
+/** What stands before the block in a row of the tables: where it begins, and what went into the log before it. */
+const PLACE_BYTES = 32
+
+/** See PLACE_BYTES. */
+export function placeBytes({ first, before }: Pick<Chunk, "first" | "before">): Buffer {
+  const place = Buffer.allocUnsafe(PLACE_BYTES)
+  writeUint64(place, 0, first)
+  writeUint64(place, 8, before.messages)
+  writeUint64(place, 16, before.bytes)
+  writeUint64(place, 24, before.expiring)
+  return place
+}
+
+/** The chunk of a row whose checksum is right; its key has the position of its last message. */
+export function chunkOfRow(key: Buffer, row: Buffer): Chunk {
+  const before = { messages: readUint64(row, 8), bytes: readUint64(row, 16), expiring: readUint64(row, 24) }
+  return { first: readUint64(row, 0), last: readUint64(key, 8), before, value: row.subarray(PLACE_BYTES) }
 }

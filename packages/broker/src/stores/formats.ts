@@ -1,9 +1,10 @@
 import { crc32 } from "node:zlib"
-import { Frames } from "../wire/frames.js"
+import { type Amount, Frames } from "../wire/frames.js"
 import { withChecksum } from "./checksum.js"
+import { placeBytes } from "./chunks.js"
 import type { Environment } from "./environment.js"
 import { Damage } from "./errors.js"
-import { logKey, readUint64, writeUint64 } from "./keys.js"
+import { logKey, readUint64 } from "./keys.js"
 import { NEXT_KEY } from "./tables.js"
 
 /** Format of what is stored; a newer one is refused, an older one is converted. */
@@ -53,7 +54,10 @@ export async function addChecksums(environment: Environment): Promise<void> {
   await root.transaction(() => {
     for (const name of ["sessions", "subscriptions", "cursors", "incoming", "retained", "wills"] as const) {
       const table = environment[name]
-      for (const key of Array.from(table.getKeys({}))) void table.put(key, withChecksum(name, key, table.get(key) ?? NO_BYTES))
+      for (const key of Array.from(table.getKeys({}))) {
+        const value = table.get(key) ?? NO_BYTES
+        void table.put(key, withChecksum(name, key, name === "retained" ? withoutCounts(value).value : value))
+      }
     }
     const next = meta.get(NEXT_KEY)
     if (next) void meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, next))
@@ -65,13 +69,21 @@ export async function addChecksums(environment: Environment): Promise<void> {
 export async function moveSome({ logs, chunks }: Environment): Promise<boolean> {
   const writes: Promise<boolean>[] = []
   for (const { key, value } of logs.getRange({ limit: ROWS_AT_ONCE })) {
-    const first = Buffer.allocUnsafe(8)
-    const position = readUint64(key, 8)
-    writeUint64(first, 0, position)
-    const { last } = Frames.unseal(position, value)
+    const chunk = { first: readUint64(key, 8), ...withoutCounts(value) }
+    const { last } = Frames.unseal(chunk.first, chunk.value)
     const place = logKey(readUint64(key, 0), last)
-    writes.push(chunks.put(place, withChecksum("chunks", place, first, value)), logs.remove(key))
+    writes.push(chunks.put(place, withChecksum("chunks", place, placeBytes(chunk), chunk.value)), logs.remove(key))
   }
   await Promise.all(writes)
   return writes.length > 0
+}
+
+/** In format 1 a block ended with 48 bytes that had the counts too; now they are 24 (Frames.seal). */
+function withoutCounts(block: Buffer): { before: Amount; value: Buffer } {
+  const end = block.length - 48
+  const number = (at: number): number => block.readDoubleLE(end + at)
+  const before = { messages: number(8), bytes: number(16), expiring: number(32) }
+  const value = Buffer.concat([block.subarray(0, end + 8), block.subarray(end + 24, end + 32), block.subarray(end + 40)])
+  value.writeUInt32LE(2, value.length - 8)
+  return { before, value }
 }

@@ -13,10 +13,10 @@ export class MemoryStore implements Store {
   }
 
   async commit(commit: Commit): Promise<void> {
-    for (const { log, first, last, value } of commit.appends) {
-      const chunks = this.logs.get(log)
-      if (chunks) chunks.push({ first, last, value })
-      else this.logs.set(log, [{ first, last, value }])
+    for (const append of commit.appends) {
+      const chunks = this.logs.get(append.log)
+      if (chunks) chunks.push(append)
+      else this.logs.set(append.log, [append])
     }
     for (const { log, below } of commit.cuts) {
       const chunks = this.logs.get(log)

@@ -36,19 +36,15 @@ function together(head: Frames, next: Frames): boolean {
 
 function joined(chunks: readonly Chunk[]): Chunk {
   const [only] = chunks
-  if (only && chunks.length === 1) return only
+  if (!only) throw new Error("there is nothing to put together")
+  if (chunks.length === 1) return only
   const parts = chunks.map(({ first, value }) => Frames.unseal(first, value))
   const whole = new Frames(
     Buffer.allocUnsafe(parts.reduce((sum, { bytes }) => sum + bytes, 0)),
     parts.reduce((sum, { n }) => sum + n, 0),
   )
-  const [head] = parts
-  if (!head) throw new Error("there is nothing to put together")
-  whole.first = head.first
-  whole.createdAt = head.createdAt
-  whole.before = head.before
-  whole.beforeBytes = head.beforeBytes
-  whole.beforeExpiring = head.beforeExpiring
+  whole.first = only.first
+  whole.createdAt = parts[0]?.createdAt ?? 0
   for (const part of parts) for (let k = 0; k < part.n; k++) whole.append(part, k, k + 1, part.positionOf(k))
-  return { first: whole.first, last: whole.last, value: whole.seal() }
+  return { first: whole.first, last: whole.last, before: only.before, value: whole.seal() }
 }

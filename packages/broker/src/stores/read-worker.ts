@@ -1,5 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads"
 import { checked } from "./checksum.js"
+import { type Chunk, chunkOfRow } from "./chunks.js"
 import { type Environment, openToRead } from "./environment.js"
 import { logKey, readUint64 } from "./keys.js"
 
@@ -13,8 +14,8 @@ export type Question =
 
 /** What it answers. */
 export interface Answer {
-  /** of "read": first and last position and length of each chunk, whose bytes lie one behind the other in `bytes` */
-  chunks: { first: number; last: number; length: number }[]
+  /** of "read": the chunks, and the length of each one's bytes, which lie one behind the other in `bytes` */
+  chunks: (Omit<Chunk, "value"> & { length: number })[]
   bytes: Uint8Array<ArrayBuffer>
   /** of "read": the last positions of rows that are not what was written, and were passed over */
   damaged: number[]
@@ -23,9 +24,6 @@ export interface Answer {
   /** nothing could be read; why */
   failed?: string
 }
-
-/** What stands before the block in a row: the position of its first message. */
-const FIRST_BYTES = 8
 
 let environment: Pick<Environment, "root" | "chunks"> | undefined
 
@@ -64,8 +62,8 @@ function read({ root, chunks }: Pick<Environment, "root" | "chunks">, ask: Quest
       damaged.push(readUint64(key, 8))
       continue
     }
-    const block = row.subarray(FIRST_BYTES)
-    found.push({ first: readUint64(row, 0), last: readUint64(key, 8), length: block.length })
+    const { value: block, ...chunk } = chunkOfRow(key, row)
+    found.push({ ...chunk, length: block.length })
     values.push(block)
     left -= block.length
     if (left <= 0 || found.length === ask.chunks) break

@@ -1,3 +1,5 @@
+import type { Amount } from "../wire/frames.js"
+
 /** A Session as the store keeps it; its id is the key. Times are wall-clock ms. Rows are kept as JSON, which has null and no undefined. */
 export interface SessionRow {
   clientId: string
@@ -73,8 +75,11 @@ export interface Reserved {
 
 /** One atomic write. Arrays may be empty. The buffers must not change any more. */
 export interface Commit {
-  /** chunks: sealed blocks (Frames.seal), with the positions of their first and last message, ascending within a log */
-  appends: { log: number; first: number; last: number; value: Buffer }[]
+  /**
+   * chunks: sealed blocks (Frames.seal), with the positions of their first and last message, ascending within a log, and what
+   * went into the log before. What several logs share is one buffer
+   */
+  appends: { log: number; first: number; last: number; before: Amount; value: Buffer }[]
   /** what a log has below a position is needed by nobody; it goes as far as it is whole chunks. After the appends of this commit */
   cuts: { log: number; below: number }[]
   sessions: { id: number; row: SessionRow | undefined }[]
@@ -91,6 +96,7 @@ export interface Commit {
 /** A sealed block. Which messages it has need not be what one append had: a store may put several together. */
 export interface StoredChunk {
   first: number
+  before: Amount
   value: Buffer
 }
 

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promi
 import { messageOf } from "@mqtt-trio/common"
 import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
-import { type Chunk, placeOf } from "./chunks.js"
+import { type Chunk, chunkOfRow, placeBytes, placeOf } from "./chunks.js"
 import { checkSpace, type DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
 import { Damage } from "./errors.js"
@@ -27,8 +27,6 @@ const PATIENT_TRIES = 10
 const RETRY_MS = 100
 /** How long a fold works in one turn of the event loop, in ms. */
 const TURN_MS = 4
-/** stands before the block in a row of `chunks`: the position of its first message */
-export const FIRST_BYTES = 8
 
 /** So many damaged rows are told apart. */
 const MOST_DAMAGED = 10_000
@@ -153,9 +151,9 @@ export class Tables {
     for (const lost of damaged) this.passOver(log, lost)
     if (!chunks.length && last !== undefined && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
     let at = 0
-    return chunks.map(({ first, last: end, length }) => {
+    return chunks.map(({ length, ...chunk }) => {
       at += length
-      return { first, last: end, value: Buffer.from(bytes.buffer, at - length, length) }
+      return { ...chunk, value: Buffer.from(bytes.buffer, at - length, length) }
     })
   }
 
@@ -244,12 +242,10 @@ export class Tables {
     const { chunks, meta } = this.environment
     for (const [log, all] of unfolded.logs) {
       const needed = all.slice(placeOf(all, cut(log)))
-      for (const { first, last, value } of packed(needed)) {
-        const place = Buffer.allocUnsafe(FIRST_BYTES)
-        writeUint64(place, 0, first)
-        const key = logKey(log, last)
-        yield chunks.put(key, withChecksum("chunks", key, place, value))
-        folded.set(log, last)
+      for (const chunk of packed(needed)) {
+        const key = logKey(log, chunk.last)
+        yield chunks.put(key, withChecksum("chunks", key, placeBytes(chunk), chunk.value))
+        folded.set(log, chunk.last)
       }
     }
     yield* this.rows(unfolded)
@@ -325,13 +321,14 @@ function intact(table: TableName, { key, value }: { key: Buffer; value: Buffer }
 
 function chunkOf({ key, value }: { key: Buffer; value: Buffer }): Chunk | undefined {
   const row = checked("chunks", key, value)
-  return row && { first: readUint64(row, 0), last: readUint64(key, 8), value: row.subarray(FIRST_BYTES) }
+  return row && chunkOfRow(key, row)
 }
 
 /** What went into a log, up to the last message of its last chunk. */
-export function amountOf(id: number, { first, last, value }: Chunk): StoredLog {
-  const { before, n, beforeBytes, bytes, beforeExpiring, traits } = Frames.unseal(first, value)
-  return { id, last, messages: before + n, bytes: beforeBytes + bytes, expiring: beforeExpiring + (traits & Trait.EXPIRY ? n : 0) }
+export function amountOf(id: number, { first, last, before, value }: Chunk): StoredLog {
+  const { n, bytes, traits } = Frames.unseal(first, value)
+  const expiring = before.expiring + (traits & Trait.EXPIRY ? n : 0)
+  return { id, last, messages: before.messages + n, bytes: before.bytes + bytes, expiring }
 }
 
 function json(row: object): Buffer {

@@ -7,6 +7,8 @@ const OVERHEAD_BYTES = 200
 /** What the journal has and the tables have not, in memory: chunks that somebody still needs, and rows in their last state. */
 export class Unfolded {
   readonly logs = new Map<number, Chunk[]>()
+  /** by block: in how many chunks it is */
+  private readonly sharers = new Map<Buffer, number>()
   /** by log: what lies below is needed by nobody */
   readonly cuts = new Map<number, number>()
   readonly sessions = new Map<number, SessionRow | undefined>()
@@ -23,12 +25,7 @@ export class Unfolded {
 
   /** A commit that is durable. */
   apply(commit: Commit): void {
-    for (const { log, first, last, value } of commit.appends) {
-      const chunks = this.logs.get(log)
-      if (chunks) chunks.push({ first, last, value })
-      else this.logs.set(log, [{ first, last, value }])
-      this.bytes += value.length + OVERHEAD_BYTES
-    }
+    for (const append of commit.appends) this.append(append)
     for (const { log, below } of commit.cuts) this.cut(log, below)
     for (const { id, row } of commit.sessions) {
       this.set(this.sessions, id, row)
@@ -42,11 +39,27 @@ export class Unfolded {
     if (commit.reserved) this.reserved = commit.reserved
   }
 
+  private append(chunk: Commit["appends"][number]): void {
+    const chunks = this.logs.get(chunk.log)
+    if (chunks) chunks.push(chunk)
+    else this.logs.set(chunk.log, [chunk])
+    const sharers = this.sharers.get(chunk.value) ?? 0
+    this.sharers.set(chunk.value, sharers + 1)
+    this.bytes += OVERHEAD_BYTES + (sharers ? 0 : chunk.value.length)
+  }
+
+  private drop(value: Buffer): void {
+    const others = (this.sharers.get(value) ?? 1) - 1
+    if (others) this.sharers.set(value, others)
+    else this.sharers.delete(value)
+    this.bytes -= OVERHEAD_BYTES + (others ? 0 : value.length)
+  }
+
   private cut(log: number, below: number): void {
     this.set(this.cuts, log, below)
     const chunks = this.logs.get(log)
     if (!chunks) return
-    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.bytes -= value.length + OVERHEAD_BYTES
+    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.drop(value)
     if (!chunks.length) this.logs.delete(log)
   }
 

@@ -20,8 +20,18 @@ const V5_FLAG = 1
 const KEPT_FLAG = 2
 const FLAGS = V5_FLAG | KEPT_FLAG
 const FLAG_BITS = 2
-const TRAILER_BYTES = 48
-const FORMAT = 1
+const TRAILER_BYTES = 24
+const FORMAT = 2
+
+/** Messages, and the bytes of their packets. */
+export interface Amount {
+  readonly messages: number
+  readonly bytes: number
+  /** of these messages at most so many may expire */
+  readonly expiring: number
+}
+
+export const NO_AMOUNT: Amount = { messages: 0, bytes: 0, expiring: 0 }
 
 /**
  * A block of complete PUBLISH packets, back to back, with an index. The same shape serves a run of packets as it was
@@ -50,11 +60,8 @@ export class Frames {
   largest = 0
   /** wall-clock time in ms at which the block was opened; a block gathers for one commit at most */
   createdAt = 0
-  /** messages and bytes that went into the same log before this block */
-  before = 0
-  beforeBytes = 0
-  /** how many of these messages may expire, at least */
-  beforeExpiring = 0
+  /** what went into the same log before this block */
+  before = NO_AMOUNT
 
   constructor(buf: Buffer, messages: number) {
     this.buf = buf
@@ -186,11 +193,8 @@ export class Frames {
     Buffer.from(this.index.buffer, this.index.byteOffset, words * 4).copy(value, this.end)
     let at = value.length - TRAILER_BYTES
     at = value.writeDoubleLE(this.createdAt, at)
-    at = value.writeDoubleLE(this.before, at)
-    at = value.writeDoubleLE(this.beforeBytes, at)
     at = value.writeUInt32LE(this.traits, at)
     at = value.writeUInt32LE(this.largest, at)
-    at = value.writeDoubleLE(this.beforeExpiring, at)
     at = value.writeUInt32LE(FORMAT, at)
     value.writeUInt32LE(this.n, at)
     this.buf = value
@@ -208,8 +212,17 @@ export class Frames {
     return value.length - TRAILER_BYTES - value.readUInt32LE(value.length - 4) * INDEX_WORDS * 4
   }
 
-  /** The block whose seal() a store gives back. `first` is the position in its key. */
-  static unseal(first: number, value: Buffer): Frames {
+  /** The block as another log has it, which shares its bytes. Neither gets more messages. */
+  sharedAfter(before: Amount): Frames {
+    const { index, buf } = this
+    const other = Object.assign(new Frames(buf, 0), this)
+    other.index = index
+    other.before = before
+    return other
+  }
+
+  /** The block whose seal() a store gives back, with the position of its first message. */
+  static unseal(first: number, value: Buffer, before = NO_AMOUNT): Frames {
     const n = value.readUInt32LE(value.length - 4)
     const frames = new Frames(value, n)
     const trailer = value.length - TRAILER_BYTES
@@ -220,11 +233,9 @@ export class Frames {
     else value.copy(Buffer.from(frames.index.buffer), 0, frames.end, trailer)
     frames.first = first
     frames.createdAt = value.readDoubleLE(trailer)
-    frames.before = value.readDoubleLE(trailer + 8)
-    frames.beforeBytes = value.readDoubleLE(trailer + 16)
-    frames.traits = value.readUInt32LE(trailer + 24)
-    frames.largest = value.readUInt32LE(trailer + 28)
-    frames.beforeExpiring = value.readDoubleLE(trailer + 32)
+    frames.before = before
+    frames.traits = value.readUInt32LE(trailer + 8)
+    frames.largest = value.readUInt32LE(trailer + 12)
     frames.last = frames.positionOf(n - 1)
     return frames
   }

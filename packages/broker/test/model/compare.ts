@@ -51,6 +51,7 @@ export function published(session: ModelSession, message: Publication, prefix: s
   const problem = differs(next, message, prefix)
   if (problem) throw new Error(`${problem}: ${describeIncoming({ kind: "publish", message })}`)
   met(session, next)
+  session.passed(next.entry)
   if (session.queue.some((one) => one !== next.entry && isOpen(one) && one.packetId === message.packetId))
     throw new Error(`in flight already: ${describeIncoming({ kind: "publish", message })}`)
   next.entry.packetId = message.packetId

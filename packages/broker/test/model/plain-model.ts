@@ -150,10 +150,15 @@ export class ModelSession {
     this.pump()
   }
 
+  /** A message came: those before it do not come again any more. */
+  passed(entry: Entry): void {
+    this.repeatable = this.repeatable.filter(({ place }) => place > entry.place)
+  }
+
   /** A message came again and was acknowledged again; false: it must not. The order of those that come again is kept. */
   again(entry: Entry | undefined): boolean {
     if (!entry) return false
-    this.repeatable = this.repeatable.filter(({ place }) => place > entry.place)
+    this.passed(entry)
     this.completed.push(entry)
     return true
   }
@@ -181,11 +186,13 @@ export class ModelSession {
     this.pump()
   }
 
-  /** All has come that had to, and the store has the cursor: only what is completed above it may come again. */
+  /**
+   * All has come that had to, and the store has the cursor: only what is completed above it may come again. What the broker
+   * has to read from its tables first comes when it is read, whatever the client asked and was answered meanwhile.
+   */
   settle(): void {
     this.plain.length = 0
     if (!this.connected) return
-    this.repeatable = []
     this.releasable.clear()
     this.answered.clear()
     this.completed = this.queue.filter(({ phase }) => phase === "done")

@@ -12,12 +12,30 @@ const FORMAT = Buffer.from("format")
 const READ_PROGRAM = new URL("../../dist/stores/read-worker.js", import.meta.url)
 const LOGS = 3
 const MESSAGES = 700
+const KEPT = chunk(0, 0, "kept")
 const SESSION = { clientId: "ü", expirySeconds: null, disconnectedAt: 1_700_000_000_000 }
 const SUBSCRIPTION = { filter: "t", qos: 1, noLocal: false, retainAsPublished: false, identifier: 0, log: 1, since: 3, until: null }
 
 const u32 = (value: number): Buffer => Buffer.from([value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255])
 const number = (value: number): Buffer => Buffer.concat([u32(0), u32(value)])
 const payload = (log: number, n: number): string => `${log}/${n}`
+
+/** A block as format 1 had it: with what went into the log before it. */
+function block1({ value, first }: { value: Buffer; first: number }): Buffer {
+  const end = value.length - 24
+  const counts = Buffer.alloc(16)
+  counts.writeDoubleLE(first - 1, 0)
+  counts.writeDoubleLE((first - 1) * 10, 8)
+  const block = Buffer.concat([
+    value.subarray(0, end + 8),
+    counts,
+    value.subarray(end + 8, end + 16),
+    Buffer.alloc(8),
+    value.subarray(end + 16),
+  ])
+  block.writeUInt32LE(1, block.length - 8)
+  return block
+}
 
 /** Tables as a broker before the journal left them. */
 async function write1(folder: string, change?: (environment: Environment) => unknown): Promise<void> {
@@ -28,10 +46,10 @@ async function write1(folder: string, change?: (environment: Environment) => unk
     void subscriptions.put(slotKey(7, 2), Buffer.from(JSON.stringify(SUBSCRIPTION)))
     void cursors.put(idKey(7), Buffer.concat([number(5), number(9), Buffer.from("ring")]))
     void incoming.put(slotKey(7, 77), Buffer.alloc(0))
-    void retained.put(idKey(3), Buffer.from("kept"))
+    void retained.put(idKey(3), block1(KEPT))
     void wills.put(idKey(4), Buffer.from("will"))
     for (let log = 1; log <= LOGS; log++)
-      for (let n = 1; n <= MESSAGES; n += 2) void logs.put(logKey(log, n), chunk(log, n, payload(log, n), payload(log, n + 1)).value)
+      for (let n = 1; n <= MESSAGES; n += 2) void logs.put(logKey(log, n), block1(chunk(log, n, payload(log, n), payload(log, n + 1))))
     void meta.put(FORMAT, u32(1))
     void meta.put(Buffer.from("next"), Buffer.concat([number(1_000_000), number(2000)]))
     change?.(environment)
@@ -55,9 +73,10 @@ async function expectWhole(folder: string): Promise<void> {
       incoming: [77],
     },
   ])
-  expect([retained, wills]).toEqual([[{ id: 3, value: Buffer.from("kept") }], [{ id: 4, value: Buffer.from("will") }]])
+  expect([retained, wills]).toEqual([[{ id: 3, value: KEPT.value }], [{ id: 4, value: Buffer.from("will") }]])
   expect(next).toEqual({ position: 1_000_000, id: 2000 })
-  expect(logs.map(({ id, last }) => [id, last])).toEqual(Array.from({ length: LOGS }, (_, n) => [n + 1, MESSAGES]))
+  const whole = Array.from({ length: LOGS }, (_, n) => [n + 1, MESSAGES, MESSAGES])
+  expect(logs.map(({ id, last, messages }) => [id, last, messages])).toEqual(whole)
   for (let log = 1; log <= LOGS; log++) {
     const wanted = Array.from({ length: MESSAGES }, (_, n) => [n + 1, payload(log, n + 1)])
     expect((await readOn(store, log, 0)).map(([position, bytes]) => [position, bytes.toString()])).toEqual(wanted)

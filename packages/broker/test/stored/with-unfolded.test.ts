@@ -8,7 +8,7 @@ import type { Commit, SubscriptionRow } from "../../src/stores/store.js"
 import { Tables } from "../../src/stores/tables.js"
 import { Unfolded } from "../../src/stores/unfolded.js"
 import { withUnfolded } from "../../src/stores/with-unfolded.js"
-import { Frames } from "../../src/wire/frames.js"
+import { type Amount, Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { chunk } from "../support/chunks.js"
 
 const NOTHING: Commit = {
@@ -47,7 +47,7 @@ class Commits {
   private position = 1
   private readonly sessions = new Map<number, number>()
   private nextSession = 1
-  private readonly logs = new Map<number, { messages: number; bytes: number }>()
+  private readonly logs = new Map<number, Amount>()
 
   next({ kind, id, n }: Step): Commit {
     const known = this.sessions.get(id)
@@ -97,19 +97,13 @@ class Commits {
     }
   }
 
-  /** A chunk of a log, which knows what went into that before it. */
   private append(log: number, count: number): Commit["appends"][number] {
     const one = chunk(log, this.position, ...Array.from({ length: count }, (_, at) => `${at}`))
-    const run = Frames.unseal(one.first, one.value)
-    const frames = new Frames(Buffer.alloc(run.bytes), count)
-    frames.first = one.first
-    frames.append(run, 0, count, one.first)
-    const before = this.logs.get(log) ?? { messages: 0, bytes: 0 }
-    frames.before = before.messages
-    frames.beforeBytes = before.bytes
-    this.logs.set(log, { messages: before.messages + count, bytes: before.bytes + run.bytes })
+    const before = this.logs.get(log) ?? NO_AMOUNT
+    const { bytes } = Frames.unseal(one.first, one.value)
+    this.logs.set(log, { messages: before.messages + count, bytes: before.bytes + bytes, expiring: 0 })
     this.position += count
-    return { ...one, value: frames.seal() }
+    return { ...one, before }
   }
 }
 

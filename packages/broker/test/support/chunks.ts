@@ -1,5 +1,5 @@
 import type { Commit, Store, StoredChunk } from "../../src/stores/store.js"
-import { Frames } from "../../src/wire/frames.js"
+import { Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { payloadOf } from "../../src/wire/publish.js"
 import { publish } from "./wire.js"
 
@@ -15,7 +15,7 @@ export function chunk(log: number, first: number, ...payloads: (string | Buffer)
   const frames = new Frames(Buffer.alloc(run.buf.length), payloads.length)
   frames.first = first
   frames.append(run, 0, run.n, first)
-  return { log, first, last: frames.last, value: frames.seal() }
+  return { log, first, last: frames.last, before: NO_AMOUNT, value: frames.seal() }
 }
 
 /** The messages of chunks, each once, as a reader sees them that goes from chunk to chunk. */

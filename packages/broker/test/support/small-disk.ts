@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs"
 import { join } from "node:path"
+import { systemCode } from "@mqtt-trio/common"
 import { onCleanUp, temporaryFolder } from "@mqtt-trio/testing"
 
 /** Whether {@link smallDisk} can be had. */
@@ -21,8 +22,16 @@ const PAGE = Buffer.alloc(4096)
 export function fillDisk(folder: string, free: number): () => void {
   const ballast = join(folder, "ballast")
   const file = openSync(ballast, "w")
-  const { bavail, bsize } = statfsSync(folder)
-  for (let left = bavail * bsize - free; left >= PAGE.length; left -= PAGE.length) writeSync(file, PAGE)
-  closeSync(file)
+  const isMore = (): boolean => {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize > free
+  }
+  try {
+    while (isMore()) writeSync(file, PAGE)
+  } catch (error) {
+    if (systemCode(error) !== "ENOSPC") throw error // somebody else was faster
+  } finally {
+    closeSync(file)
+  }
   return () => rmSync(ballast)
 }

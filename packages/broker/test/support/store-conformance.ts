@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
-import { Frames } from "../../src/wire/frames.js"
 import type { Commit, Cursor, SessionRow, Store, SubscriptionRow } from "../../src/stores/store.js"
 import { chunk, messagesOf, readOn } from "./chunks.js"
 import { publish } from "./wire.js"
@@ -279,10 +278,8 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     test("how much went into a log", async () => {
       const second = chunk(1, 12, "c")
       const { length } = publish(4, { topic: "t", qos: 1, packetId: 1, payload: "a" })
-      const frames = Frames.unseal(second.first, second.value)
-      frames.before = 2
-      frames.beforeBytes = 2 * length
-      await commit({ appends: [chunk(1, 10, "a", "b"), { ...second, value: frames.seal() }] })
+      const before = { messages: 2, bytes: 2 * length, expiring: 0 }
+      await commit({ appends: [chunk(1, 10, "a", "b"), { ...second, before }] })
       expect((await (await reopen()).load()).logs).toEqual([{ id: 1, last: 12, messages: 3, bytes: 3 * length, expiring: 0 }])
     })
 

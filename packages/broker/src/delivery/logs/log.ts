@@ -1,23 +1,22 @@
 import { type Commit, type Maybe, type Store, type StoredChunk, type StoredLog, whenThere } from "../../stores/store.js"
-import { Frames, Trait } from "../../wire/frames.js"
+import { type Amount, Frames, Trait } from "../../wire/frames.js"
+import { Block } from "./block.js"
 import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
 import type { Holder } from "./holder.js"
 import type { Cuttable, Housekeeping } from "./housekeeping.js"
 
-/** A chunk that one message opens, when its log is not busy, in bytes. */
-const SMALL_CHUNK_BYTES = 128
+/** A block that one message opens, when its log is not busy, in bytes. */
+const SMALL_BLOCK_BYTES = 128
 
 /** What a Session that is behind takes from the store in one step. */
 const READ_CHUNKS = 64
 const READ_BYTES = 65_536
 
-/** Messages, and the bytes of their packets. */
-export interface Amount {
-  messages: number
-  bytes: number
-  /** of these messages at most so many may expire */
-  expiring: number
+/** A block of a log that gathers, and what went into the log before it. */
+interface Part {
+  readonly block: Block
+  readonly before: Amount
 }
 
 interface Parts {
@@ -46,7 +45,7 @@ export class Log implements Appendable, Cached, Cuttable {
   /** how many of them may expire; more after a start of the broker, when the last chunk counts whole */
   totalExpiring = 0
 
-  private open: Frames[] = []
+  private open: Part[] = []
   private flying: Frames[] = []
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
   private memory: CacheEntry[] = []
@@ -69,40 +68,46 @@ export class Log implements Appendable, Cached, Cuttable {
     this.totalExpiring = stored?.expiring ?? 0
   }
 
-  /** Appends a run at consecutive positions from `position` on. Durable after the gathering commit. */
-  append(run: Frames, position: number): void {
-    const size = run.bytes
-    let chunk = this.open.at(-1)
-    if (!chunk) this.parts.commits.append(this)
-    // the age of a chunk counts for all of its messages that expire
-    const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
-    if (!chunk || aged || chunk.bytes + size > CHUNK_BYTES) {
-      const room = Math.max(size, chunk || this.busy ? CHUNK_BYTES : SMALL_CHUNK_BYTES)
-      chunk = this.parts.cache.chunk(room)
-      chunk.first = position
-      chunk.createdAt = Date.now()
-      chunk.before = this.total
-      chunk.beforeBytes = this.totalBytes
-      chunk.beforeExpiring = this.totalExpiring
-      this.open.push(chunk)
-    }
-    chunk.append(run, 0, run.n, position)
-    this.last = chunk.last
+  /** Other logs get the run at this position too, by append(). To be said of all of them first. */
+  announce(position: number): void {
+    this.open.at(-1)?.block.announce(position)
+  }
+
+  /**
+   * Appends a run at consecutive positions from `position` on. Durable after the gathering commit.
+   * @param begun a block that another log began with this run: this one shares it when it has none
+   * @returns such a block, for the next log that gets the run
+   */
+  append(run: Frames, position: number, begun?: Block): Block | undefined {
+    const { commits, cache } = this.parts
+    const newest = this.open.at(-1)?.block
+    if (!newest) commits.append(this)
+    let block = newest ? newest.next(run, position) : begun
+    block ??= Block.of(run, position, { cache, room: this.busy ? CHUNK_BYTES : SMALL_BLOCK_BYTES })
+    if (block !== newest) this.add(block)
+    this.last = block.frames.last
     this.total += run.n
-    this.totalBytes += size
+    this.totalBytes += run.bytes
     if (run.traits & Trait.EXPIRY) this.totalExpiring += run.n
-    this.parts.commits.gathering.bytes += size
+    commits.gathering.bytes += run.bytes
+    return newest ? begun : block
+  }
+
+  private add(block: Block): void {
+    block.sharers++
+    this.open.push({ block, before: this.amount })
+  }
+
+  /** What went into it since it began. */
+  private get amount(): Amount {
+    return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
   }
 
   seal(into: Commit["appends"]): void {
-    this.flying = this.open
+    this.flying = this.open.map(({ block, before }) => block.sealed(before))
     this.open = []
+    for (const { first, last, before, buf } of this.flying) into.push({ log: this.id, first, last, before, value: buf })
     this.busy = (this.flying[0]?.bytes ?? 0) > 8192
-    for (const chunk of this.flying) {
-      const gathered = chunk.buf
-      into.push({ log: this.id, first: chunk.first, last: chunk.last, value: chunk.seal() })
-      this.parts.cache.giveBack(gathered)
-    }
   }
 
   committed(): void {
@@ -165,7 +170,7 @@ export class Log implements Appendable, Cached, Cuttable {
   private unsealed(found: readonly StoredChunk[]): Frames[] {
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
     const durable = found.filter(({ first }) => first <= this.parts.commits.durable)
-    return durable.map(({ first, value }) => Frames.unseal(first, value))
+    return durable.map(({ first, value, before }) => Frames.unseal(first, value, before))
   }
 
   private fromMemory(position: number): Frames | undefined {
@@ -179,18 +184,13 @@ export class Log implements Appendable, Cached, Cuttable {
     return this.memory[lo]?.chunk
   }
 
-  /** The chunk with the first message at or after `position` of those that are not durable yet. */
-  private gathered(position: number): Frames | undefined {
-    return [...this.flying, ...this.open].find((chunk) => chunk.last >= position)
-  }
-
   /** What went into this log below `position`, counted since it began. */
   countBelow(position: number): Maybe<Amount> {
     return whenThere(position > this.last ? undefined : this.find(position), (found) => {
-      const chunk = found ?? this.gathered(position)
-      if (!chunk) return { messages: this.total, bytes: this.totalBytes, expiring: this.totalExpiring }
-      const k = chunk.find(position)
-      return { messages: chunk.before + k, bytes: chunk.beforeBytes + chunk.startOf(k), expiring: chunk.beforeExpiring }
+      const chunk = found ?? this.flying.find(({ last }) => last >= position)
+      if (chunk) return countIn(chunk, chunk.before, position)
+      const part = this.open.find(({ block }) => block.frames.last >= position)
+      return part ? countIn(part.block.frames, part.before, position) : this.amount
     })
   }
 
@@ -215,4 +215,9 @@ export class Log implements Appendable, Cached, Cuttable {
     }
     if (n) this.memory.splice(0, n)
   }
+}
+
+function countIn(chunk: Frames, before: Amount, position: number): Amount {
+  const k = chunk.find(position)
+  return { messages: before.messages + k, bytes: before.bytes + chunk.startOf(k), expiring: before.expiring }
 }

@@ -1,7 +1,7 @@
 import { type Maybe, whenThere } from "../../stores/store.js"
-import type { Frames } from "../../wire/frames.js"
+import { type Amount, type Frames, NO_AMOUNT } from "../../wire/frames.js"
 import type { Holder } from "./holder.js"
-import type { Amount, Log } from "./log.js"
+import type { Log } from "./log.js"
 
 /** Who reads. */
 export interface ReadingSession {
@@ -16,8 +16,6 @@ export interface ReadingSession {
 /** What peek() says when there is no next message now, and when the store is being asked. */
 export const NONE = -1
 export const WAITING = -2
-
-const NO_AMOUNT: Amount = { messages: 0, bytes: 0, expiring: 0 }
 
 /** What a hold covers. */
 export interface Hold {

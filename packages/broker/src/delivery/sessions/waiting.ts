@@ -1,7 +1,6 @@
-import type { Frames } from "../../wire/frames.js"
+import type { Amount, Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
 import { Merge } from "../logs/merge.js"
-import type { Amount } from "../logs/log.js"
 import type { Reader } from "../logs/reader.js"
 
 /** A number of messages; not `exact`: at least so many. */

@@ -68,13 +68,7 @@ export class RecordWriter {
 }
 
 function body(out: Writer, commit: Commit): void {
-  out.u32(commit.appends.length)
-  for (const { log, first, last, value } of commit.appends) {
-    out.number(log)
-    out.number(first)
-    out.number(last)
-    out.bytes(value)
-  }
+  appends(out, commit)
   out.u32(commit.cuts.length)
   for (const { log, below } of commit.cuts) {
     out.number(log)
@@ -114,6 +108,24 @@ function body(out: Writer, commit: Commit): void {
   out.number(commit.reserved?.id ?? 0)
 }
 
+/** A block that several logs share stands there once. */
+function appends(out: Writer, commit: Commit): void {
+  const blocks = new Map<Buffer, number>()
+  for (const { value } of commit.appends) if (!blocks.has(value)) blocks.set(value, blocks.size)
+  out.u32(blocks.size)
+  for (const block of blocks.keys()) out.bytes(block)
+  out.u32(commit.appends.length)
+  for (const { log, first, last, before, value } of commit.appends) {
+    out.number(log)
+    out.number(first)
+    out.number(last)
+    out.number(before.messages)
+    out.number(before.bytes)
+    out.number(before.expiring)
+    out.u32(blocks.get(value) ?? 0)
+  }
+}
+
 /** added to a Packet Identifier that is not open any more */
 const CLOSED = 0x1_0000
 
@@ -146,6 +158,16 @@ class Reader {
   subscription(): SubscriptionRow | undefined {
     const value = this.bytes()
     return value && JSON.parse(value.toString())
+  }
+  appends(): Commit["appends"] {
+    const blocks = this.list(() => this.bytes() ?? NO_BYTES)
+    return this.list(() => ({
+      log: this.number(),
+      first: this.number(),
+      last: this.number(),
+      before: { messages: this.number(), bytes: this.number(), expiring: this.number() },
+      value: blocks[this.u32()] ?? NO_BYTES,
+    }))
   }
   list<T>(one: () => T): T[] {
     return Array.from({ length: this.u32() }, one)
@@ -182,7 +204,7 @@ export function sequenceAt(segment: Buffer, at: number): number {
 function commitAt(from: Reader): Commit {
   const values = (): { id: number; value: Buffer | undefined }[] => from.list(() => ({ id: from.number(), value: from.bytes() }))
   const commit: Commit = {
-    appends: from.list(() => ({ log: from.number(), first: from.number(), last: from.number(), value: from.bytes() ?? NO_BYTES })),
+    appends: from.appends(),
     cuts: from.list(() => ({ log: from.number(), below: from.number() })),
     sessions: from.list(() => ({ id: from.number(), row: from.session() })),
     subscriptions: from.list(() => ({ session: from.number(), slot: from.u32(), row: from.subscription() })),

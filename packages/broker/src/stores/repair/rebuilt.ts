@@ -1,11 +1,11 @@
 import { Frames } from "../../wire/frames.js"
 import { checked, withChecksum } from "../checksum.js"
-import type { Chunk } from "../chunks.js"
+import { type Chunk, chunkOfRow } from "../chunks.js"
 import { type Environment, openEnvironment, type TableName } from "../environment.js"
 import { FORMAT_KEY, formatRow } from "../formats.js"
 import { readUint64 } from "../keys.js"
 import type { Cursor, SessionRow } from "../store.js"
-import { FIRST_BYTES, NEXT_KEY, packCursor, packReserved } from "../tables.js"
+import { NEXT_KEY, packCursor, packReserved } from "../tables.js"
 
 /** What is written in one transaction, in bytes. */
 const TRANSACTION_BYTES = 4 << 20
@@ -125,9 +125,8 @@ export class Rebuilt {
   /** How many messages are missing between those that are there, these included, by the counts in their blocks. */
   gaps(more: ReadonlyMap<number, readonly Chunk[]>): { messages: number; logs: number } {
     const gaps = new Gaps()
-    for (const { key, value } of rowsOf(this.environment, "chunks"))
-      gaps.block(readUint64(key, 0), Frames.unseal(readUint64(value, 0), value.subarray(FIRST_BYTES)))
-    for (const [log, chunks] of more) for (const { first, value } of chunks) gaps.block(log, Frames.unseal(first, value))
+    for (const { key, value } of rowsOf(this.environment, "chunks")) gaps.block(readUint64(key, 0), chunkOfRow(key, value))
+    for (const [log, chunks] of more) for (const chunk of chunks) gaps.block(log, chunk)
     return gaps
   }
 
@@ -147,13 +146,13 @@ class Gaps {
     return this.incomplete.size
   }
 
-  block(log: number, { before, n }: Frames): void {
+  block(log: number, { before: { messages: before }, value }: Chunk): void {
     const count = this.counts.get(log) ?? before
     if (before > count) {
       this.messages += before - count
       this.incomplete.add(log)
     }
-    this.counts.set(log, Math.max(count, before + n))
+    this.counts.set(log, Math.max(count, before + Frames.messagesOf(value)))
   }
 }
 
