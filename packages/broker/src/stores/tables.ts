@@ -285,9 +285,11 @@ export class Tables {
   }
 }
 
-/** Bytes that must be free for a fold, beside those of every commit. */
-export function roomFor(unfolded: Unfolded): number {
-  return 2 * unfolded.bytes
+/** Bytes that must be free for a fold, beside those of every commit. A block that logs share becomes a row of each. */
+export function roomFor({ bytes, logs }: Unfolded): number {
+  let rows = 0
+  for (const chunks of logs.values()) for (const { value } of chunks) rows += value.length
+  return bytes + Math.max(bytes, rows)
 }
 
 /** Starts writes for a few ms in each turn of the event loop, and goes on when they are on the disk. */

@@ -7,7 +7,7 @@ import { journalFiles } from "../support/journal-files.js"
 import { afterEnd, compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
 import { absentSession, numbered, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 import { RawClient } from "../support/raw-client.js"
-import { fillDisk, mayMount, smallDisk } from "../support/small-disk.js"
+import { fillDisk, mayMount, resizeDisk, smallDisk } from "../support/small-disk.js"
 import { publishAll } from "../support/stored.js"
 
 const MB = 1 << 20
@@ -73,6 +73,24 @@ describe.runIf(mayMount)("a disk that is full when the broker starts, after a ki
     for (const { path } of journalFiles(store)) rmSync(path)
     await broker.restart()
     expect(await waitingNumbers(store)).toEqual(numbers(1, 33))
+  })
+
+  test("what many logs share takes its place in each of them: it waits for so much space", async () => {
+    const { broker, disk, store } = await begin(60)
+    const session = await RawClient.open(broker.port, "sharing")
+    for (const n of numbers(0, 15)) await session.subscribe([..."abcd"].map((level, at) => (n & (1 << at) ? "+" : level)).join("/"))
+    session.cut()
+    await publishAll(
+      broker.port,
+      numbers(1, 6).map(() => ({ topic: "a/b/c/d", payload: Buffer.alloc(900_000) })),
+    )
+    await broker.kill9()
+    await broker.restart()
+    expect(isFolded(store, 10 * MB)).toBe(false)
+    resizeDisk(disk, 400)
+    await waitFor(() => isFolded(store, 80 * MB), { what: "the fold" })
+    const { stdout } = await runCli("mqtt-broker", ["queue", "sharing", "--json", "--store", `file:${store}`])
+    expect(stdout).toContain('"messages":6')
   })
 
   test("stopped before there is space: nothing is lost", async () => {
