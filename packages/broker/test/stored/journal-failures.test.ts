@@ -1,8 +1,9 @@
-import { existsSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { constants } from "node:os"
 import { join } from "node:path"
 import { startBroker, temporaryFolder, waitFor, type TestBroker } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
+import { inspectStore } from "../../src/stores/inspect.js"
 import { afterEnd, compileDisk, diskEnvironment, hasCompiler, tinyJournal, type DiskOptions } from "../support/misbehaving-disk.js"
 import { absentSession, numbered, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 import { RawClient } from "../support/raw-client.js"
@@ -45,6 +46,13 @@ class Failing {
   }
   get journal(): string[] {
     return readdirSync(this.store).filter((name) => name.startsWith("journal."))
+  }
+
+  /** How many messages are in the tables, the journal aside. */
+  get folded(): number {
+    const copy = temporaryFolder()
+    copyFileSync(join(this.store, "mqtt-broker.mdb"), join(copy, "mqtt-broker.mdb"))
+    return inspectStore(copy).messages
   }
 
   /** How many descriptors of segments the broker has, those of removed ones too. */
@@ -214,6 +222,17 @@ describe.runIf(library)("tables that fail while the journal does not", () => {
     const waiting = await waitingNumbers(failing.store)
     expect(waiting).toEqual(numbers(1, waiting.length))
     expect(waiting.length).toBeGreaterThanOrEqual(last)
+  })
+
+  test("a fold that failed is tried again, also when no commit comes any more", async () => {
+    const failing = await Failing.start(tinyJournal(8 << 10))
+    failing.fail(`fold ${ENOSPC} 1`)
+    let n = 0
+    while (!failing.isMended) await publishOneByOne(failing.broker, ++n, n)
+    expect(failing.folded).toBe(0)
+    await waitFor(() => failing.folded > 0, { what: "the fold", timeoutMs: 10_000 })
+    await failing.cutPower()
+    expect(await waitingNumbers(failing.store)).toEqual(numbers(1, n))
   })
 
   // LMDB says of a page that it cannot write more than its buffer has room for: the process may end by SIGABRT then
