@@ -3,15 +3,15 @@ import { join } from "node:path"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { copyStore } from "./copy-store.js"
-import { checkSpace, DiskGuard, lackOfSpace } from "./disk-guard.js"
+import { DiskGuard } from "./disk-guard.js"
 import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
 import { DATABASE } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
-import { Journal, type JournalEnd } from "./journal/journal.js"
+import { Journal } from "./journal/journal.js"
 import { makeDurable, readJournal } from "./journal/recovery.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
-import { roomFor, type TableOptions, Tables } from "./tables.js"
+import { type TableOptions, Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
 import { withUnfolded } from "./with-unfolded.js"
 
@@ -85,31 +85,13 @@ export class FileStore implements Store {
     const secret = await this.tables.secret()
     const end = readJournal(this.path, { folded, secret }, (commit) => unfolded.apply(commit))
     const state = this.tables.load() // it knows then which logs have rows
-    const isFolded = end.sequence === folded || (await this.foldAtStart(unfolded, end))
-    this.journal = new Journal(this.path, SEGMENT_BYTES, end)
-    if (isFolded) {
-      this.folded = end.sequence
-      this.journal.release(end.sequence)
-      return end.sequence === folded ? state : this.tables.load()
-    }
     this.folded = folded
+    this.journal = new Journal(this.path, SEGMENT_BYTES, end)
+    if (end.sequence === folded) return state
+    makeDurable(this.path, end)
     this.frozen = { unfolded, through: end.sequence }
     this.foldLater()
     return withUnfolded(state, unfolded)
-  }
-
-  /** False: there is no space for it. Then what the journal has is made durable there, and folded as soon as there is. */
-  private async foldAtStart(unfolded: Unfolded, end: JournalEnd): Promise<boolean> {
-    const isRoom = lackOfSpace(this.path, roomFor(unfolded)) === undefined
-    if (!isRoom) makeDurable(this.path, end)
-    else
-      await this.tables
-        .fold(unfolded, end.sequence, () => 0)
-        .catch((error: unknown) => {
-          checkSpace(this.path) // says more than LMDB does
-          throw error
-        })
-    return isRoom
   }
 
   get trouble(): string | undefined {

@@ -184,7 +184,7 @@ export class Tables {
    * @param cut what lies below is needed by nobody any more
    */
   async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
-    await this.ready(roomFor(unfolded))
+    await this.ready(2 * unfolded.bytes)
     const folded = new Map<number, number>()
     try {
       await this.removeBelow(unfolded.cuts)
@@ -283,13 +283,6 @@ export class Tables {
     await Promise.allSettled([this.environment.root.flushed]) // a fold that failed said so
     await this.environment.root.close()
   }
-}
-
-/** Bytes that must be free for a fold, beside those of every commit. A block that logs share becomes a row of each. */
-export function roomFor({ bytes, logs }: Unfolded): number {
-  let rows = 0
-  for (const chunks of logs.values()) for (const { value } of chunks) rows += value.length
-  return bytes + Math.max(bytes, rows)
 }
 
 /** Starts writes for a few ms in each turn of the event loop, and goes on when they are on the disk. */

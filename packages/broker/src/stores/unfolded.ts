@@ -7,8 +7,6 @@ const OVERHEAD_BYTES = 200
 /** What the journal has and the tables have not, in memory: chunks that somebody still needs, and rows in their last state. */
 export class Unfolded {
   readonly logs = new Map<number, Chunk[]>()
-  /** by block: in how many chunks it is */
-  private readonly sharers = new Map<Buffer, number>()
   /** by log: what lies below is needed by nobody */
   readonly cuts = new Map<number, number>()
   readonly sessions = new Map<number, SessionRow | undefined>()
@@ -20,7 +18,7 @@ export class Unfolded {
   readonly retained = new Map<number, Buffer | undefined>()
   readonly wills = new Map<number, Buffer | undefined>()
   reserved: Reserved | undefined = undefined
-  /** about what it takes */
+  /** about what it takes in memory, and in the tables: a block that logs share counts for each, because each gets a row of it */
   bytes = 0
 
   /** A commit that is durable. */
@@ -43,23 +41,14 @@ export class Unfolded {
     const chunks = this.logs.get(chunk.log)
     if (chunks) chunks.push(chunk)
     else this.logs.set(chunk.log, [chunk])
-    const sharers = this.sharers.get(chunk.value) ?? 0
-    this.sharers.set(chunk.value, sharers + 1)
-    this.bytes += OVERHEAD_BYTES + (sharers ? 0 : chunk.value.length)
-  }
-
-  private drop(value: Buffer): void {
-    const others = (this.sharers.get(value) ?? 1) - 1
-    if (others) this.sharers.set(value, others)
-    else this.sharers.delete(value)
-    this.bytes -= OVERHEAD_BYTES + (others ? 0 : value.length)
+    this.bytes += chunk.value.length + OVERHEAD_BYTES
   }
 
   private cut(log: number, below: number): void {
     this.set(this.cuts, log, below)
     const chunks = this.logs.get(log)
     if (!chunks) return
-    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.drop(value)
+    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.bytes -= value.length + OVERHEAD_BYTES
     if (!chunks.length) this.logs.delete(log)
   }
 

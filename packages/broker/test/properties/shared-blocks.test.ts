@@ -5,7 +5,6 @@ import { PersistentSession } from "../../src/delivery/sessions/persistent-sessio
 import { RecordWriter, recordAt } from "../../src/stores/journal/record.js"
 import { MemoryStore } from "../../src/stores/memory.js"
 import type { Commit } from "../../src/stores/store.js"
-import { Unfolded } from "../../src/stores/unfolded.js"
 import { Frames } from "../../src/wire/frames.js"
 import { framesOf, payloadOf } from "../../src/wire/publish.js"
 import { publish } from "../support/wire.js"
@@ -118,6 +117,13 @@ test("what ten filters match is kept once, also beyond a block's size", async ()
   expect([...blocks].reduce((sum, { length }) => sum + length, 0)).toBeLessThan(50 * 5100)
 })
 
+test("logs that get others than the rest go on in a block together", async () => {
+  const { store, delivery } = await absent(["+", "#", "a", "a/#"])
+  for (let n = 0; n < 50; n++) send(delivery, { topic: n % 2 ? "b" : "a", payload: Buffer.alloc(500, n), own: undefined })
+  await delivery.commits.flush()
+  expect(new Set(store.appends.map(({ value }) => value)).size).toBe(3) // what all had at first, then two groups
+})
+
 /** Two logs that share a block, and one with its own. */
 async function shared(): Promise<Commit> {
   const { store, delivery } = await absent(["a", "+", "b"])
@@ -134,18 +140,4 @@ test("a record of the journal has a shared block once, and gives it to both logs
   const found = recordAt(record, 0, 7)?.commit().appends ?? []
   expect(found).toEqual(commit.appends)
   expect(found[0]?.value).toBe(found[1]?.value)
-})
-
-test("what is not folded counts a shared block once, as long as a log needs it", async () => {
-  const unfolded = new Unfolded()
-  const commit = await shared()
-  const [one, other] = commit.appends
-  if (!one || !other) throw new Error("there are not two")
-  const cut = ({ log, last }: typeof one): void => unfolded.apply({ ...commit, appends: [], cuts: [{ log, below: last + 1 }] })
-  unfolded.apply(commit)
-  expect([unfolded.bytes > 10_000, unfolded.bytes < 11_000]).toEqual([true, true])
-  cut(one)
-  expect(unfolded.bytes).toBeGreaterThan(10_000)
-  cut(other)
-  expect(unfolded.bytes).toBeLessThan(1000)
 })

@@ -159,23 +159,3 @@ describe.runIf(mayMount && hasCompiler())("a record that the disk does not have 
 })
 
 // LMDB says of a page that it cannot write more than its buffer has room for: the process may end by SIGABRT then
-describe.runIf(mayMount && hasCompiler())("a disk that becomes full while the start folds", () => {
-  test("the start ends, and with space everything is there", async () => {
-    const { broker, disk, store } = await begin(160)
-    await publishLarge(broker, 1, 30)
-    await broker.kill9()
-    const tables = join(store, "mqtt-broker.mdb")
-    const { size } = statSync(tables)
-    const start = spawnCli("mqtt-broker", ["start", "--port", "0", "--store", `file:${store}`], {
-      env: diskEnvironment(compileDisk(), { delayMs: 300 }),
-    })
-    await waitFor(() => statSync(tables).size > size + MB, { what: "the first transaction of the fold" })
-    const makeSpace = fillDisk(disk, 0)
-    const { code, signal } = await start.ended
-    expect([code, signal]).toEqual(signal ? [null, "SIGABRT"] : [BROKER_ERRORS["store-unusable"].exitCode, null])
-    if (!signal) expect(start.stderr).toMatch(/^error: the store in .* cannot be used: less than 16 MB are free where /m)
-    makeSpace()
-    await broker.restart()
-    expect(await waitingNumbers(store)).toEqual(numbers(1, 30))
-  })
-})

@@ -1,12 +1,18 @@
 import { type Amount, type Frames, Trait } from "../../wire/frames.js"
 import { CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
+import type { GroupCommit } from "./group-commit.js"
 
 /** The age of a block counts for all of its messages that expire: it does not get one after so many ms. */
 const MOST_AGE_MS = 1000
 
+interface Parts {
+  readonly commits: GroupCommit
+  readonly cache: ChunkCache
+}
+
 /**
  * Messages that gather for a commit. It is part of one log, or of several that got the same messages: what many filters match
- * is kept and stored once. A log that gets others than they do goes on in a block of its own.
+ * is kept and stored once. Logs that get others than the rest go on in a block of their own.
  */
 export class Block {
   /** the logs that it is part of */
@@ -14,21 +20,23 @@ export class Block {
   /** how many of them get the run at `announcedAt` */
   private announced = 0
   private announcedAt = -1
+  /** where those go on that leave it with the run at `followingAt` */
   private following: Block | undefined = undefined
+  private followingAt = -1
   private isSealed = false
 
   private constructor(
     readonly frames: Frames,
-    private readonly cache: ChunkCache,
+    private readonly parts: Parts,
   ) {}
 
   /** Begins one with a run. `room`: for so many bytes at least. */
-  static of(run: Frames, position: number, { cache, room }: { cache: ChunkCache; room: number }): Block {
-    const frames = cache.chunk(Math.max(run.bytes, room))
-    frames.first = position
-    frames.createdAt = Date.now()
-    frames.append(run, 0, run.n, position)
-    return new Block(frames, cache)
+  static of(run: Frames, position: number, parts: Parts, room: number): Block {
+    const block = new Block(parts.cache.chunk(Math.max(run.bytes, room)), parts)
+    block.frames.first = position
+    block.frames.createdAt = Date.now()
+    block.append(run, position)
+    return block
   }
 
   /** One of its logs will get the run at this position. */
@@ -43,16 +51,28 @@ export class Block {
     return this.sharers === 1 || (this.announcedAt === position && this.announced === this.sharers)
   }
 
-  /** The block that a run goes to after what is in this one; undefined: not all of its logs get it. What all get is put there once. */
-  next(run: Frames, position: number): Block | undefined {
-    if (!this.isCommon(position)) return undefined
+  /** The block to which a run goes in a log that ended with this one; the run is put there once. */
+  next(run: Frames, position: number): Block {
+    if (this.frames.last >= position) return this
+    const isCommon = this.isCommon(position)
+    if (isCommon && this.hasRoom(run)) {
+      this.append(run, position)
+      return this
+    }
+    if (!this.following || this.followingAt !== position) this.following = Block.of(run, position, this.parts, isCommon ? CHUNK_BYTES : 0)
+    this.followingAt = position
+    return this.following
+  }
+
+  private hasRoom(run: Frames): boolean {
     const { frames } = this
-    if (frames.last >= position) return this
-    const aged = run.traits & Trait.EXPIRY && Date.now() - frames.createdAt > MOST_AGE_MS
-    if (this.following || aged || frames.bytes + run.bytes > CHUNK_BYTES)
-      return (this.following ??= Block.of(run, position, { cache: this.cache, room: CHUNK_BYTES }))
-    frames.append(run, 0, run.n, position)
-    return this
+    if (run.traits & Trait.EXPIRY && Date.now() - frames.createdAt > MOST_AGE_MS) return false
+    return frames.bytes + run.bytes <= CHUNK_BYTES
+  }
+
+  private append(run: Frames, position: number): void {
+    this.frames.append(run, 0, run.n, position)
+    this.parts.commits.gathering.bytes += run.bytes
   }
 
   /** What one of its logs keeps of it, and its store; nothing can be added any more. */
@@ -61,7 +81,7 @@ export class Block {
     if (!this.isSealed) {
       const gathered = frames.buf
       frames.seal()
-      this.cache.giveBack(gathered)
+      this.parts.cache.giveBack(gathered)
       this.isSealed = true
     }
     if (this.sharers > 1) return frames.sharedAfter(before)

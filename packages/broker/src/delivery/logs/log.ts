@@ -79,18 +79,19 @@ export class Log implements Appendable, Cached, Cuttable {
    * @returns such a block, for the next log that gets the run
    */
   append(run: Frames, position: number, begun?: Block): Block | undefined {
-    const { commits, cache } = this.parts
     const newest = this.open.at(-1)?.block
-    if (!newest) commits.append(this)
-    let block = newest ? newest.next(run, position) : begun
-    block ??= Block.of(run, position, { cache, room: this.busy ? CHUNK_BYTES : SMALL_BLOCK_BYTES })
+    if (!newest) this.parts.commits.append(this)
+    const block = (newest ? newest.next(run, position) : begun) ?? this.begin(run, position)
     if (block !== newest) this.add(block)
     this.last = block.frames.last
     this.total += run.n
     this.totalBytes += run.bytes
     if (run.traits & Trait.EXPIRY) this.totalExpiring += run.n
-    commits.gathering.bytes += run.bytes
     return newest ? begun : block
+  }
+
+  private begin(run: Frames, position: number): Block {
+    return Block.of(run, position, this.parts, this.busy ? CHUNK_BYTES : SMALL_BLOCK_BYTES)
   }
 
   private add(block: Block): void {
