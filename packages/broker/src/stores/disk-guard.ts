@@ -78,17 +78,11 @@ function inodeOf(path: string): number | undefined {
 
 /** Throws when there is less space than a commit needs, and `more` bytes. */
 export function checkSpace(path: string, more = 0): void {
-  const words = lackOfSpace(path, more)
-  if (words !== undefined) throw new Error(words)
-}
-
-/** Says so when there is less space than a commit needs, and `more` bytes. */
-export function lackOfSpace(path: string, more = 0): string | undefined {
   const { bavail, bsize } = statfsSync(path)
   const needed = MARGIN_BYTES + more
   const missing = needed - bavail * bsize
-  if (missing <= 0) return undefined
-  return `less than ${megabytes(needed)} MB are free where ${JSON.stringify(path)} is; free ${megabytes(missing)} MB there`
+  if (missing > 0)
+    throw new Error(`less than ${megabytes(needed)} MB are free where ${JSON.stringify(path)} is; free ${megabytes(missing)} MB there`)
 }
 
 function megabytes(bytes: number): number {

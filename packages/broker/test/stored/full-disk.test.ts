@@ -1,6 +1,6 @@
 import { rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { runCli, spawnCli, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
+import { runCli, startBroker, temporaryFolder, type TestBroker, waitFor } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { journalFiles } from "../support/journal-files.js"
