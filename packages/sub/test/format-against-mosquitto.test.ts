@@ -75,7 +75,12 @@ describe.skipIf(!hasMosquitto())("the format language, output by output, against
   })
 
   it.each(["UTC", "Europe/Berlin", "America/St_Johns"])("times in %s", async (TZ) => {
-    const [expected, actual] = await outputs(times, { env: { TZ } })
+    const bothIn = async (): Promise<[RunResult, RunResult]> => {
+      const minute = new Date().getMinutes()
+      const both = await outputs(times, { env: { TZ } })
+      return new Date().getMinutes() === minute ? both : bothIn() // one may have come before the full minute, and one after
+    }
+    const [expected, actual] = await bothIn()
     expect(actual.stdout.split("\n")[0]).toBe(expected.stdout.split("\n")[0])
     expect(expected.stdout.length).toBeGreaterThan(100)
     // these differ by the moment: digit for digit they are alike
