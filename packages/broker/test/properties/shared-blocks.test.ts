@@ -7,6 +7,7 @@ import { MemoryStore } from "../../src/stores/memory.js"
 import type { Commit } from "../../src/stores/store.js"
 import { Frames } from "../../src/wire/frames.js"
 import { framesOf, payloadOf } from "../../src/wire/publish.js"
+import { NOTHING } from "../support/chunks.js"
 import { publish } from "../support/wire.js"
 
 const EVENTS = { failing: () => {}, recovered: () => {}, discarded: () => {}, forbiddenWill: () => {} }
@@ -129,8 +130,7 @@ async function shared(): Promise<Commit> {
   const { store, delivery } = await absent(["a", "+", "b"])
   send(delivery, { topic: "a", payload: Buffer.alloc(10_000), own: undefined })
   await delivery.commits.flush()
-  const none = { cuts: [], sessions: [], subscriptions: [], cursors: [], incoming: [], retained: [], wills: [] }
-  return { appends: store.appends, ...none, reserved: undefined }
+  return { ...NOTHING, appends: store.appends }
 }
 
 test("a record of the journal has a shared block once, and gives it to both logs", async () => {

@@ -9,19 +9,7 @@ import { Tables } from "../../src/stores/tables.js"
 import { Unfolded } from "../../src/stores/unfolded.js"
 import { withUnfolded } from "../../src/stores/with-unfolded.js"
 import { type Amount, Frames, NO_AMOUNT } from "../../src/wire/frames.js"
-import { chunk } from "../support/chunks.js"
-
-const NOTHING: Commit = {
-  appends: [],
-  cuts: [],
-  sessions: [],
-  subscriptions: [],
-  cursors: [],
-  incoming: [],
-  retained: [],
-  wills: [],
-  reserved: undefined,
-}
+import { chunk, NOTHING } from "../support/chunks.js"
 
 const KINDS = [
   "session",

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
 import type { Commit, Cursor, SessionRow, Store, SubscriptionRow } from "../../src/stores/store.js"
-import { chunk, messagesOf, readOn } from "./chunks.js"
+import { chunk, messagesOf, NOTHING, readOn } from "./chunks.js"
 import { publish } from "./wire.js"
 
 /** How a store is made for a test. */
@@ -10,18 +10,6 @@ export interface StoreFactory {
   lasting: boolean
   /** A new, empty place; each call of what it returns opens a store on it. */
   create(): () => Store | Promise<Store>
-}
-
-const NOTHING: Commit = {
-  appends: [],
-  cuts: [],
-  sessions: [],
-  subscriptions: [],
-  cursors: [],
-  incoming: [],
-  retained: [],
-  wills: [],
-  reserved: undefined,
 }
 
 function row(clientId: string, more: Partial<SessionRow> = {}): SessionRow {
