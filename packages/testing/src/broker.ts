@@ -3,6 +3,7 @@ import { join } from "node:path"
 import type { Certificates } from "./certificates.js"
 import { spawnCli } from "./cli.js"
 import { ExtraDoors } from "./extra-doors.js"
+import { freePort } from "./free-port.js"
 import type { ProcessEnd, RunningProcess } from "./running-process.js"
 import { temporaryFolder } from "./temporary.js"
 import { passwordFile } from "./users.js"
@@ -65,7 +66,7 @@ export function startBroker(options: BrokerOptions & { tls: true }): Promise<Sec
 export function startBroker(options?: BrokerOptions): Promise<TestBroker>
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const dir = options.dir ?? temporaryFolder()
-  const doors = new ExtraDoors(options.tls ?? false)
+  const doors = await ExtraDoors.choose(options.tls ?? false)
   const fixed = ["--store", options.store ?? `file:${join(dir, "store")}`, "--json", ...accessArguments(dir, options)]
   const launch = async (wantedPort: number): Promise<[RunningProcess, Ready]> => {
     const args = ["start", "--port", String(wantedPort), ...fixed, ...(options.args ?? []), ...doors.args]
@@ -75,7 +76,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     return [running, ready]
   }
   let tlsUrl: string | undefined
-  let [running, { port, urls }] = await launch(0)
+  let [running, { port, urls }] = await launch(await freePort())
   return {
     port,
     url: `mqtt://127.0.0.1:${port}`,

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { type Certificates, makeCertificates } from "./certificates.js"
+import { freePort } from "./free-port.js"
 import { temporaryFolder } from "./temporary.js"
 
 /** The kinds of listeners that MQTT_TEST_DOOR may name. */
@@ -26,14 +27,19 @@ export function doorOf(port: number): Door | undefined {
 /** The listeners beside the plain port, for `tls` and for MQTT_TEST_DOOR; a restarted broker has them on the same ports. */
 export class ExtraDoors {
   readonly certificates: Certificates | undefined
-  private readonly kinds: string[]
-  private ports: number[]
 
-  constructor(private readonly tls: boolean) {
-    const chosen = chosenKind()
-    this.kinds = [...(tls ? ["mqtts"] : []), ...(chosen === undefined ? [] : [chosen])]
-    this.ports = this.kinds.map(() => 0)
+  private constructor(
+    private readonly tls: boolean,
+    private readonly kinds: readonly string[],
+    private readonly ports: readonly number[],
+  ) {
     this.certificates = this.kinds.some((kind) => kind !== "ws") ? makeCertificates(temporaryFolder()) : undefined
+  }
+
+  static async choose(tls: boolean): Promise<ExtraDoors> {
+    const chosen = chosenKind()
+    const kinds = [...(tls ? ["mqtts"] : []), ...(chosen === undefined ? [] : [chosen])]
+    return new ExtraDoors(tls, kinds, await Promise.all(kinds.map(freePort)))
   }
 
   /** Arguments of `mqtt-broker start`, behind all others. */
@@ -46,7 +52,6 @@ export class ExtraDoors {
   /** The broker listens at `urls`, the last of which are these. Returns the one of `tls`. */
   opened(port: number, urls: readonly string[]): string | undefined {
     const own = this.kinds.length > 0 ? urls.slice(-this.kinds.length) : []
-    this.ports = own.map((url) => Number(new URL(url).port))
     const chosen = own.at(-1)
     if (chosen !== undefined && chosenKind() !== undefined)
       doors.set(port, { url: chosen, ca: this.certificates && readFileSync(this.certificates.ca) })

@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { join } from "node:path"
+import { freePort } from "./free-port.js"
 import { RunningProcess } from "./running-process.js"
 import { temporaryFolder } from "./temporary.js"
 import { waitFor } from "./wait-for.js"
@@ -37,7 +38,11 @@ export async function startMosquitto(config: readonly string[] = ["allow_anonymo
   writeFileSync(file, `${lines}\n`)
   const launch = async (): Promise<RunningProcess> => {
     const started = new RunningProcess("mosquitto", ["-c", file])
-    await waitFor(() => canConnect(port), { what: `mosquitto on port ${port}: ${started.stderr}` })
+    const listens = (): Promise<boolean> => {
+      if (!started.running) throw new Error(`mosquitto ended at once\n${started.stderr}`)
+      return canConnect(port)
+    }
+    await waitFor(listens, { timeoutMs: 30_000, what: `mosquitto on port ${port}` })
     return started
   }
   let running = await launch()
@@ -54,22 +59,6 @@ export async function startMosquitto(config: readonly string[] = ["allow_anonymo
       running = await launch()
     },
   }
-}
-
-/** A TCP port of 127.0.0.1 that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  const port = await new Promise<number>((resolve, reject) => {
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      resolve(typeof address === "object" && address !== null ? address.port : 0)
-    })
-  })
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return port
 }
 
 /** True when somebody accepts TCP connections on a port of 127.0.0.1. */

@@ -1,4 +1,5 @@
 import { createServer } from "node:net"
+import { randomInt } from "node:crypto"
 import { once } from "node:events"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -242,12 +243,18 @@ function parseStoredQos(text: string): StoredQos {
   return text === "1" ? 1 : 2
 }
 
+/** A port that the system gives to nobody by chance while the broker is away: below those of outgoing connections and of port 0. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const address = server.address()
-  server.close()
-  await once(server, "close")
-  if (address === null || typeof address === "string") throw new Error("no free port")
-  return address.port
+  for (;;) {
+    const port = randomInt(16_384, 32_768)
+    const server = createServer().listen(port, "127.0.0.1")
+    try {
+      await once(server, "listening")
+    } catch {
+      continue
+    }
+    server.close()
+    await once(server, "close")
+    return port
+  }
 }
