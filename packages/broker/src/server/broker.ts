@@ -146,6 +146,7 @@ export class Broker {
     context.clients.destroyAll()
     context.clock.stop()
     delivery.wills.stop()
+    if (!delivery.commits.failing) await Promise.race([delivery.commits.flush(), after(STOP_MS, undefined, { ref: false })])
     delivery.commits.stop()
     await context.engine.close()
     await Promise.race([store.close(), after(STOP_MS, undefined, { ref: false })])

@@ -111,7 +111,7 @@ export class FileStore implements Store {
 
   private async write(commit: Commit): Promise<void> {
     const { journal } = this
-    if (!journal) throw new Error("load() comes before the first commit")
+    if (!journal) throw new Error("the store is not open")
     this.disk.check(journal.file)
     while (this.active.bytes > MOST_UNFOLDED_BYTES || journal.bytes > MOST_SEGMENT_BYTES) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
     await journal.append(commit)
@@ -177,7 +177,7 @@ export class FileStore implements Store {
 
   async backup(folder: string): Promise<void> {
     const { journal, tables } = this
-    if (!journal) throw new Error("load() comes before the first copy")
+    if (!journal) throw new Error("the store is not open")
     const copy = copyStore({ journal, tables }, folder)
     this.copies = Promise.allSettled([this.copies, copy])
     await copy
@@ -193,6 +193,7 @@ export class FileStore implements Store {
     } catch {
       await this.journal?.close() // it is folded at the next start
     }
+    this.journal = undefined
     await this.tables.close()
   }
 }

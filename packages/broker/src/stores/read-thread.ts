@@ -11,6 +11,7 @@ export class ReadThread {
   private next = 1
   /** somebody needs the file without this thread */
   private busy: Promise<void> | undefined = undefined
+  private closed = false
 
   /** @param program the file of the thread's program */
   constructor(
@@ -18,9 +19,10 @@ export class ReadThread {
     private readonly program = new URL("./read-worker.js", import.meta.url),
   ) {}
 
-  /** Rejects when nothing can be read now. */
+  /** Rejects when nothing can be read now. After close() nobody answers any more. */
   async ask(question: Question): Promise<Answer> {
     while (this.busy) await this.busy // oxlint-disable-line no-await-in-loop -- until it is free again
+    if (this.closed) await new Promise<never>(() => {})
     return this.answer(question)
   }
 
@@ -72,6 +74,8 @@ export class ReadThread {
   }
 
   async close(): Promise<void> {
-    await this.without(async () => {})
+    await this.without(async () => {
+      this.closed = true
+    })
   }
 }

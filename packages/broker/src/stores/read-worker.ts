@@ -4,11 +4,14 @@ import { type Chunk, chunkOfRow } from "./chunks.js"
 import { type Environment, openToRead } from "./environment.js"
 import { logKey, readUint64 } from "./keys.js"
 
+/** A place in a log: what lies below it, or the last position of a row. */
+export type LogPosition = readonly [log: number, position: number]
+
 /** What the thread is asked. */
 export type Question =
   | { kind: "read"; log: number; position: number; chunks: number; bytes: number }
-  /** the last positions of the rows of a log below a position, at most `limit` */
-  | { kind: "rows"; log: number; below: number; limit: number }
+  /** the rows of logs below a position of each, in this order, at most `limit` */
+  | { kind: "rows"; cuts: readonly LogPosition[]; limit: number }
   /** the file is to be closed; the next question opens it again */
   | { kind: "close" }
 
@@ -20,7 +23,7 @@ export interface Answer {
   /** of "read": the last positions of rows that are not what was written, and were passed over */
   damaged: number[]
   /** of "rows" */
-  rows: number[]
+  rows: LogPosition[]
   /** nothing could be read; why */
   failed?: string
 }
@@ -84,6 +87,12 @@ function joined(values: readonly Buffer[]): Uint8Array<ArrayBuffer> {
   return bytes
 }
 
-function rowsOf({ chunks }: Pick<Environment, "root" | "chunks">, { log, below, limit }: Question & { kind: "rows" }): number[] {
-  return Array.from(chunks.getKeys({ start: logKey(log, 0), end: logKey(log, below), limit }), (key) => readUint64(key, 8))
+function rowsOf({ chunks }: Pick<Environment, "root" | "chunks">, { cuts, limit }: Question & { kind: "rows" }): LogPosition[] {
+  const rows: LogPosition[] = []
+  for (const [log, below] of cuts) {
+    const range = { start: logKey(log, 0), end: logKey(log, below), limit: limit - rows.length }
+    for (const key of chunks.getKeys(range)) rows.push([log, readUint64(key, 8)])
+    if (rows.length === limit) break
+  }
+  return rows
 }

@@ -21,6 +21,8 @@ export const SECRET_KEY = Buffer.from("secret")
 const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How many rows are removed in one transaction. */
 const ROWS_AT_ONCE = 1000
+/** Of how many logs it is asked at a time which rows they have. */
+const LOGS_AT_ONCE = 1000
 /** After so many times in a row somebody is told. */
 const PATIENT_TRIES = 10
 /** When reading what could not be read is tried again, in ms. */
@@ -203,15 +205,16 @@ export class Tables {
   /** Removes what is cut. Which rows that are, the thread knows. */
   private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {
     const { chunks } = this.environment
-    for (const [log, below] of cuts) {
-      if (!this.lasts.has(log)) continue
-      for (let full = true; full;) {
-        // oxlint-disable-next-line no-await-in-loop -- one log after the other
-        const { rows } = await this.thread.ask({ kind: "rows", log, below, limit: ROWS_AT_ONCE })
-        // oxlint-disable-next-line no-await-in-loop
-        await settled(rows.map((last) => chunks.remove(logKey(log, last))))
-        full = rows.length === ROWS_AT_ONCE
-      }
+    const left = [...cuts].filter(([log]) => this.lasts.has(log))
+    while (left.length) {
+      const asked = left.slice(0, LOGS_AT_ONCE)
+      // oxlint-disable-next-line no-await-in-loop -- some rows after the others
+      const { rows } = await this.thread.ask({ kind: "rows", cuts: asked, limit: ROWS_AT_ONCE })
+      // oxlint-disable-next-line no-await-in-loop
+      await settled(rows.map(([log, last]) => chunks.remove(logKey(log, last))))
+      const lastLog = rows.at(-1)?.[0]
+      // the last log may have more
+      left.splice(0, rows.length < ROWS_AT_ONCE ? asked.length : asked.findIndex(([log]) => log === lastLog))
     }
   }
 

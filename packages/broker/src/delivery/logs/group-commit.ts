@@ -112,11 +112,11 @@ export class GroupCommit {
 
   touch(): void {
     this.gathering.dirty = true
-    if (this.flying || this.scheduled) return
+    if (this.flying || this.scheduled || this.stopped) return
     this.scheduled = true
     setImmediate(() => {
       this.scheduled = false
-      if (!this.flying) void this.run() // it never rejects: a failed commit is tried again
+      if (!this.flying && !this.stopped) void this.run() // it never rejects: a failed commit is tried again
     })
   }
 
@@ -182,9 +182,10 @@ export class GroupCommit {
     })
   }
 
-  /** The broker ends: a commit that fails is not tried again. */
+  /** The broker ends: no commit is begun any more, one that fails is not tried again. */
   stop(): void {
     this.stopped = true
+    clearTimeout(this.timer)
   }
 
   private async run(): Promise<void> {
@@ -203,7 +204,7 @@ export class GroupCommit {
       for (const log of batch.logs) log.wake()
       this.housekeeping?.pump()
       if (!this.full) for (const callback of this.afterBacklog.splice(0)) callback()
-    } while (this.gathering.dirty)
+    } while (this.gathering.dirty && !this.stopped)
     for (const resolve of this.idle.splice(0)) resolve()
   }
 
