@@ -1,4 +1,5 @@
-import type { Amount } from "../wire/frames.js"
+import { type Amount, Frames, Trait } from "../wire/frames.js"
+import type { StoredLog } from "./store.js"
 import { readUint64, writeUint64 } from "./keys.js"
 
 /** A sealed block of a log with the positions of its first and last message, and what went into the log before it. */
@@ -28,6 +29,13 @@ export function chunksFrom(chunks: readonly Chunk[], position: number, most: { c
   let to = from
   while (to < chunks.length && to - from < most.chunks && bytes > 0) bytes -= chunks[to++]?.value.length ?? 0
   return chunks.slice(from, to)
+}
+
+/** What went into a log, up to the last message of its last chunk. */
+export function amountOf(id: number, { first, last, before, value }: Chunk): StoredLog {
+  const { n, bytes, traits } = Frames.unseal(first, value)
+  const expiring = before.expiring + (traits & Trait.EXPIRY ? n : 0)
+  return { id, last, messages: before.messages + n, bytes: before.bytes + bytes, expiring }
 }
 
 /** What stands before the block in a row of the tables: where it begins, and what went into the log before it. */

@@ -8,6 +8,7 @@ import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
 import { DATABASE } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
+import { Folding } from "./folding.js"
 import { Journal } from "./journal/journal.js"
 import { makeDurable, readJournal } from "./journal/recovery.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
@@ -21,8 +22,6 @@ const FOLD_BYTES = size("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
 /** Beyond so much that is unfolded in memory, or in one segment, a commit waits for the fold. */
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
 const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES
-/** When a fold that failed is tried again, in ms. */
-const RETRY_MS = 1000
 
 /**
  * `file:DIR` keeps everything in that folder: each commit in a journal, one write and one fdatasync; and what is still needed
@@ -34,14 +33,7 @@ export class FileStore implements Store {
   private readonly disk: DiskGuard
   private readonly tables: Tables
   private journal: Journal | undefined = undefined
-  /** what the journal has and the tables have not */
-  private active = new Unfolded()
-  /** what is being folded, and the last sequence that is in it */
-  private frozen: { unfolded: Unfolded; through: number } | undefined = undefined
-  private folding: Promise<void> | undefined = undefined
-  /** the last sequence that is in the tables */
-  private folded = 0
-  private foldError: unknown = undefined
+  private folding: Folding | undefined = undefined
   /** copies of it that are being made */
   private copies: Promise<unknown> = Promise.resolve()
   /** commits, one behind the other */
@@ -85,19 +77,24 @@ export class FileStore implements Store {
     const secret = await this.tables.secret()
     const end = readJournal(this.path, { folded, secret }, (commit) => unfolded.apply(commit))
     const state = this.tables.load() // it knows then which logs have rows
-    this.folded = folded
-    this.journal = new Journal(this.path, SEGMENT_BYTES, end)
-    if (end.sequence === folded) return state
-    makeDurable(this.path, end)
-    this.frozen = { unfolded, through: end.sequence }
-    this.foldLater()
-    return withUnfolded(state, unfolded)
+    const journal = new Journal(this.path, SEGMENT_BYTES, end)
+    this.journal = journal
+    if (end.sequence > folded) makeDurable(this.path, end)
+    const rules = {
+      bytes: FOLD_BYTES,
+      mostBytes: MOST_UNFOLDED_BYTES,
+      journalFull: () => journal.isFull,
+      journalOverfull: () => journal.bytes > MOST_SEGMENT_BYTES,
+    }
+    const frozen = end.sequence > folded ? { unfolded, through: end.sequence } : undefined
+    this.folding = new Folding(journal, this.tables, rules, folded, frozen)
+    return frozen ? withUnfolded(state, unfolded) : state
   }
 
   get trouble(): string | undefined {
     try {
       this.disk.check()
-      return this.foldError === undefined ? undefined : messageOf(this.foldError)
+      return this.folding?.trouble
     } catch (error) {
       return messageOf(error)
     }
@@ -110,69 +107,14 @@ export class FileStore implements Store {
   }
 
   private async write(commit: Commit): Promise<void> {
-    const { journal } = this
-    if (!journal) throw new Error("the store is not open")
+    const { journal, folding } = this
+    if (!journal || !folding) throw new Error("the store is not open")
     this.disk.check(journal.file)
-    while (this.active.bytes > MOST_UNFOLDED_BYTES || journal.bytes > MOST_SEGMENT_BYTES) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
-    await journal.append(commit)
-    this.active.apply(commit)
-    if (!this.folding && this.foldError === undefined && (this.active.bytes > FOLD_BYTES || journal.isFull)) this.foldLater()
-  }
-
-  private foldLater(): void {
-    this.fold().catch(() => {
-      setTimeout(() => {
-        if (this.frozen) this.foldLater() // else a commit that waited has done it
-      }, RETRY_MS).unref()
-    })
-  }
-
-  /** Brings what is unfolded into the tables, while commits go on. Rejects when that failed; then it is still in the journal. */
-  private fold(): Promise<void> {
-    this.folding ??= this.foldOnce().finally(() => {
-      this.folding = undefined
-    })
-    return this.folding
-  }
-
-  private async foldOnce(): Promise<void> {
-    const { journal } = this
-    if (!journal) return
-    if (!this.frozen) {
-      this.frozen = { unfolded: this.active, through: journal.turn() }
-      this.active = new Unfolded()
-    }
-    const { unfolded, through } = this.frozen
-    try {
-      await this.tables.fold(unfolded, through, (log) => this.active.cuts.get(log) ?? 0)
-    } catch (error) {
-      this.foldError = error
-      throw error
-    }
-    this.frozen = undefined
-    this.folded = through
-    this.foldError = undefined
-    journal.release(through)
+    await folding.commit(commit)
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {
-    return this.tables.has(log, position) ? this.readTables(log, position, most) : this.readMemory(log, position, most)
-  }
-
-  private async readTables(log: number, position: number, most: { chunks: number; bytes: number }): Promise<StoredChunk[]> {
-    while (this.tables.has(log, position)) {
-      // oxlint-disable-next-line no-await-in-loop -- asked again only when it changed meanwhile
-      const found = await this.tables.read(log, position, most)
-      if (found.length) return found
-    }
-    return this.readMemory(log, position, most)
-  }
-
-  private readMemory(log: number, position: number, most: { chunks: number; bytes: number }): StoredChunk[] {
-    const found = this.frozen?.unfolded.read(log, position, most) ?? []
-    const chunks = most.chunks - found.length
-    const bytes = found.reduce((left, { value }) => left - value.length, most.bytes)
-    return chunks > 0 && bytes > 0 ? [...found, ...this.active.read(log, position, { chunks, bytes })] : found
+    return this.folding?.read(log, position, most) ?? []
   }
 
   async backup(folder: string): Promise<void> {
@@ -187,8 +129,7 @@ export class FileStore implements Store {
     await this.line
     await this.copies
     try {
-      await this.folding?.catch(() => {})
-      while (this.journal && this.journal.last > this.folded) await this.fold() // oxlint-disable-line no-await-in-loop -- one behind the other
+      await this.folding?.foldAll()
       await this.journal?.end()
     } catch {
       await this.journal?.close() // it is folded at the next start

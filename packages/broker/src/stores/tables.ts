@@ -3,7 +3,7 @@ import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promi
 import { messageOf } from "@mqtt-trio/common"
 import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
-import { type Chunk, chunkOfRow, placeBytes, placeOf } from "./chunks.js"
+import { amountOf, type Chunk, chunkOfRow, placeBytes, placeOf } from "./chunks.js"
 import { checkSpace, type DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
 import { Damage } from "./errors.js"
@@ -320,13 +320,6 @@ function intact(table: TableName, { key, value }: { key: Buffer; value: Buffer }
 function chunkOf({ key, value }: { key: Buffer; value: Buffer }): Chunk | undefined {
   const row = checked("chunks", key, value)
   return row && chunkOfRow(key, row)
-}
-
-/** What went into a log, up to the last message of its last chunk. */
-export function amountOf(id: number, { first, last, before, value }: Chunk): StoredLog {
-  const { n, bytes, traits } = Frames.unseal(first, value)
-  const expiring = before.expiring + (traits & Trait.EXPIRY ? n : 0)
-  return { id, last, messages: before.messages + n, bytes: before.bytes + bytes, expiring }
 }
 
 function json(row: object): Buffer {

@@ -1,5 +1,5 @@
 import type { StoredLog, StoredSession, StoredState } from "./store.js"
-import { amountOf } from "./tables.js"
+import { amountOf } from "./chunks.js"
 import type { Unfolded } from "./unfolded.js"
 
 /** What the tables will have when the rest is folded, of what they have. */
