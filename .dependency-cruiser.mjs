@@ -31,6 +31,8 @@ const PACKAGES = {
 const DOORS = {
   aedes: "packages/broker/src/engine/aedes[.]ts",
   lmdb: "packages/broker/src/stores/",
+  mongodb: "packages/broker/src/stores/mongodb/",
+  "aedes-persistence-mongodb": "packages/broker/src/stores/mongodb/aedes-layout[.]ts",
   "mqtt-packet": "packages/(broker/src/connection|broker/src/server/packet-trace|client/src)",
   mqtt: "packages/client/src/",
   socks: "packages/client/src/",

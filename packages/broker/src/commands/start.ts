@@ -14,6 +14,7 @@ import {
   oneOf,
   type OptionValues,
   parseByteSize,
+  parseDurationMs,
   parseHost,
   parsePort,
   positiveDuration,
@@ -69,12 +70,21 @@ export const START_OPTIONS = {
   }),
   store: value({
     flags: "--store <url>",
-    help: "where queues are kept: file:DIR, or memory: for nothing that lasts",
+    help: "where queues are kept: file:DIR, mongodb://HOST:PORT/DATABASE, or memory: for nothing that lasts",
     group: "Store",
     env: "MQTT_BROKER_STORE",
     parse: parseStoreUrl,
     fallback: parseStoreUrl(defaultStoreUrl()),
     defaultText: "file: in this user's data folder",
+  }),
+  lease: value({
+    flags: "--lease <duration>",
+    help: "how long a broker on MongoDB may be away before another one, which stands by, takes over",
+    group: "Store",
+    env: "MQTT_BROKER_LEASE",
+    parse: leaseMs,
+    fallback: 10_000,
+    defaultText: "10s",
   }),
   maxPacket: value({
     flags: "--max-packet <size>",
@@ -219,16 +229,26 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   // whoever waits for it, or does not, the broker serves and stops
   const ready = new LineSink(1, { failed: (error) => log.error(`the line that says ready cannot be written: ${messageOf(error)}`) })
   try {
-    broker = await Broker.start(brokerOptions(options, listen), log)
+    if (options.store.kind === "mongodb") process.title = `mqtt-broker start --store ${options.store.shown}` // the arguments may have a password
+    broker = await Broker.start({ ...brokerOptions(options, listen), signal: stop.signal }, log)
     ready.write(readyLines(broker, options))
-    await aborted(stop.signal)
-    await broker.stop()
+    await servedUntil(stop.signal, broker)
+  } catch (error) {
+    if (!(stop.signal.aborted && broker === undefined)) throw error // it stood by
   } finally {
     await Promise.all([ready.close(), log.close()])
     stop.dispose()
     // Node.js would restore the modes of a terminal that is gone, and abort
     if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP")
   }
+}
+
+async function servedUntil(signal: AbortSignal, broker: Broker): Promise<void> {
+  const { superseded } = broker
+  await Promise.race([aborted(signal), aborted(superseded)])
+  if (!superseded.aborted) return broker.stop()
+  await broker.abandon()
+  throw superseded.reason
 }
 
 /** Which of stdin, stdout and stderr were a terminal at the start. */
@@ -280,6 +300,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
     listen,
     access: { passwordFile: options.passwordFile, aclFile: options.aclFile, anonymous: options.anonymous, certificates: options.tlsUser },
     store: options.store,
+    leaseMs: options.lease,
     limits: {
       packetBytes: options.maxPacket,
       firstPacketBytes: Math.min(65_536, options.maxPacket),
@@ -317,6 +338,12 @@ function accessTo(target: Target, { passwordFile, anonymous, tlsRequireCert, tls
   const password = passwordFile === undefined ? "without a password" : anonymous ? "with or without a password" : "with a password"
   if (target.kind !== "tcp" || !target.tls || !tlsRequireCert) return `${who}, ${password}`
   return `${who}, with a certificate of --tls-ca${passwordFile === undefined || tlsUser ? "" : `, ${password}`}`
+}
+
+function leaseMs(text: string): number {
+  const ms = parseDurationMs(text, "s", "lease")
+  if (ms < 1000 || ms > 3_600_000) throw usageError(`lease ${JSON.stringify(text)} is not between 1s and 1h`)
+  return ms
 }
 
 function packetSize(text: string): number {

@@ -29,6 +29,10 @@ export interface BrokerOptions {
   listen: ListenOptions
   access: AccessOptions
   store: StoreLocation
+  /** of a store that several brokers can reach: see MongoOptions.leaseMs */
+  leaseMs: number
+  /** ends the waiting for another broker that owns the store */
+  signal?: AbortSignal | undefined
   limits: Limits
   retained: RetainedLimits
   /** most bytes that wait for one persistent Session */
@@ -50,6 +54,7 @@ export class Broker {
     private readonly parts: {
       admin: AdminServer | undefined
       store: Store
+      superseded: AbortSignal
       access: Access
       delivery: Delivery
       context: Context
@@ -73,7 +78,9 @@ export class Broker {
       const place = placeOf(options.store)
       const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
       undo.push(async () => admin?.close())
-      const store = await openStore(place, storeNews(log))
+      const end = new AbortController()
+      const superseded = (error: BrokerError): void => end.abort(error)
+      const store = await openStore(place, { ...storeNews(log), leaseMs: options.leaseMs, signal: options.signal, superseded })
       undo.push(() => store.close())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
@@ -96,7 +103,17 @@ export class Broker {
       const arrivals = new Arrivals(context, log)
       const listeners = await Listeners.open(options.listen, arrivals)
       admin?.start((request) => answer({ delivery, store }, request))
-      return new Broker({ admin, store, access, delivery, context, arrivals, listeners, sweep: sweeping(context, options.queueBytes) })
+      return new Broker({
+        admin,
+        store,
+        superseded: end.signal,
+        access,
+        delivery,
+        context,
+        arrivals,
+        listeners,
+        sweep: sweeping(context, options.queueBytes),
+      })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order
       for (const step of undo.toReversed()) await step()
@@ -107,6 +124,10 @@ export class Broker {
   /** Where it listens, in the order of the options. */
   get targets(): Target[] {
     return this.parts.listeners.targets
+  }
+  /** Aborted, with a BrokerError, when another broker took over the store: this one must end. */
+  get superseded(): AbortSignal {
+    return this.parts.superseded
   }
   get storeUrl(): string {
     return this.parts.store.url
@@ -132,27 +153,49 @@ export class Broker {
    * Throws `store-unusable` when the store took no commits to the end.
    */
   async stop(): Promise<void> {
-    const { admin, store, delivery, context, arrivals, listeners, sweep } = this.parts
+    const { delivery, context } = this.parts
+    this.closeDoors()
+    context.clients.stopReading()
+    await atMost(STOP_MS, delivery.commits.flush())
+    context.clients.refuseAll(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
+    await atMost(STOP_MS, delivery.commits.flush())
+    await atMost(STOP_MS, everyoneLeft(context))
+    context.clients.destroyAll()
+    delivery.wills.stop()
+    if (!delivery.commits.failing) await atMost(STOP_MS, delivery.commits.flush())
+    await this.close()
+    if (delivery.commits.failing) throw stoppedUnstored()
+  }
+
+  /** Another broker has the store: connections end, and nothing is said or written any more. */
+  async abandon(): Promise<void> {
+    this.closeDoors()
+    this.parts.context.clients.destroyAll()
+    await this.close()
+  }
+
+  private closeDoors(): void {
+    const { arrivals, listeners, sweep } = this.parts
     this.unwatch()
     listeners.close()
     arrivals.destroyAll()
     clearInterval(sweep)
-    context.clients.stopReading()
-    const stored = delivery.commits.flush()
-    await Promise.race([stored, after(STOP_MS, undefined, { ref: false })])
-    context.clients.refuseAll(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
-    await Promise.race([delivery.commits.flush(), after(STOP_MS, undefined, { ref: false })])
-    await Promise.race([everyoneLeft(context), after(STOP_MS, undefined, { ref: false })])
-    context.clients.destroyAll()
+  }
+
+  private async close(): Promise<void> {
+    const { admin, store, delivery, context } = this.parts
     context.clock.stop()
     delivery.wills.stop()
-    if (!delivery.commits.failing) await Promise.race([delivery.commits.flush(), after(STOP_MS, undefined, { ref: false })])
     delivery.commits.stop()
     await context.engine.close()
-    await Promise.race([store.close(), after(STOP_MS, undefined, { ref: false })])
+    await atMost(STOP_MS, store.close())
     await admin?.close() // from here on the folder may be another broker's
-    if (delivery.commits.failing) throw stoppedUnstored()
   }
+}
+
+/** Resolves with a promise, or when so many ms are over. */
+function atMost(ms: number, promise: Promise<unknown>): Promise<unknown> {
+  return Promise.race([promise, after(ms, undefined, { ref: false })])
 }
 
 /** Looked up once: all parts use the same folder. */
@@ -173,6 +216,11 @@ function storeNews(log: EventLog): StoreOptions {
         message: `queued messages are lost: in the store, a part of log ${id} up to position ${last} is not what was written there`,
         fields: { log: id, position: last, total },
       }),
+    standsBy: ({ host, pid }) => {
+      const message = `standing by: the broker with process id ${pid} on ${host} has the store; this one listens when that one is gone`
+      log.info(message, { event: "standing by", host, owner: pid })
+    },
+    failing: (why) => log.limited("warn", "store", { message: why }),
     unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
     compacted: ({ before, after }) =>
       log.info(`most of the store's file was free: it takes ${after} bytes now, and took ${before}`, { before, after }),

@@ -87,7 +87,7 @@ export class FileStore implements Store {
       journalOverfull: () => journal.bytes > MOST_SEGMENT_BYTES,
     }
     const frozen = end.sequence > folded ? { unfolded, through: end.sequence } : undefined
-    this.folding = new Folding(journal, this.tables, rules, folded, frozen)
+    this.folding = new Folding({ journal, tables: this.tables, rules }, folded, frozen)
     return frozen ? withUnfolded(state, unfolded) : state
   }
 

@@ -60,9 +60,7 @@ export class Folding {
    * @param frozen what the journal had behind it, and the last sequence of that
    */
   constructor(
-    private readonly journal: FoldedJournal,
-    private readonly tables: FoldedTables,
-    private readonly rules: FoldRules,
+    private readonly parts: { journal: FoldedJournal; tables: FoldedTables; rules: FoldRules },
     private folded: number,
     private frozen?: { unfolded: Unfolded; through: number },
   ) {
@@ -76,14 +74,14 @@ export class Folding {
 
   /** Whether the tables have all that was committed. */
   get isDone(): boolean {
-    return this.journal.last <= this.folded
+    return this.parts.journal.last <= this.folded
   }
 
   /** See FoldedJournal.append. */
   async commit(commit: Commit): Promise<void> {
-    const { rules } = this
+    const { journal, rules } = this.parts
     while (this.active.bytes > rules.mostBytes || rules.journalOverfull?.() === true) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
-    await this.journal.append(commit)
+    await journal.append(commit)
     this.active.apply(commit)
     if (this.folding || this.foldError !== undefined) return
     if (this.active.bytes > rules.bytes || rules.journalFull?.() === true) this.foldLater()
@@ -91,11 +89,11 @@ export class Folding {
   }
 
   private foldSoon(): void {
-    if (this.rules.ms === undefined) return
+    if (this.parts.rules.ms === undefined) return
     this.timer ??= setTimeout(() => {
       this.timer = undefined
       if (!this.isDone) this.foldLater()
-    }, this.rules.ms).unref()
+    }, this.parts.rules.ms).unref()
   }
 
   private foldLater(): void {
@@ -115,14 +113,14 @@ export class Folding {
   }
 
   private async foldOnce(): Promise<void> {
-    const { journal } = this
+    const { journal, tables } = this.parts
     if (!this.frozen) {
       this.frozen = { unfolded: this.active, through: journal.turn() }
       this.active = new Unfolded()
     }
     const { unfolded, through } = this.frozen
     try {
-      await this.tables.fold(unfolded, through, (log) => this.active.cuts.get(log) ?? 0)
+      await tables.fold(unfolded, through, (log) => this.active.cuts.get(log) ?? 0)
     } catch (error) {
       this.foldError = error
       throw error
@@ -142,13 +140,16 @@ export class Folding {
 
   /** See Store.read. */
   read(log: number, position: number, most: Most): Maybe<StoredChunk[]> {
-    return this.tables.has(log, position) ? this.readTables(log, position, most) : this.readMemory(log, position, most)
+    const { active, frozen } = this
+    // the tables may have what was cut since
+    const from = Math.max(position, active.cuts.get(log) ?? 0, frozen?.unfolded.cuts.get(log) ?? 0)
+    return this.parts.tables.has(log, from) ? this.readTables(log, from, most) : this.readMemory(log, from, most)
   }
 
   private async readTables(log: number, position: number, most: Most): Promise<StoredChunk[]> {
-    while (this.tables.has(log, position)) {
+    while (this.parts.tables.has(log, position)) {
       // oxlint-disable-next-line no-await-in-loop -- asked again only when it changed meanwhile
-      const found = await this.tables.read(log, position, most)
+      const found = await this.parts.tables.read(log, position, most)
       if (found.length) return found
     }
     return this.readMemory(log, position, most)

@@ -5,20 +5,22 @@ import { checkSpace } from "./disk-guard.js"
 import { inUse, storeError } from "./errors.js"
 import { DATABASE, prepareFolder } from "./folder.js"
 import { openElsewhere } from "./open-files.js"
+import type { MongoOptions } from "./mongodb/mongo-store.js"
 import type { Store } from "./store.js"
 import type { StoreLocation } from "./store-url.js"
 import type { TableOptions } from "./tables.js"
 
-export interface StoreOptions extends TableOptions {
+export interface StoreOptions extends TableOptions, MongoOptions {
   /** told when the space of what was removed was given back, in bytes */
   compacted?(sizes: { before: number; after: number }): void
   /** told when that could not be done */
   notCompacted?(error: unknown): void
 }
 
-/** Opens the store; LMDB is loaded only when it is needed. Throws a BrokerError. */
+/** Opens the store; what only one kind needs is loaded only then. Throws a BrokerError. */
 export async function openStore(location: StoreLocation, options: StoreOptions = {}): Promise<Store> {
   if (location.kind === "memory") return new (await import("./memory.js")).MemoryStore()
+  if (location.kind === "mongodb") return (await import("./mongodb/mongo-store.js")).MongoStore.open(location, options)
   const { folder } = location
   if (await openElsewhere(join(folder, DATABASE))) throw inUse(folder)
   const path = prepareFolder(folder)

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
-import { Frames, Trait } from "../wire/frames.js"
 import { checked, withChecksum } from "./checksum.js"
 import { amountOf, type Chunk, chunkOfRow, placeBytes, placeOf } from "./chunks.js"
 import { checkSpace, type DiskGuard } from "./disk-guard.js"

@@ -66,6 +66,12 @@ export function payloadOf(src: Frames, k: number): Buffer {
   return src.buf.subarray(payloadAt, end)
 }
 
+/** The properties of a message of MQTT 5.0, without their length: a view of the block. */
+export function propertiesOf(src: Frames, k: number): Buffer {
+  const { propertiesAt, propertiesEnd } = partsOf(src, k)
+  return src.buf.subarray(propertiesAt, propertiesEnd)
+}
+
 /** The Message Expiry Interval in seconds as it was published, Infinity without one (section 3.3.2.3.3). */
 export function expirySecondsOf(src: Frames, k: number): number {
   if (!(src.traits & Trait.EXPIRY) || !src.isV5(k)) return Infinity

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
 import type { Commit, Cursor, SessionRow, Store, SubscriptionRow } from "../../src/stores/store.js"
+import { framesOf } from "../../src/wire/publish.js"
 import { chunk, messagesOf, NOTHING, readOn } from "./chunks.js"
 import { publish } from "./wire.js"
 
@@ -18,6 +19,14 @@ function row(clientId: string, more: Partial<SessionRow> = {}): SessionRow {
 
 function subscription(filter: string, log: number): SubscriptionRow {
   return { filter, qos: 1, noLocal: false, retainAsPublished: true, identifier: 7, log, since: 3, until: null }
+}
+
+/** As it is kept: a sealed block of one message. */
+function one(n: number, version: 4 | 5, payload: string | Buffer): Buffer {
+  const frames = framesOf(publish(version, { topic: `topic/${n}`, qos: 1, packetId: 0, payload, retain: true }), version === 5)
+  frames.createdAt = 1_700_000_000_000
+  frames.markKept(0)
+  return frames.seal()
 }
 
 const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: undefined }
@@ -235,15 +244,29 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       expect([...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([1, 65_535])
     })
 
-    test.each(["retained", "wills"] as const)("%s by their numbers", async (kind) => {
-      await commit({ [kind]: [1, 2, 3].map((id) => ({ id, value: value(`v${id}`) })) })
+    test("retained messages by their numbers, byte for byte; one that takes the place of a removed one of its topic", async () => {
+      await commit({ retained: [1, 2, 3, 4].map((id) => ({ id, value: one(id, 4, `v${id}`) })) })
+      const last = [
+        { id: 2, value: undefined },
+        { id: 3, value: one(3, 5, Buffer.from([0, 255, 10])) },
+        { id: 5, value: one(2, 5, "\u{feff}ü") },
+      ]
+      await commit({ retained: last })
+      const found = (await (await reopen()).load()).retained
+      expect(found.map(({ id }) => id)).toEqual([1, 3, 4, 5])
+      const expected = [one(1, 4, "v1"), last[1]?.value, one(4, 4, "v4"), last[2]?.value]
+      expect(found.map(({ value: bytes }) => bytes.toString("hex"))).toEqual(expected.map((bytes) => bytes?.toString("hex")))
+    })
+
+    test("Wills by their numbers", async () => {
+      await commit({ wills: [1, 2, 3].map((id) => ({ id, value: value(`v${id}`) })) })
       await commit({
-        [kind]: [
+        wills: [
           { id: 2, value: undefined },
           { id: 3, value: value("new") },
         ],
       })
-      const found = (await (await reopen()).load())[kind].map((one) => [one.id, one.value.toString()])
+      const found = (await (await reopen()).load()).wills.map((one) => [one.id, one.value.toString()])
       expect(found).toEqual([
         [1, "v1"],
         [3, "new"],

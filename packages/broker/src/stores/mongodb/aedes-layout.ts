@@ -1,0 +1,104 @@
+import { EventEmitter } from "node:events"
+import type MongoPersistence from "aedes-persistence-mongodb/asyncPersistence.js"
+import type { Db } from "mongodb"
+import type { SubscriptionRow } from "../store.js"
+import type { Unfolded } from "../unfolded.js"
+
+interface Packet {
+  topic: string
+}
+type Handler = (packet: Packet, done: () => void) => void
+
+/** What the package needs of a broker: what it publishes comes back to it. */
+class Echo extends EventEmitter {
+  readonly id = "mqtt-broker"
+  private handler: Handler | undefined = undefined
+
+  subscribe(_pattern: string, handler: Handler, done: () => void): void {
+    this.handler = handler
+    done()
+  }
+  unsubscribe(_pattern: string, _handler: Handler, done: () => void): void {
+    this.handler = undefined
+    done()
+  }
+  publish(packet: Packet, done: () => void): void {
+    this.handler?.(packet, done)
+  }
+}
+
+/**
+ * The Subscriptions of persistent Sessions in the layout of aedes, in the collection `subscriptions`: for people, and for who
+ * goes back to aedes. The broker itself does not read it.
+ */
+export class AedesLayout {
+  private persistence: MongoPersistence | undefined = undefined
+  /** by Session: its Client Identifier, and the Topic Filter of each slot that has a Subscription */
+  private readonly sessions = new Map<number, { clientId: string; topics: Map<number, string> }>()
+
+  constructor(private readonly db: Db) {}
+
+  async open(): Promise<void> {
+    const { default: Persistence } = await import("aedes-persistence-mongodb/asyncPersistence.js")
+    const persistence = new Persistence({ db: this.db })
+    await persistence.setup(new Echo())
+    this.persistence = persistence
+  }
+
+  /** A Subscription that is there since an earlier fold. */
+  note({ session, slot, clientId }: { session: number; slot: number; clientId: string }, row: SubscriptionRow): void {
+    if (!isShown(row)) return
+    const known = this.sessions.get(session) ?? { clientId, topics: new Map<number, string>() }
+    this.sessions.set(session, known)
+    known.topics.set(slot, row.filter)
+  }
+
+  /** Done again, it does no harm. */
+  async fold({ sessions, subscriptions }: Unfolded): Promise<void> {
+    for (const [id, row] of sessions)
+      if (row && !this.sessions.has(id)) this.sessions.set(id, { clientId: row.clientId, topics: new Map() })
+    const gone = [...sessions].flatMap(([id, row]) => (row ? [] : [id]))
+    // who is gone goes first: the same client may have a new Session
+    for (const id of gone) await this.removeSession(id) // oxlint-disable-line no-await-in-loop -- one after the other
+    for (const [id, rows] of subscriptions) if (sessions.get(id) !== undefined || !sessions.has(id)) await this.change(id, rows) // oxlint-disable-line no-await-in-loop
+  }
+
+  private async removeSession(id: number): Promise<void> {
+    const session = this.sessions.get(id)
+    const topics = [...(session?.topics.values() ?? [])]
+    if (session && topics.length) await this.persistence?.removeSubscriptions({ id: session.clientId }, topics)
+    this.sessions.delete(id)
+  }
+
+  private async change(id: number, rows: ReadonlyMap<number, SubscriptionRow | undefined>): Promise<void> {
+    const session = this.sessions.get(id)
+    if (!session) return
+    const added = [...rows].flatMap(([slot, row]) => (row && isShown(row) ? [{ slot, row }] : []))
+    const shown = new Set(added.map(({ row }) => row.filter))
+    const removed = [...rows].flatMap(([slot, row]) => {
+      const topic = session.topics.get(slot)
+      return topic === undefined || (row && isShown(row)) || shown.has(topic) ? [] : [{ slot, topic }]
+    })
+    if (removed.length)
+      await this.persistence?.removeSubscriptions(
+        { id: session.clientId },
+        removed.map(({ topic }) => topic),
+      )
+    if (added.length)
+      await this.persistence?.addSubscriptions(
+        { id: session.clientId },
+        added.map(({ row }) => ({ topic: row.filter, qos: row.qos, nl: row.noLocal, rap: row.retainAsPublished, rh: 0 })),
+      )
+    for (const { slot } of removed) session.topics.delete(slot)
+    for (const { slot, row } of added) session.topics.set(slot, row.filter)
+  }
+
+  async close(): Promise<void> {
+    await this.persistence?.destroy()
+  }
+}
+
+/** It holds, and is one of a client's own. */
+function isShown(row: SubscriptionRow): boolean {
+  return row.until === null && row.filter !== ""
+}

@@ -1,0 +1,75 @@
+import type { Collection, Db, MongoClient } from "mongodb"
+import type {
+  HoldDocument,
+  JournalDocument,
+  JournalStateDocument,
+  LeaseDocument,
+  LogDocument,
+  NextDocument,
+  PacketDocument,
+  RetainedDocument,
+  SessionDocument,
+  WillDocument,
+} from "./documents.js"
+
+/** How long the server may be looked for, and one question may take, in ms; then it failed. */
+const ANSWER_MS = 5000
+const SIZE_OF_POOL = 8
+
+/** The collections of a store. */
+export interface Collections {
+  readonly lease: Collection<LeaseDocument>
+  readonly state: Collection<JournalStateDocument>
+  readonly next: Collection<NextDocument>
+  readonly journal: Collection<JournalDocument>
+  readonly sessions: Collection<SessionDocument>
+  readonly holds: Collection<HoldDocument>
+  readonly packets: Collection<PacketDocument>
+  readonly retained: Collection<RetainedDocument>
+  readonly wills: Collection<WillDocument>
+  readonly logs: Collection<LogDocument>
+}
+
+/** A document as it is written. */
+export interface Row {
+  _id: string | number
+  epoch: number
+  incoming?: number[]
+}
+
+/** A connection to the server: what was written is on the disk there, and with the majority of a replica set. */
+export async function connect(url: string): Promise<MongoClient> {
+  const { MongoClient } = await import("mongodb")
+  const client = new MongoClient(url, {
+    serverSelectionTimeoutMS: ANSWER_MS,
+    connectTimeoutMS: ANSWER_MS,
+    timeoutMS: ANSWER_MS,
+    maxPoolSize: SIZE_OF_POOL,
+    w: "majority",
+    journal: true,
+    appName: "mqtt-broker",
+    promoteValues: true,
+  })
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    await client.close().catch(() => {})
+    throw error
+  }
+}
+
+export function collectionsOf(db: Db): Collections {
+  return {
+    lease: db.collection("broker"),
+    state: db.collection("broker"),
+    next: db.collection("broker"),
+    journal: db.collection("journal"),
+    sessions: db.collection("sessions"),
+    holds: db.collection("holds"),
+    packets: db.collection("packets"),
+    retained: db.collection("retained"),
+    wills: db.collection("wills"),
+    logs: db.collection("logs"),
+  }
+}

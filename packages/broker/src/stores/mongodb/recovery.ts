@@ -1,0 +1,138 @@
+import { Binary } from "mongodb"
+import { Damage } from "../errors.js"
+import { recordAt } from "../journal/record.js"
+import type { Commit } from "../store.js"
+import type { Collections } from "./database.js"
+import type { JournalDocument, JournalStateDocument } from "./documents.js"
+import { isDuplicate } from "./errors.js"
+import { journalKey } from "./journal.js"
+import { bytesOf } from "./message.js"
+import type { Tenure } from "./tenure.js"
+
+/** Of this layout of the collections. */
+export const FORMAT = 1
+
+/** What the journal has and the collections have not. */
+export interface Recovered {
+  commits: Commit[]
+  /** the documents that have them, of this owner */
+  documents: JournalDocument[]
+  /** the last sequence that was given out */
+  last: number
+  state: JournalStateDocument
+}
+
+/**
+ * Closes the journal of the owner before and takes it over: what is not folded becomes this owner's journal, and what the
+ * owner before may still write comes too late.
+ */
+export async function takeOver(tenure: Tenure): Promise<Recovered> {
+  const { collections, epoch, followsRelease } = tenure
+  const state = await journalState(collections)
+  const found = await readJournal(tenure, state)
+  const rowsFrom = followsRelease ? state.rowsFrom : epoch
+  if (!followsRelease) await claimRows(collections, epoch)
+  for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
+  const { matchedCount } = await collections.state.updateOne(
+    { _id: "journal", epoch: state.epoch },
+    { $set: { epoch, folded: found.folded, rowsFrom } },
+  )
+  if (!matchedCount) throw tenure.superseded()
+  await removeOlder(tenure)
+  return { ...found, state: { ...state, epoch, folded: found.folded, rowsFrom } }
+}
+
+async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {
+  const found = await state.findOne({ _id: "journal" }, { readConcern: "majority" })
+  if (found && found.format > FORMAT) throw new Error(`its format is ${found.format}, of a newer mqtt-broker; this one knows ${FORMAT}`)
+  if (found) return found
+  const made: JournalStateDocument = { _id: "journal", format: FORMAT, epoch: 0, folded: 0, rowsFrom: 0 }
+  try {
+    await state.insertOne(made)
+    return made
+  } catch (error) {
+    if (!isDuplicate(error)) throw error
+    return journalState({ state })
+  }
+}
+
+interface ReadJournal extends Omit<Recovered, "state"> {
+  folded: number
+}
+
+/** Everything behind what is folded, up to the end, which is sealed. */
+async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise<ReadJournal> {
+  const { collections, epoch, owner, followsRelease } = tenure
+  const found: ReadJournal = { commits: [], documents: [], folded: state.folded, last: state.folded }
+  let pieces: JournalDocument[] = []
+  for (let sequence = state.folded + 1; ; sequence++) {
+    const key = journalKey(state.epoch, sequence)
+    // oxlint-disable no-await-in-loop -- one behind the other
+    const document = await collections.journal.findOne({ _id: key }, { readConcern: "majority" })
+    if (!document) {
+      // what is folded is removed: the owner before may just have done that
+      const { folded } = await journalState(collections)
+      if (folded >= sequence) return await readJournal(tenure, { ...state, folded })
+      if (followsRelease || (await sealed(tenure, key))) return found
+      sequence--
+      continue
+    }
+    // oxlint-enable no-await-in-loop
+    if (document.sealedBy !== undefined) return found
+    pieces.push(document)
+    if (document.more === true) continue
+    const bytes = Buffer.concat(pieces.map(({ bytes: some }) => bytesOf(some ?? "")))
+    const record = recordAt(bytes, 0, 0)
+    if (!record) throw new Damage(`commit ${sequence} in its journal is not what was written`)
+    found.commits.push(record.commit())
+    for (const [n, piece] of pieces.entries()) {
+      const at = sequence - pieces.length + 1 + n
+      found.documents.push({
+        ...piece,
+        _id: journalKey(epoch, at),
+        owner,
+        ...(piece.bytes && { bytes: new Binary(bytesOf(piece.bytes)) }),
+      })
+    }
+    pieces = []
+    found.last = sequence
+  }
+}
+
+/** Inserts what closes a journal; false: a document of its owner came before. It stays there for ever: one may come late. */
+async function sealed({ collections, epoch, owner }: Tenure, key: string): Promise<boolean> {
+  try {
+    await collections.journal.insertOne({ _id: key, owner, sealedBy: epoch })
+    return true
+  } catch (error) {
+    if (isDuplicate(error)) return false
+    throw error
+  }
+}
+
+/** What the owner before wrote is taken; what it writes from now on is told from that. */
+async function claimRows({ sessions, holds, retained, wills, logs, next }: Collections, epoch: number): Promise<void> {
+  const older = { epoch: { $lt: epoch } }
+  const claim = { $set: { epoch } }
+  await sessions.updateMany(older, claim)
+  await holds.updateMany(older, claim)
+  await retained.updateMany(older, claim)
+  await wills.updateMany(older, claim)
+  await logs.updateMany(older, claim)
+  await next.updateOne({ _id: "next", ...older }, claim)
+}
+
+async function insert({ collections, owner, superseded }: Tenure, document: JournalDocument): Promise<void> {
+  try {
+    await collections.journal.insertOne(document)
+  } catch (error) {
+    if (!isDuplicate(error)) throw error
+    const found = await collections.journal.findOne({ _id: document._id })
+    if (found?.owner !== owner) throw superseded()
+  }
+}
+
+/** What owners before left in the journal, but for seals. */
+async function removeOlder({ collections, owner }: Tenure): Promise<void> {
+  await collections.journal.deleteMany({ owner: { $ne: owner }, sealedBy: { $exists: false } })
+}
