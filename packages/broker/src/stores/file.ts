@@ -8,7 +8,7 @@ import { openEnvironment, reasonOf, type Environment } from "./environment.js"
 import { storeError } from "./errors.js"
 import { DATABASE } from "./folder.js"
 import { bringUpToDate } from "./formats.js"
-import { Folding } from "./folding.js"
+import { Folding, rule } from "./folding.js"
 import { Journal } from "./journal/journal.js"
 import { makeDurable, readJournal } from "./journal/recovery.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
@@ -17,8 +17,8 @@ import { Unfolded } from "./unfolded.js"
 import { withUnfolded } from "./with-unfolded.js"
 
 /** How large a segment of the journal becomes, and what may be unfolded in memory before it is folded, in bytes. */
-const SEGMENT_BYTES = size("MQTT_BROKER_TEST_SEGMENT_BYTES", 64 << 20)
-const FOLD_BYTES = size("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
+const SEGMENT_BYTES = rule("MQTT_BROKER_TEST_SEGMENT_BYTES", 64 << 20)
+const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
 /** Beyond so much that is unfolded in memory, or in one segment, a commit waits for the fold. */
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
 const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES
@@ -137,9 +137,4 @@ export class FileStore implements Store {
     this.journal = undefined
     await this.tables.close()
   }
-}
-
-/** A size in bytes; the tests make it small, so that much happens in little time. */
-function size(variable: string, otherwise: number): number {
-  return Number(process.env[variable] ?? otherwise)
 }

@@ -44,6 +44,11 @@ export interface FoldRules {
   journalOverfull?: () => boolean
 }
 
+/** A number of the rules; the tests make it small or large, so that much or little is folded. */
+export function rule(variable: string, otherwise: number): number {
+  return Number(process.env[variable] ?? otherwise)
+}
+
 /** When a fold that failed is tried again, in ms. */
 const RETRY_MS = 1000
 

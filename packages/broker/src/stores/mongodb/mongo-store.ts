@@ -1,7 +1,7 @@
 import type { MongoClient } from "mongodb"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
-import { Folding } from "../folding.js"
+import { Folding, rule } from "../folding.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "../store.js"
 import type { DatabasePlace } from "../store-url.js"
 import { Unfolded } from "../unfolded.js"
@@ -16,8 +16,8 @@ import { MongoTables } from "./tables.js"
 import type { Tenure } from "./tenure.js"
 
 /** What is unfolded in memory before it is folded, in bytes, and how long after it came at the latest, in ms. */
-const FOLD_BYTES = 4 << 20
-const FOLD_MS = 500
+const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 4 << 20)
+const FOLD_MS = rule("MQTT_BROKER_TEST_FOLD_MS", 500)
 const MOST_UNFOLDED_BYTES = 32 << 20
 
 /** What the store of a database tells. */
@@ -44,6 +44,7 @@ const HELD_SHARE = 0.85
  */
 export class MongoStore implements Store {
   private journal: MongoJournal | undefined = undefined
+  private tables: MongoTables | undefined = undefined
   private folding: Folding | undefined = undefined
   private lastError: unknown = undefined
   private isSuperseded = false
@@ -111,7 +112,7 @@ export class MongoStore implements Store {
     for (const commit of commits) unfolded.apply(commit)
     await this.shown.open()
     const unreadable = (error: unknown): void => options.failing?.(`messages cannot be read now: ${messageOf(error)}`)
-    const tables = new MongoTables(tenure, this.shown, unreadable)
+    const tables = (this.tables = new MongoTables(tenure, this.shown, unreadable))
     const stored = await tables.load(state.rowsFrom)
     const kept = documents.map(({ _id }) => _id)
     this.journal = new MongoJournal(tenure, last, kept)
@@ -171,6 +172,7 @@ export class MongoStore implements Store {
     }
     this.folding = undefined
     await this.lease.stop()
+    await this.tables?.close()
     await this.shown.close()
     await this.client.close()
   }

@@ -9,6 +9,7 @@ import type { Row } from "./database.js"
 import type { PacketDocument, SessionDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 import { bytesOf, documentOf, messageOf } from "./message.js"
+import { PacketReading } from "./packet-reading.js"
 import { chunkOf, packetKey, packetsOf, sizeOf, together } from "./packets.js"
 import { cursorDocument, rowOf, sessionFields, sessionOf } from "./rows.js"
 import type { Tenure } from "./tenure.js"
@@ -29,6 +30,8 @@ export class MongoTables implements FoldedTables {
   /** by log that has packets: the position of the last one; what lies behind it came from a fold that did not end */
   private readonly lasts = new Map<number, number>()
 
+  private readonly reading: PacketReading
+
   /**
    * @param shown gets what changes in Subscriptions
    * @param unreadable told why nothing can be read for a while; it is tried again
@@ -37,7 +40,9 @@ export class MongoTables implements FoldedTables {
     private readonly tenure: Tenure,
     private readonly shown: AedesLayout,
     private readonly unreadable: (error: unknown) => void,
-  ) {}
+  ) {
+    this.reading = new PacketReading(tenure.collections.packets)
+  }
 
   /** Everything that is in them but messages. `rowsFrom`: see JournalStateDocument. */
   async load(rowsFrom: number): Promise<StoredState> {
@@ -103,8 +108,6 @@ export class MongoTables implements FoldedTables {
   }
 
   private async readOnce(log: number, position: number, last: number, most: Most): Promise<Chunk[]> {
-    const range = { $gte: packetKey(log, position), $lte: packetKey(log, last) }
-    const cursor = this.tenure.collections.packets.find({ log, _id: range }).sort({ _id: 1 }).batchSize(DOCUMENTS_AT_ONCE)
     const chunks: Chunk[] = []
     let group: PacketDocument[] = []
     let groupBytes = 0
@@ -117,20 +120,17 @@ export class MongoTables implements FoldedTables {
       group = []
       groupBytes = 0
     }
-    try {
-      for await (const document of cursor) {
-        const size = sizeOf(document)
-        const [head] = group
-        if (head && (groupBytes + size > CHUNK_BYTES || !together(head, document))) close()
-        if (chunks.length === most.chunks || bytes >= most.bytes) return chunks
-        group.push(document)
-        groupBytes += size
-      }
-      close()
-      return chunks.slice(0, most.chunks)
-    } finally {
-      await cursor.close()
-    }
+    await this.reading.each(log, { position, last }, (document) => {
+      const size = sizeOf(document)
+      const [head] = group
+      if (head && (groupBytes + size > CHUNK_BYTES || !together(head, document))) close()
+      if (chunks.length === most.chunks || bytes >= most.bytes) return false
+      group.push(document)
+      groupBytes += size
+      return true
+    })
+    close()
+    return chunks
   }
 
   async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
@@ -186,6 +186,10 @@ export class MongoTables implements FoldedTables {
       const failed = error instanceof MongoBulkWriteError ? [error.writeErrors].flat() : undefined
       if (!isDuplicate(error) || failed?.some(({ code }) => code !== 11_000) !== false) throw error
     }
+  }
+
+  async close(): Promise<void> {
+    await this.reading.close()
   }
 
   private async rows(unfolded: Unfolded, folded: ReadonlyMap<number, StoredLog>): Promise<void> {
