@@ -1,0 +1,133 @@
+import { spawnSync } from "node:child_process"
+import { homedir } from "node:os"
+import { join } from "node:path"
+import { freePort } from "./free-port.js"
+import { canConnect } from "./mosquitto.js"
+import { RunningProcess } from "./running-process.js"
+import { randomId, temporaryFolder } from "./temporary.js"
+import { waitFor } from "./wait-for.js"
+
+/** What `ferretdb --version` of `ferretdb/build.sh` says; FerretDB as it comes lets two updates of one document both win. */
+const VERSION = "version: v1.24.2-one-writer"
+
+/**
+ * A server that speaks MongoDB: FerretDB with SQLite, which has a write on the disk when it acknowledges it. What MongoDB
+ * can do beyond that (transactions, change streams, w: 0) it cannot.
+ */
+export interface MongoServer {
+  /** Ends in the name of a database that no other call gets. */
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  kill9(): Promise<void>
+  stop(): Promise<void>
+  /** Stops it without ending it (SIGSTOP): connections stay open and nobody answers. */
+  pause(): void
+  /** Lets it go on after `pause`. */
+  resume(): void
+  /** Starts it again on the same port with the same data, after `kill9` or `stop`. */
+  restart(): Promise<void>
+}
+
+/**
+ * True when there is a MongoDB server for tests: the one that MQTT_TEST_MONGODB names, or one that can be started. Throws
+ * when it is missing and CI is set: there a skipped test must not pass for a green one.
+ */
+export function hasMongoServer(): boolean {
+  const found = givenUrl() !== undefined || command() !== undefined
+  if (!found && (process.env["CI"] ?? "") !== "") throw new Error("packages/testing/ferretdb/build.sh must have run on CI")
+  return found
+}
+
+/**
+ * Starts a MongoDB server on a free loopback port, or the given one. With MQTT_TEST_MONGODB=mongodb://… it is that server
+ * instead, which nobody can kill, pause or start again; the databases of the tests stay in it.
+ */
+export async function startMongoServer(options: { readonly port?: number } = {}): Promise<MongoServer> {
+  const given = givenUrl()
+  return given === undefined ? ownServer(options.port ?? (await freePort())) : givenServer(given)
+}
+
+async function ownServer(port: number): Promise<MongoServer> {
+  const ferretdb = command()
+  if (ferretdb === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
+  const args = settings(port, temporaryFolder())
+  const launch = async (): Promise<RunningProcess> => {
+    const started = new RunningProcess(ferretdb, args)
+    const listens = (): Promise<boolean> => {
+      if (!started.running) throw new Error(`ferretdb ended at once\n${started.stderr}`)
+      return canConnect(port)
+    }
+    await waitFor(listens, { timeoutMs: 30_000, what: `ferretdb on port ${port}` })
+    return started
+  }
+  let running = await launch()
+  const resume = (): void => void running.child.kill("SIGCONT")
+  return {
+    url: `mongodb://127.0.0.1:${port}/${randomId()}`,
+    port,
+    get pid() {
+      return running.pid
+    },
+    kill9: () => running.kill9(),
+    stop: async () => {
+      resume()
+      await running.stop()
+    },
+    pause: () => void running.child.kill("SIGSTOP"),
+    resume,
+    restart: async () => {
+      running = await launch()
+    },
+  }
+}
+
+function settings(port: number, dir: string): string[] {
+  return [
+    "--handler=sqlite",
+    `--sqlite-url=file:${dir}/?_pragma=synchronous(full)`,
+    `--listen-addr=127.0.0.1:${port}`,
+    `--state-dir=${dir}`,
+    "--telemetry=disable",
+    "--debug-addr=-",
+    "--log-level=warn",
+  ]
+}
+
+function givenServer(given: string): MongoServer {
+  const [, server, hosts, query = ""] = /^(mongodb(?:\+srv)?:\/\/(?:[^@/?]*@)?([^/?]+))(?:\/[^?]*)?(\?.*)?$/.exec(given) ?? []
+  if (server === undefined || hosts === undefined) throw new Error(`MQTT_TEST_MONGODB must be mongodb://…, not "${given}"`)
+  return {
+    url: `${server}/${randomId()}${query}`,
+    port: Number(/:(\d+)$/.exec(hosts)?.[1] ?? 27_017),
+    get pid() {
+      return refuse()
+    },
+    kill9: async () => refuse(),
+    stop: async () => refuse(),
+    pause: refuse,
+    resume: refuse,
+    restart: async () => refuse(),
+  }
+}
+
+function refuse(): never {
+  throw new Error("tests of failures need their own server: leave MQTT_TEST_MONGODB out")
+}
+
+function givenUrl(): string | undefined {
+  const url = process.env["MQTT_TEST_MONGODB"] ?? ""
+  return url === "" ? undefined : url
+}
+
+/** `ferretdb` in the folder MQTT_TEST_FERRETDB_DIR or ~/.cache/mqtt-trio-tests/ferretdb, where build.sh puts it, else in PATH. */
+function command(): string | undefined {
+  const named = process.env["MQTT_TEST_FERRETDB_DIR"] ?? ""
+  const folder = named === "" ? join(homedir(), ".cache/mqtt-trio-tests/ferretdb") : named
+  return [join(folder, "ferretdb"), "ferretdb"].find(isOurs)
+}
+
+function isOurs(program: string): boolean {
+  const { error, stdout } = spawnSync(program, ["--version"], { encoding: "utf8" })
+  return error === undefined && stdout.split("\n")[0] === VERSION
+}
