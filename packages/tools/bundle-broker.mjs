@@ -5,6 +5,9 @@ import { build } from "esbuild"
 
 const BROKER = resolve(import.meta.dirname, "../broker")
 
+/** what MongoDB's driver can do with packages that few have; who needs one installs it beside */
+const OPTIONAL = ["kerberos", "@mongodb-js/zstd", "@aws-sdk/credential-providers", "gcp-metadata", "snappy", "mongodb-client-encryption"]
+
 /** has native code: it is not bundled, and travels with what it needs */
 export const NATIVE = "lmdb"
 
@@ -20,7 +23,7 @@ export async function bundleBroker(to, from) {
     platform: "node",
     format: "esm",
     target: "node20",
-    external: [NATIVE],
+    external: [NATIVE, ...OPTIONAL],
     metafile: true,
     // libraries that are CommonJS modules load those of Node.js by require()
     banner: { js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);' },

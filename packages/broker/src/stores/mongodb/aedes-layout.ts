@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events"
-import type MongoPersistence from "aedes-persistence-mongodb/asyncPersistence.js"
+import MongoPersistence from "aedes-persistence-mongodb/asyncPersistence.js"
 import type { Db } from "mongodb"
 import type { SubscriptionRow } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
@@ -39,8 +39,7 @@ export class AedesLayout {
   constructor(private readonly db: Db) {}
 
   async open(): Promise<void> {
-    const { default: Persistence } = await import("aedes-persistence-mongodb/asyncPersistence.js")
-    const persistence = new Persistence({ db: this.db })
+    const persistence = new MongoPersistence({ db: this.db })
     await persistence.setup(new Echo())
     this.persistence = persistence
   }

@@ -1,4 +1,4 @@
-import type { Collection, Db, MongoClient } from "mongodb"
+import { type Collection, type Db, MongoClient } from "mongodb"
 import type {
   HoldDocument,
   JournalDocument,
@@ -39,7 +39,6 @@ export interface Row {
 
 /** A connection to the server: what was written is on the disk there, and with the majority of a replica set. */
 export async function connect(url: string): Promise<MongoClient> {
-  const { MongoClient } = await import("mongodb")
   const client = new MongoClient(url, {
     serverSelectionTimeoutMS: ANSWER_MS,
     connectTimeoutMS: ANSWER_MS,

@@ -1,0 +1,196 @@
+import { type Db, MongoClient } from "mongodb"
+import {
+  hasMongoServer,
+  type MongoServer,
+  runCli,
+  spawnCli,
+  startBroker,
+  startMongoServer,
+  type TestBroker,
+  waitFor,
+} from "@mqtt-trio/testing"
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { BROKER_ERRORS } from "../../src/errors.js"
+import { Peer } from "../support/peer.js"
+import { absent, drain, publishAll } from "../support/stored.js"
+import { properties, puback, publish, sessionExpiry } from "../support/wire.js"
+
+const texts = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, n) => `Hello mqtt ${from + n}`)
+
+/** Publishes texts at QoS 1; resolves when all is acknowledged. */
+async function say(broker: TestBroker, topic: string, said: readonly string[]): Promise<void> {
+  await publishAll(
+    broker.port,
+    said.map((text) => ({ topic, payload: Buffer.from(text) })),
+  )
+}
+
+describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
+  let server: MongoServer
+  let client: MongoClient
+  let db: Db
+  let url: string
+  let n = 0
+
+  beforeAll(async () => {
+    server = await startMongoServer()
+    client = await MongoClient.connect(server.url)
+  })
+  afterAll(() => client.close())
+  beforeEach(() => {
+    url = `${server.url}_${n++}`
+    db = client.db(new URL(url).pathname.slice(1))
+  })
+
+  const start = (...args: string[]): Promise<TestBroker> => startBroker({ store: url, args: ["--lease", "2s", ...args] })
+  /** What is in a collection, once it is as wanted. */
+  const settled = async (name: string, wanted: (found: object[]) => boolean): Promise<object[]> => {
+    let found: object[] = []
+    const look = async (): Promise<boolean> => wanted((found = await db.collection(name).find().toArray()))
+    await waitFor(look, { what: `${name} in the database` }).catch(() => {})
+    return found
+  }
+
+  test("a person sees who subscribed and what waits, readable; what is delivered disappears", async () => {
+    const broker = await start()
+    const args = ["test", "--client", "cli_sub", "--persistent", "-p", String(broker.port)]
+    expect((await runCli("mqtt-sub", [...args, "-E"])).code).toBe(0)
+    await say(broker, "test", texts(1, 20))
+    await say(broker, "test", ["\0 no text"])
+    expect(await settled("subscriptions", (found) => found.length === 1)).toMatchObject([{ clientId: "cli_sub", topic: "test", qos: 1 }])
+    expect(await settled("packets", (found) => found.length === 21)).toMatchObject([
+      ...texts(1, 20).map((payload) => ({ topic: "test", payload, qos: 1 })),
+      { topic: "test", payload: { _bsontype: "Binary" } },
+    ])
+    expect(await settled("sessions", (found) => found.length > 0)).toMatchObject([{ clientId: "cli_sub", expirySeconds: null }])
+    const { stdout } = await runCli("mqtt-sub", [...args, "-C", "20"])
+    expect(stdout.trim().split("\n")).toEqual(texts(1, 20))
+    await runCli("mqtt-sub", [...args, "-C", "1"])
+    expect(await settled("packets", (found) => found.length === 0)).toEqual([])
+    await Peer.connected(broker.port, 4, { clientId: "cli_sub", clean: true })
+    expect(await settled("subscriptions", (found) => found.length === 0)).toEqual([])
+    expect(await settled("sessions", (found) => found.length === 0)).toEqual([])
+  })
+
+  test("what was stored is there after SIGKILL and after SIGTERM: queue in order, retained message, Will, QoS 2 window", async () => {
+    const broker = await start()
+    await absent(broker.port, "s", "a/#")
+    await say(broker, "a/1", texts(1, 100))
+    const retainer = await Peer.connected(broker.port, 5)
+    retainer.send(publish(5, { topic: "kept", qos: 1, packetId: 1, payload: "the last", retain: true }))
+    expect((await retainer.next())[0]).toBe(puback(1)[0])
+    await broker.kill9()
+    await broker.restart()
+    await say(broker, "a/2", texts(101, 150))
+    expect(await broker.stop()).toBe(0)
+    await broker.restart()
+    await say(broker, "a/3", texts(151, 200))
+    expect(await drain(broker.port, "s")).toEqual(texts(1, 200))
+    const reader = await Peer.connected(broker.port, 4)
+    await reader.subscribe(["kept", 0])
+    expect((await reader.next()).toString()).toContain("the last")
+  })
+
+  test("a second broker stands by, does not listen, and serves within the lease when the first is killed", async () => {
+    const first = await start("--lease", "3s")
+    await absent(first.port, "s", "t")
+    const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", url, "--lease", "3s"])
+    expect(await second.waitForLine("standing by", { stream: "stderr" })).toContain(`process id ${first.pid}`)
+    await say(first, "t", texts(1, 50))
+    expect(second.stdout).toBe("")
+    await first.kill9()
+    const from = performance.now()
+    const { port } = JSON.parse(await second.waitForLine('"ready"'))
+    expect(performance.now() - from).toBeLessThan(3000)
+    expect(await drain(port, "s")).toEqual(texts(1, 50))
+  })
+
+  test("SIGTERM of the first: the second serves at once; of one that stands by: it ends", async () => {
+    const first = await start("--lease", "30s")
+    const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", url])
+    const third = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", url])
+    for (const one of [second, third]) await one.waitForLine("standing by", { stream: "stderr" })
+    expect((await third.stop()).code).toBe(0)
+    const from = performance.now()
+    expect(await first.stop()).toBe(0)
+    await second.waitForLine('"ready"')
+    expect(performance.now() - from).toBeLessThan(5000)
+  })
+
+  test("the first sleeps longer than the lease: it acknowledges nothing more and ends with exit code 12; nothing is lost", async () => {
+    const first = await start()
+    await absent(first.port, "s", "t")
+    await say(first, "t", texts(1, 20))
+    const sleeper = await Peer.connected(first.port, 4)
+    const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", url])
+    await second.waitForLine("standing by", { stream: "stderr" })
+    process.kill(first.pid, "SIGSTOP")
+    sleeper.send(publish(4, { topic: "t", qos: 1, packetId: 1, payload: "too late" }))
+    const { port } = JSON.parse(await second.waitForLine('"ready"'))
+    process.kill(first.pid, "SIGCONT")
+    expect((await first.ended).code).toBe(BROKER_ERRORS["store-in-use"].exitCode)
+    expect(await sleeper.ended()).toEqual([])
+    expect(first.stderr).toContain("another broker took over the database")
+    expect(await drain(port, "s")).toEqual(texts(1, 20))
+  })
+
+  test("no server at start: one sentence, exit code 11, and no password", async () => {
+    const { code, stdout, stderr } = await runCli("mqtt-broker", [
+      "start",
+      "--port",
+      "0",
+      "--store",
+      "mongodb://ann:s3cret@127.0.0.1:1/mosca",
+    ])
+    expect([code, stdout]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, ""])
+    expect(stderr).toMatch(/^error: the store mongodb:\/\/127\.0\.0\.1:1\/mosca cannot be used: .*\nhint: .*\n$/)
+    expect(stderr).not.toContain("s3cret")
+  })
+
+  test("a URL that is none is a usage error, and its password is not repeated", async () => {
+    for (const wrong of [
+      "mongodb://",
+      "mongodb://a:s3cret@",
+      "mongodb://a:s3cret@h/a b",
+      "mongodb+srv://a:s3cret@h/$x",
+      "mongodb:s3cret",
+    ]) {
+      const { code, stderr } = await runCli("mqtt-broker", ["start", "--store", wrong])
+      expect([wrong, code]).toEqual([wrong, 2])
+      expect(stderr).not.toContain("s3cret")
+    }
+  })
+})
+
+describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !== "")(
+  "a server that goes away while the broker runs",
+  () => {
+    const CLEAN = { clientId: "clean", clean: true }
+    const LASTING = { clientId: "lasting", clean: false, properties: properties(sessionExpiry(1000)) }
+
+    test.each(["it is killed", "it does not answer"])(
+      "%s: nothing is acknowledged, other traffic passes, all comes in order when it is back",
+      async (how) => {
+        const server = await startMongoServer()
+        const broker = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+        await absent(broker.port, "s", "t")
+        await say(broker, "t", texts(1, 10))
+        if (how === "it is killed") await server.kill9()
+        else server.pause()
+        const publisher = await Peer.connected(broker.port, 4, CLEAN)
+        for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
+        await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
+        const live = await Peer.connected(broker.port, 4)
+        await live.subscribe(["live", 0])
+        live.send(publish(4, { topic: "live", payload: "passes" }))
+        expect((await live.next()).toString()).toContain("passes")
+        await expect(Peer.connected(broker.port, 5, LASTING)).rejects.toThrow("refused: 20030088")
+        if (how === "it is killed") await server.restart()
+        else server.resume()
+        for (let id = 11; id <= 20; id++) expect(await publisher.next(30_000)).toEqual(puback(id))
+        expect(broker.running).toBe(true)
+        expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
+      },
+    )
+  },
+)
