@@ -3,8 +3,8 @@ import { BaseError } from "@mqtt-trio/common"
 /** What can keep the broker and its tools from working, besides a wrong command line (exit code 2). */
 export const BROKER_ERRORS = {
   "cannot-listen": { exitCode: 10, meaning: "the port is taken, or the address is not this machine's" },
-  "store-unusable": { exitCode: 11, meaning: "the store's folder cannot be written, or its data cannot be read" },
-  "store-in-use": { exitCode: 12, meaning: "another broker uses the store's folder" },
+  "store-unusable": { exitCode: 11, meaning: "the store cannot be written or reached, or its data cannot be read" },
+  "store-in-use": { exitCode: 12, meaning: "another broker uses the store's folder, or took over its database" },
   "no-broker": { exitCode: 13, meaning: "no broker runs on the store that the tool was pointed at" },
   "no-session": { exitCode: 14, meaning: "the broker knows no session with that client identifier" },
   "tls-unusable": { exitCode: 16, meaning: "a file with a certificate or key for TLS cannot be read or used" },

@@ -134,6 +134,7 @@ export class FileStore implements Store {
     } catch {
       await this.journal?.close() // it is folded at the next start
     }
+    this.folding?.stop()
     this.journal = undefined
     await this.tables.close()
   }

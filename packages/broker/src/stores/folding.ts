@@ -59,6 +59,7 @@ export class Folding {
   private folding: Promise<void> | undefined = undefined
   private foldError: unknown = undefined
   private timer: NodeJS.Timeout | undefined = undefined
+  private stopped = false
 
   /**
    * @param folded the last sequence that is in the tables
@@ -94,7 +95,7 @@ export class Folding {
   }
 
   private foldSoon(): void {
-    if (this.parts.rules.ms === undefined) return
+    if (this.parts.rules.ms === undefined || this.stopped) return
     this.timer ??= setTimeout(() => {
       this.timer = undefined
       if (!this.isDone) this.foldLater()
@@ -104,9 +105,15 @@ export class Folding {
   private foldLater(): void {
     this.fold().catch(() => {
       setTimeout(() => {
-        if (this.frozen) this.foldLater() // else a commit that waited has done it
+        if (this.frozen && !this.stopped) this.foldLater() // else a commit that waited has done it
       }, RETRY_MS).unref()
     })
+  }
+
+  /** Nothing is folded any more. */
+  stop(): void {
+    this.stopped = true
+    clearTimeout(this.timer)
   }
 
   /** Brings what is unfolded into the tables, while commits go on. Rejects when that failed; then it is still in the journal. */

@@ -44,7 +44,7 @@ export function messagesOf(chunks: readonly StoredChunk[], position: number): [n
 }
 
 /** All messages of a log from a position on, read from chunk to chunk. */
-export async function readOn(store: Store, log: number, position: number): Promise<[number, Buffer][]> {
+export async function readOn(store: Pick<Store, "read">, log: number, position: number): Promise<[number, Buffer][]> {
   const found: [number, Buffer][] = []
   for (let at = position; ;) {
     const chunks = await store.read(log, at, { chunks: 1000, bytes: 1e9 })

@@ -24,6 +24,8 @@ export class ChunkCache {
   private readonly spare: Buffer[] = []
   /** in the order in which they came */
   private readonly entries = new Set<CacheEntry>()
+  /** goes on from the oldest: a new iterator would first pass the places of all that went */
+  private oldest = this.entries.values()
   private bytes = 0
 
   /** An empty chunk with room for `size` bytes at least. */
@@ -49,11 +51,14 @@ export class ChunkCache {
 
   /** First in, first out, until the bound is kept. */
   evict(): void {
-    if (this.bytes <= CACHE_BYTES) return
-    for (const entry of this.entries) {
+    while (this.bytes > CACHE_BYTES) {
+      const { done, value: entry } = this.oldest.next()
+      if (done === true) {
+        this.oldest = this.entries.values()
+        continue
+      }
       this.drop(entry)
       entry.owner.forget()
-      if (this.bytes <= CACHE_BYTES) return
     }
   }
 }

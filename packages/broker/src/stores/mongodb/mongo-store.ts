@@ -1,24 +1,13 @@
 import type { MongoClient } from "mongodb"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
-import { Folding, rule } from "../folding.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "../store.js"
 import type { DatabasePlace } from "../store-url.js"
-import { Unfolded } from "../unfolded.js"
-import { withUnfolded } from "../with-unfolded.js"
-import { AedesLayout } from "./aedes-layout.js"
 import { collectionsOf, connect } from "./database.js"
 import { databaseError, Superseded } from "./errors.js"
-import { MongoJournal } from "./journal.js"
 import { Lease, type Owner } from "./lease.js"
-import { takeOver } from "./recovery.js"
-import { MongoTables } from "./tables.js"
+import { serve, type Serving } from "./serving.js"
 import type { Tenure } from "./tenure.js"
-
-/** What is unfolded in memory before it is folded, in bytes, and how long after it came at the latest, in ms. */
-const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 4 << 20)
-const FOLD_MS = rule("MQTT_BROKER_TEST_FOLD_MS", 500)
-const MOST_UNFOLDED_BYTES = 32 << 20
 
 /** What the store of a database tells. */
 export interface MongoOptions {
@@ -43,15 +32,12 @@ const HELD_SHARE = 0.85
  * collections that a person can read, into which the journal is folded in the background. One broker owns it at a time.
  */
 export class MongoStore implements Store {
-  private journal: MongoJournal | undefined = undefined
-  private tables: MongoTables | undefined = undefined
-  private folding: Folding | undefined = undefined
+  private serving: Serving | undefined = undefined
   private lastError: unknown = undefined
   private isSuperseded = false
   /** commits, one behind the other */
   private line: Promise<void> = Promise.resolve()
   private readonly tenure: Tenure
-  private readonly shown: AedesLayout
 
   private constructor(
     private readonly place: DatabasePlace,
@@ -61,9 +47,7 @@ export class MongoStore implements Store {
   ) {
     const db = client.db(place.database)
     const { epoch, owner, followsRelease } = lease
-    const superseded = (): Error => new Superseded(place.shown)
-    this.tenure = { db, collections: collectionsOf(db), epoch, owner, followsRelease, superseded }
-    this.shown = new AedesLayout(db)
+    this.tenure = { db, collections: collectionsOf(db), epoch, owner, followsRelease, superseded: () => this.lost() }
   }
 
   get url(): string {
@@ -91,39 +75,20 @@ export class MongoStore implements Store {
 
   async load(): Promise<StoredState> {
     this.lease.keep(
-      () => this.lost(),
+      () => void this.lost(),
       (why) => this.options.failing?.(`the lease of the database cannot be renewed: ${why}`),
     )
     try {
-      return await this.loadAll()
+      const serving = await serve(this.tenure, (error) => this.options.failing?.(`messages cannot be read now: ${messageOf(error)}`))
+      this.serving = serving
+      return serving.state
     } catch (error) {
       throw error instanceof BrokerError ? error : databaseError(this.url, error)
     }
   }
 
-  private async loadAll(): Promise<StoredState> {
-    const { tenure, options } = this
-    const { collections } = tenure
-    await collections.packets.createIndex({ log: 1, _id: 1 })
-    // as aedes-persistence-mongodb makes it
-    await collections.retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" })
-    const { commits, documents, last, state } = await takeOver(tenure)
-    const unfolded = new Unfolded()
-    for (const commit of commits) unfolded.apply(commit)
-    await this.shown.open()
-    const unreadable = (error: unknown): void => options.failing?.(`messages cannot be read now: ${messageOf(error)}`)
-    const tables = (this.tables = new MongoTables(tenure, this.shown, unreadable))
-    const stored = await tables.load(state.rowsFrom)
-    const kept = documents.map(({ _id }) => _id)
-    this.journal = new MongoJournal(tenure, last, kept)
-    const frozen = last > state.folded ? { unfolded, through: last } : undefined
-    const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS }
-    this.folding = new Folding({ journal: this.journal, tables, rules }, state.folded, frozen)
-    return frozen ? withUnfolded(stored, unfolded) : stored
-  }
-
   get trouble(): string | undefined {
-    return this.lastError === undefined ? this.folding?.trouble : messageOf(this.lastError)
+    return this.lastError === undefined ? this.serving?.folding.trouble : messageOf(this.lastError)
   }
 
   commit(commit: Commit): Promise<void> {
@@ -133,48 +98,49 @@ export class MongoStore implements Store {
   }
 
   private async write(commit: Commit): Promise<void> {
-    const { folding } = this
-    if (!folding) throw new Error("the store is not open")
+    const { serving } = this
+    if (!serving) throw new Error("the store is not open")
     if (this.isSuperseded) await never()
     try {
-      await folding.commit(commit)
+      await serving.folding.commit(commit)
       this.lastError = undefined
     } catch (error) {
       this.lastError = error
-      if (error instanceof Superseded) {
-        this.lost()
-        await never()
-      }
+      if (error instanceof Superseded) await never()
       throw error
     }
   }
 
-  private lost(): void {
-    if (this.isSuperseded) return
+  private lost(): Superseded {
+    const error = new Superseded(this.url)
+    if (!this.isSuperseded) this.options.superseded?.(error)
     this.isSuperseded = true
-    this.options.superseded?.(new Superseded(this.url))
+    return error
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {
-    return this.folding?.read(log, position, most) ?? []
+    return this.serving?.folding.read(log, position, most) ?? []
   }
 
   async close(): Promise<void> {
-    if (!this.isSuperseded) {
-      await this.line
-      try {
-        await this.folding?.foldAll()
-        await this.journal?.settled()
-        await this.lease.release()
-      } catch {
-        // the next owner waits until the lease is over
-      }
-    }
-    this.folding = undefined
+    await this.finish()
     await this.lease.stop()
-    await this.tables?.close()
-    await this.shown.close()
+    await this.serving?.close()
+    this.serving = undefined
     await this.client.close()
+  }
+
+  /** Folds all and gives the lease up. Where that cannot be done, the next owner waits until the lease is over. */
+  private async finish(): Promise<void> {
+    if (this.isSuperseded) return
+    await this.line
+    try {
+      if (!this.serving) return
+      await this.serving.finish()
+      await this.lease.release()
+    } catch {
+      // it is in the journal
+    }
   }
 }
 

@@ -19,7 +19,8 @@ export interface Recovered {
   documents: JournalDocument[]
   /** the last sequence that was given out */
   last: number
-  state: JournalStateDocument
+  /** which documents count now */
+  journal: JournalStateDocument
 }
 
 /**
@@ -39,7 +40,7 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   )
   if (!matchedCount) throw tenure.superseded()
   await removeOlder(tenure)
-  return { ...found, state: { ...state, epoch, folded: found.folded, rowsFrom } }
+  return { ...found, journal: { ...state, epoch, folded: found.folded, rowsFrom } }
 }
 
 async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {
@@ -56,7 +57,7 @@ async function journalState({ state }: Pick<Collections, "state">): Promise<Jour
   }
 }
 
-interface ReadJournal extends Omit<Recovered, "state"> {
+interface ReadJournal extends Omit<Recovered, "journal"> {
   folded: number
 }
 

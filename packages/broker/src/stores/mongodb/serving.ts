@@ -1,0 +1,57 @@
+import { Folding, rule } from "../folding.js"
+import type { StoredState } from "../store.js"
+import { Unfolded } from "../unfolded.js"
+import { withUnfolded } from "../with-unfolded.js"
+import { AedesLayout } from "./aedes-layout.js"
+import { MongoJournal } from "./journal.js"
+import { takeOver } from "./recovery.js"
+import { MongoTables } from "./tables.js"
+import type { Tenure } from "./tenure.js"
+
+/** What is unfolded in memory before it is folded, in bytes, and how long after it came at the latest, in ms. */
+const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 4 << 20)
+const FOLD_MS = rule("MQTT_BROKER_TEST_FOLD_MS", 500)
+const MOST_UNFOLDED_BYTES = 32 << 20
+
+/** A database that was taken over, at work. */
+export interface Serving {
+  /** as it was then */
+  readonly state: StoredState
+  readonly folding: Folding
+  /** Folds all, while no commits come. Rejects when that failed; then it is still in the journal. */
+  finish(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Takes the database over. `unreadable`: told why messages cannot be read for a while; it is tried again. */
+export async function serve(tenure: Tenure, unreadable: (error: unknown) => void): Promise<Serving> {
+  const { packets, retained } = tenure.collections
+  await packets.createIndex({ log: 1, _id: 1 })
+  // as aedes-persistence-mongodb makes it
+  await retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" })
+  const { commits, documents, last, journal: found } = await takeOver(tenure)
+  const unfolded = new Unfolded()
+  for (const commit of commits) unfolded.apply(commit)
+  const shown = new AedesLayout(tenure.db)
+  await shown.open()
+  const tables = new MongoTables(tenure, shown, unreadable)
+  const stored = await tables.load(found.rowsFrom)
+  const kept = documents.map(({ _id }) => _id)
+  const journal = new MongoJournal(tenure, last, kept)
+  const frozen = last > found.folded ? { unfolded, through: last } : undefined
+  const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS }
+  const folding = new Folding({ journal, tables, rules }, found.folded, frozen)
+  return {
+    state: frozen ? withUnfolded(stored, unfolded) : stored,
+    folding,
+    finish: async () => {
+      await folding.foldAll()
+      await journal.settled()
+    },
+    close: async () => {
+      folding.stop()
+      await tables.close()
+      await shown.close()
+    },
+  }
+}

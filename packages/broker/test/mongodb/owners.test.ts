@@ -1,0 +1,261 @@
+import { array, assert, asyncProperty, constantFrom, record } from "fast-check"
+import { type Db, MongoClient } from "mongodb"
+import { hasMongoServer, type MongoServer, randomId, startMongoServer } from "@mqtt-trio/testing"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { collectionsOf } from "../../src/stores/mongodb/database.js"
+import { Superseded } from "../../src/stores/mongodb/errors.js"
+import { serve, type Serving } from "../../src/stores/mongodb/serving.js"
+import type { Commit, SessionRow, StoredState } from "../../src/stores/store.js"
+import { framesOf } from "../../src/wire/publish.js"
+import { chunk, NOTHING, readOn } from "../support/chunks.js"
+import { publish } from "../support/wire.js"
+
+/*
+ * Owners of one database, one after the other, on a real server: each is slow, sleeps while the next one takes over, goes on
+ * then, and its writes are lost, unanswered or late. What was acknowledged is there, in order; nobody else's is.
+ */
+
+/** What happens to a write on its way. */
+const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
+type Fate = (typeof FATES)[number]
+
+const STEPS = ["commit", "commit", "commit", "fold", "sleep", "take over", "late ones come"] as const
+const step = record({ kind: constantFrom(...STEPS), fate: constantFrom(...FATES) })
+type Step = { kind: (typeof STEPS)[number]; fate: Fate }
+
+const WRITES = new Set(["insertOne", "insertMany", "updateOne", "bulkWrite", "deleteMany"])
+
+class NoAnswer extends Error {}
+
+/** An owner's way to the database: the next writes may meet a fate, and all of them wait while it sleeps. */
+class Way {
+  fate: Fate = "fine"
+  readonly late: (() => Promise<unknown>)[] = []
+  private asleep: Promise<void> | undefined = undefined
+  private wakeUp = (): void => {}
+
+  constructor(private readonly db: Db) {}
+
+  sleep(): void {
+    this.asleep ??= new Promise((resolve) => {
+      this.wakeUp = resolve
+    })
+  }
+  wake(): void {
+    this.asleep = undefined
+    this.wakeUp()
+  }
+
+  get database(): Db {
+    return this.wrapped(this.db, (name, method) =>
+      name === "collection" ? (...args: unknown[]) => this.collection(method(...args)) : method,
+    )
+  }
+
+  private collection<T>(collection: T): T {
+    return this.wrapped(collection, (name, method) =>
+      WRITES.has(name) ? async (...args: unknown[]) => this.write(() => method(...args)) : method,
+    )
+  }
+
+  private wrapped<T>(target: T, wrap: (name: string, method: (...args: unknown[]) => never) => unknown): T {
+    if (typeof target !== "object" || target === null) return target
+    return new Proxy(target, {
+      get: (of, name) => {
+        const value: unknown = Reflect.get(of, name, of)
+        return typeof value === "function" && typeof name === "string" ? wrap(name, value.bind(of)) : value
+      },
+    })
+  }
+
+  private async write(go: () => Promise<unknown>): Promise<unknown> {
+    await this.asleep
+    const { fate } = this
+    this.fate = "fine"
+    if (fate === "late") this.late.push(go)
+    if (fate === "unanswered") await go()
+    if (fate !== "fine") throw new NoAnswer(fate)
+    return go()
+  }
+}
+
+/** What the commit with a number says: all that a store keeps, as a function of the number. */
+function commitOf(n: number): Commit {
+  const row = (id: number): SessionRow => ({ clientId: `c${id}`, expirySeconds: n, disconnectedAt: null })
+  const retained = framesOf(publish(4, { topic: "kept", qos: 1, packetId: 0, payload: `${n}`, retain: true }), false)
+  const other = 10 + Math.floor(n / 3)
+  return {
+    ...NOTHING,
+    appends: [chunk(5, n, `${n}`)],
+    cuts: [{ log: 5, below: cutOf(n) }],
+    sessions: [{ id: 1, row: row(1) }, ...(n % 3 === 2 ? [{ id: other, row: undefined }] : [{ id: other, row: row(other) }])],
+    subscriptions: [
+      { session: 1, slot: n, row: undefined },
+      { session: 1, slot: n + 1, row: { ...HOLD, since: n } },
+    ],
+    cursors: [{ session: 1, cursor: { position: n, sentBelow: n, inflight: undefined } }],
+    retained: [{ id: 2, value: retained.seal() }],
+    wills: [
+      { id: 3 + (n % 2), value: Buffer.from(`${n}`) },
+      { id: 3 + ((n + 1) % 2), value: undefined },
+    ],
+    reserved: { position: n + 1, id: 1000 },
+  }
+}
+
+const HOLD = { filter: "t", qos: 1, noLocal: false, retainAsPublished: true, identifier: 0, log: 5, since: 0, until: null } as const
+const cutOf = (n: number): number => Math.max(0, n - 4)
+
+/** What a store says that has the first `n` commits. */
+function expectedOf(n: number): object {
+  if (!n) return { sessions: [], cursor: undefined, holds: [], retained: [], wills: [], next: 1 }
+  const other = 10 + Math.floor(n / 3)
+  const ids = [1, ...Array.from({ length: other - 9 }, (_, k) => 10 + k).filter((id) => id === other && n % 3 !== 2)]
+  return { sessions: ids, cursor: n, holds: [n + 1], retained: [`${n}`], wills: [`${n}`], next: n + 1 }
+}
+
+function seenOf({ sessions, retained, wills, next }: StoredState): object {
+  const first = sessions.find(({ id }) => id === 1)
+  return {
+    sessions: sessions.map(({ id }) => id),
+    cursor: first?.cursor.position,
+    holds: [...(first?.subscriptions.keys() ?? [])],
+    retained: retained.map(({ value }) => value.toString("latin1").match(/kept\0\0(\d+)/)?.[1]),
+    wills: wills.map(({ value }) => value.toString()),
+    next: next.position,
+  }
+}
+
+interface Owner {
+  way: Way
+  serving: Serving
+  /** the last commit that was acknowledged, and the one that was tried */
+  acknowledged: number
+  tried: number
+  replaced: boolean
+}
+
+class History {
+  private owner: Owner | undefined = undefined
+  private readonly former: Owner[] = []
+  private epoch = 0
+
+  constructor(private readonly db: Db) {}
+
+  async run(steps: readonly Step[]): Promise<void> {
+    await this.takeOver("fine")
+    for (const one of steps) await this.step(one)
+    await this.late()
+    await this.takeOver("fine")
+  }
+
+  private async step({ kind, fate }: Step): Promise<void> {
+    const { owner } = this
+    if (kind === "take over") return this.takeOver(fate)
+    if (kind === "late ones come") return this.late()
+    if (!owner || kind === "sleep") return owner?.way.sleep()
+    owner.way.fate = fate
+    const done = kind === "fold" ? owner.serving.finish() : this.commit(owner)
+    // one that sleeps goes on when it wakes
+    await Promise.race([done.catch(() => {}), new Promise((resolve) => setTimeout(resolve, 150))])
+  }
+
+  /** Tries the next commit, or the last one again. */
+  private async commit(owner: Owner): Promise<void> {
+    const n = owner.acknowledged + 1
+    if (owner.tried === n && owner.way.fate === "fine") owner.tried = n
+    owner.tried = n
+    try {
+      await owner.serving.folding.commit(commitOf(n))
+      expect(owner.replaced, `commit ${n} of an owner that was replaced`).toBe(false)
+      owner.acknowledged = n
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof Superseded)) throw error
+    }
+  }
+
+  private async takeOver(fate: Fate): Promise<void> {
+    const before = this.owner
+    before?.way.sleep()
+    const way = new Way(this.db)
+    way.fate = fate
+    const db = way.database
+    const id = randomId()
+    const tenure = {
+      db,
+      collections: collectionsOf(db),
+      epoch: ++this.epoch,
+      owner: id,
+      followsRelease: this.epoch === 1,
+      superseded: () => new Superseded(id),
+    }
+    let serving: Serving
+    try {
+      serving = await serve(tenure, () => {})
+    } catch (error) {
+      // it ends at its start: the next one takes over from the one before
+      if (!(error instanceof NoAnswer)) throw error
+      if (before) before.replaced = true
+      return this.takeOver("fine")
+    }
+    const found = await this.check(serving, before)
+    if (before) {
+      before.replaced = true
+      this.former.push(before)
+    }
+    this.owner = { way, serving, acknowledged: found, tried: found, replaced: false }
+    before?.way.wake() // and goes on where it was
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  /** What the new owner has: all that was acknowledged, and at most the one that was under way. */
+  private async check({ state, folding }: Serving, before: Owner | undefined): Promise<number> {
+    const { next } = seenOf(state) as { next: number }
+    const found = next - 1
+    const least = before?.acknowledged ?? 0
+    expect([least, before?.tried ?? 0]).toContain(found)
+    expect(seenOf(state)).toEqual(expectedOf(found))
+    const waiting = Array.from({ length: Math.max(0, found - cutOf(found) + 1) }, (_, k) => cutOf(found) + k).filter((at) => at > 0)
+    const read = await readOn(folding, 5, cutOf(found))
+    expect(read.map(([at, bytes]) => [at, bytes.toString()])).toEqual(waiting.map((at) => [at, `${at}`]))
+    return found
+  }
+
+  private async late(): Promise<void> {
+    for (const { way } of [...this.former, ...(this.owner ? [this.owner] : [])])
+      for (const go of way.late.splice(0)) await go().catch(() => {})
+  }
+
+  async end(): Promise<void> {
+    for (const { way, serving } of [...this.former, ...(this.owner ? [this.owner] : [])]) {
+      way.wake()
+      await serving.close()
+    }
+  }
+}
+
+describe.skipIf(!hasMongoServer())("owners of one database, one after the other", () => {
+  let server: MongoServer
+  let client: MongoClient
+  let n = 0
+
+  beforeAll(async () => {
+    server = await startMongoServer()
+    client = await MongoClient.connect(server.url, { w: "majority" })
+  })
+  afterAll(() => client.close())
+
+  test("nothing acknowledged is missing, nothing of an owner that was replaced counts", async () => {
+    const runs = Number(process.env["MQTT_TEST_OWNERS"] ?? 40)
+    const property = asyncProperty(array(step, { maxLength: 25 }), async (steps) => {
+      const history = new History(client.db(`owners${n++}`))
+      try {
+        await history.run(steps)
+      } finally {
+        await history.end()
+      }
+    })
+    const seed = process.env["CI"] === undefined ? {} : { seed: 1 }
+    await assert(property, { numRuns: runs, endOnFailure: false, ...seed })
+  }, 300_000)
+})
