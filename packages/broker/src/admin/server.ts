@@ -1,18 +1,32 @@
+import { mkdtempSync, rmSync } from "node:fs"
 import type { Server, Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { lockFolder } from "../stores/folder-lock.js"
 
 const LONGEST_REQUEST = 65_536
 
 /** Answers one request, a line of JSON; yields the lines of the answer. */
 export type AdminHandler = (request: string) => AsyncGenerator<string> | Generator<string>
 
-/** Answers local tools on the socket that is the lock of the store's folder. */
+/** Answers local tools on a socket in a folder: the store's, of which it is the lock, or one of its own for a store that has none. */
 export class AdminServer {
   private readonly sockets = new Set<Socket>()
   private handler: AdminHandler | undefined = undefined
 
   /** @param server listens already */
-  constructor(private readonly server: Server) {
+  private constructor(
+    private readonly server: Server,
+    readonly folder: string,
+    private readonly isTemporary: boolean,
+  ) {
     server.on("connection", (socket) => this.serve(socket))
+  }
+
+  /** Takes the store's folder, or makes one. Throws a BrokerError when another broker has it. */
+  static async open(folder?: string): Promise<AdminServer> {
+    const place = folder ?? mkdtempSync(join(tmpdir(), "mqtt-broker-"))
+    return new AdminServer(await lockFolder(place), place, folder === undefined)
   }
 
   /** From now on requests are answered; before, they wait. */
@@ -56,6 +70,7 @@ export class AdminServer {
     await new Promise((resolve) => {
       this.server.close(resolve)
     })
+    if (this.isTemporary) rmSync(this.folder, { recursive: true, force: true })
   }
 }
 

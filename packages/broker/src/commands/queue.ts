@@ -13,7 +13,7 @@ import {
 } from "@mqtt-trio/common"
 import type { Command } from "commander"
 import type { AdminReply, QueueRecord } from "../admin/protocol.js"
-import { storeOption } from "./store-folder.js"
+import { adminFolder, RUNNING_STORE } from "./store-folder.js"
 
 export const QUEUE_OPTIONS = {
   peek: value({
@@ -24,7 +24,7 @@ export const QUEUE_OPTIONS = {
     fallback: 20,
   }),
   json: flag({ flags: "--json", help: "one JSON object a line", group: "Output" }),
-  store: storeOption("the running broker's store: file:DIR"),
+  store: RUNNING_STORE,
 } as const
 
 const HELP = {
@@ -49,7 +49,7 @@ export async function runQueue(clientId: string, options: OptionValues<typeof QU
   const { ask } = await import("../admin/client.js")
   let shown = 0
   let messages = 0
-  for await (const reply of ask(options.store, { command: "queue", clientId, peek: options.peek })) {
+  for await (const reply of ask(await adminFolder(options.store), { command: "queue", clientId, peek: options.peek })) {
     if (reply.type === "record") shown++
     if (reply.type === "session") messages = reply.messages
     const line = options.json ? jsonLine(reply.type === "record" ? reply.record : reply) : text(reply)

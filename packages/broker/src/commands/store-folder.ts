@@ -1,12 +1,34 @@
 import { usageError, value } from "@mqtt-trio/common"
-import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
+import { defaultStoreUrl, parseStoreUrl, type StoreLocation } from "../stores/store-url.js"
 
 /** Parses `--store` of a command that needs the store's folder. Throws a usage error. */
 export function parseStoreFolder(text: string): string {
   const location = parseStoreUrl(text)
-  if (location.kind !== "file") throw usageError(`a ${location.kind}: store has no folder to find its broker in`, "use --store file:DIR")
+  if (location.kind !== "file")
+    throw usageError(
+      `a ${location.kind}: store has no folder to find its broker in`,
+      location.kind === "mongodb" ? "use the database's own tools" : "use --store file:DIR",
+    )
   return location.folder
 }
+
+/** Where the broker that runs on a store is reached by local tools: a folder with its socket. Throws a BrokerError. */
+export async function adminFolder(location: StoreLocation): Promise<string> {
+  if (location.kind === "file") return location.folder
+  if (location.kind === "mongodb") return (await import("../stores/mongodb/find-owner.js")).adminFolderOf(location)
+  throw usageError("a memory: store has no place to find its broker in", "use --store file:DIR or mongodb://…")
+}
+
+/** `--store` of a command that asks the running broker. */
+export const RUNNING_STORE = value({
+  flags: "--store <url>",
+  help: "the running broker's store: file:DIR or mongodb://…",
+  group: "Store",
+  env: "MQTT_BROKER_STORE",
+  parse: parseStoreUrl,
+  fallback: parseStoreUrl(defaultStoreUrl()),
+  defaultText: "file: in this user's data folder",
+})
 
 /** `--store` of a command about one folder; `help` says whose it is. */
 export function storeOption(help: string) {

@@ -2,7 +2,6 @@ import { setTimeout as after } from "node:timers/promises"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
 import { Access, type AccessOptions } from "../access/access.js"
-import { lockFolder } from "../stores/folder-lock.js"
 import { Clients } from "../connection/clients.js"
 import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
@@ -76,11 +75,18 @@ export class Broker {
     try {
       const access = new Access(options.access, log)
       const place = placeOf(options.store)
-      const admin = place.kind === "file" ? new AdminServer(await lockFolder(place.folder)) : undefined
+      const folder = place.kind === "file" ? place.folder : undefined
+      const admin = place.kind === "memory" ? undefined : await AdminServer.open(folder)
       undo.push(async () => admin?.close())
       const end = new AbortController()
       const superseded = (error: BrokerError): void => end.abort(error)
-      const store = await openStore(place, { ...storeNews(log), leaseMs: options.leaseMs, signal: options.signal, superseded })
+      const store = await openStore(place, {
+        ...storeNews(log),
+        admin: admin?.folder,
+        leaseMs: options.leaseMs,
+        signal: options.signal,
+        superseded,
+      })
       undo.push(() => store.close())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)

@@ -62,6 +62,8 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
       ...texts(1, 20).map((payload) => ({ topic: "test", payload, qos: 1 })),
       { topic: "test", payload: { _bsontype: "Binary" } },
     ])
+    const queue = await runCli("mqtt-broker", ["queue", "cli_sub", "--json", "--peek", "1", "--store", url])
+    expect([queue.code, queue.stdout]).toEqual([0, expect.stringContaining('"messages":21,')])
     expect(await settled("sessions", (found) => found.length > 0)).toMatchObject([{ clientId: "cli_sub", expirySeconds: null }])
     const { stdout } = await runCli("mqtt-sub", [...args, "-C", "20"])
     expect(stdout.trim().split("\n")).toEqual(texts(1, 20))
@@ -132,6 +134,13 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(await sleeper.ended()).toEqual([])
     expect(first.stderr).toContain("another broker took over the database")
     expect(await drain(port, "s")).toEqual(texts(1, 20))
+  })
+
+  test("queue without a broker on the database: exit code 13", async () => {
+    const broker = await start()
+    expect(await broker.stop()).toBe(0)
+    const { code, stderr } = await runCli("mqtt-broker", ["queue", "cli_sub", "--store", url])
+    expect([code, stderr]).toEqual([BROKER_ERRORS["no-broker"].exitCode, expect.stringContaining("no broker runs on the store mongodb://")])
   })
 
   test("no server at start: one sentence, exit code 11, and no password", async () => {

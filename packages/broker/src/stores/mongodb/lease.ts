@@ -12,6 +12,8 @@ export interface Owner {
 }
 
 export interface LeaseOptions {
+  /** see LeaseDocument.admin */
+  admin?: string | undefined
   /** how long it holds when it is not renewed, in ms */
   length: number
   /** told once, when another broker has it: it is waited for */
@@ -49,7 +51,14 @@ export class Lease {
 
   /** Resolves when this process owns the database. Rejects when the server cannot be asked, or by the signal. */
   static async acquire(db: Db, collection: Collection<LeaseDocument>, options: LeaseOptions): Promise<Lease> {
-    const mine = { owner: randomUUID(), host: hostname(), pid: process.pid, length: options.length, released: false }
+    const mine = {
+      owner: randomUUID(),
+      host: hostname(),
+      pid: process.pid,
+      admin: options.admin ?? null,
+      length: options.length,
+      released: false,
+    }
     for (let told = false; ;) {
       options.signal?.throwIfAborted()
       // oxlint-disable no-await-in-loop -- until it is ours

@@ -11,6 +11,8 @@ import type { Tenure } from "./tenure.js"
 
 /** What the store of a database tells. */
 export interface MongoOptions {
+  /** where local tools reach this broker: a folder with its socket */
+  admin?: string | undefined
   /** how long its owner may be away before another broker takes over, in ms */
   leaseMs?: number
   /** told once, when another broker owns the database: this one stands by */
@@ -56,12 +58,13 @@ export class MongoStore implements Store {
 
   /** Resolves when this broker owns the database; until then it stands by. Throws a BrokerError, or what the signal says. */
   static async open(place: DatabasePlace, options: MongoOptions = {}): Promise<MongoStore> {
-    const { signal, standsBy, leaseMs = LEASE_MS } = options
+    const { signal, standsBy, admin, leaseMs = LEASE_MS } = options
     let client: MongoClient | undefined
     try {
       client = await connect(place.connection)
       const db = client.db(place.database)
       const lease = await Lease.acquire(db, collectionsOf(db).lease, {
+        admin,
         length: leaseMs * HELD_SHARE,
         waits: (owner) => standsBy?.(owner),
         signal,

@@ -1,0 +1,26 @@
+import { hostname } from "node:os"
+import { BrokerError } from "../../errors.js"
+import type { DatabasePlace } from "../store-url.js"
+import { collectionsOf, connect } from "./database.js"
+import { databaseError } from "./errors.js"
+
+/** The folder in which local tools reach the broker that owns a database. Throws a BrokerError when there is none, or on another machine. */
+export async function adminFolderOf({ connection, shown, database }: DatabasePlace): Promise<string> {
+  const client = await connect(connection).catch((error: unknown) => {
+    throw databaseError(shown, error)
+  })
+  try {
+    const lease = await collectionsOf(client.db(database)).lease.findOne({ _id: "lease" })
+    if (!lease || lease.released || lease.admin === null)
+      throw new BrokerError("no-broker", `no broker runs on the store ${shown}`, {
+        hint: `start it with: mqtt-broker start --store ${shown}`,
+      })
+    if (lease.host !== hostname())
+      throw new BrokerError("no-broker", `the broker on the store ${shown} runs on ${lease.host}, not on this machine`, {
+        hint: "run this command there",
+      })
+    return lease.admin
+  } finally {
+    await client.close()
+  }
+}
