@@ -13,8 +13,8 @@ export interface LeaseDocument {
   owner: string
   host: string
   pid: number
-  /** where local tools reach it, a folder of that host; null: nowhere */
-  admin: string | null
+  /** where local tools reach it, a folder of that host */
+  admin: string
   renewed: Date
   /** how long it holds from there on, in ms */
   length: number

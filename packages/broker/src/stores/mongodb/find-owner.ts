@@ -11,7 +11,7 @@ export async function adminFolderOf({ connection, shown, database }: DatabasePla
   })
   try {
     const lease = await collectionsOf(client.db(database)).lease.findOne({ _id: "lease" })
-    if (!lease || lease.released || lease.admin === null)
+    if (!lease || lease.released || lease.admin === "")
       throw new BrokerError("no-broker", `no broker runs on the store ${shown}`, {
         hint: `start it with: mqtt-broker start --store ${shown}`,
       })

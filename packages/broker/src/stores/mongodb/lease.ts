@@ -55,7 +55,7 @@ export class Lease {
       owner: randomUUID(),
       host: hostname(),
       pid: process.pid,
-      admin: options.admin ?? null,
+      admin: options.admin ?? "",
       length: options.length,
       released: false,
     }
