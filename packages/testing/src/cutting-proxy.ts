@@ -8,8 +8,8 @@ export interface CuttingProxy {
   cut(): void
 }
 
-/** Starts a proxy on a free port of 127.0.0.1 in front of another port there. */
-export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
+/** Starts a proxy on a free port of 127.0.0.1 in front of another port there; what comes back from there comes `laterMs` later. */
+export async function startCuttingProxy(target: number, laterMs = 0): Promise<CuttingProxy> {
   const open = new Set<Socket>()
   const server = createServer((client) => {
     const upstream = connect(target, "127.0.0.1")
@@ -23,7 +23,8 @@ export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
       })
     }
     client.pipe(upstream)
-    upstream.pipe(client)
+    if (laterMs) upstream.on("data", (bytes) => setTimeout(() => client.write(bytes), laterMs))
+    else upstream.pipe(client)
   })
   const cut = (): void => {
     for (const socket of open) socket.destroy()

@@ -20,7 +20,7 @@ import { publish } from "../support/wire.js"
 const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
 type Fate = (typeof FATES)[number]
 
-const STEPS = ["commit", "commit", "commit", "fold", "sleep", "take over", "late ones come"] as const
+const STEPS = ["commit", "commit", "commit", "fold", "fold", "sleep", "take over", "wake", "late ones come"] as const
 const step = record({ kind: constantFrom(...STEPS), fate: constantFrom(...FATES) })
 type Step = { kind: (typeof STEPS)[number]; fate: Fate }
 
@@ -148,6 +148,7 @@ class History {
   async run(steps: readonly Step[]): Promise<void> {
     await this.takeOver("fine")
     for (const one of steps) await this.step(one)
+    await this.wake()
     await this.late()
     await this.takeOver("fine")
     expect(this.wrong).toEqual([])
@@ -157,9 +158,10 @@ class History {
     const { owner } = this
     if (kind === "take over") return this.takeOver(fate)
     if (kind === "late ones come") return this.late()
+    if (kind === "wake") return this.wake()
     if (!owner || kind === "sleep") return owner?.way.sleep()
     owner.way.fate = fate
-    const done = kind === "fold" ? owner.serving.finish() : this.commit(owner)
+    const done = kind === "fold" ? owner.serving.folding.foldAll() : this.commit(owner)
     // one that sleeps goes on when it wakes
     await Promise.race([done.catch(() => {}), pause(150)])
   }
@@ -206,9 +208,6 @@ class History {
       this.former.push(before)
     }
     this.owner = { way, serving, acknowledged: found, tried: found, taken: Infinity }
-    if (!before) return
-    before.way.wake() // it goes on where it was, and with the next commit
-    await Promise.race([this.commit(before), pause(150)])
   }
 
   /** What the new owner has: all that was acknowledged, and at most the one that was under way. */
@@ -221,6 +220,14 @@ class History {
     const read = await readOn(folding, 5, cutOf(found))
     expect(read.map(([at, bytes]) => [at, bytes.toString()])).toEqual(waiting.map((at) => [at, `${at}`]))
     return found
+  }
+
+  /** Who was replaced goes on where it was, and with the next commit. */
+  private async wake(): Promise<void> {
+    for (const one of this.former) {
+      one.way.wake()
+      await Promise.race([this.commit(one), pause(150)])
+    }
   }
 
   private async late(): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout as after } from "node:timers/promises"
 import { Folding, rule } from "../folding.js"
 import type { StoredState } from "../store.js"
 import { Unfolded } from "../unfolded.js"
@@ -11,6 +12,8 @@ import type { Tenure } from "./tenure.js"
 /** What is unfolded in memory before it is folded, in bytes, and how long after it came at the latest, in ms. */
 const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 4 << 20)
 const FOLD_MS = rule("MQTT_BROKER_TEST_FOLD_MS", 500)
+/** How long a fold may take when the broker stops, in ms. */
+const FINISH_MS = 2000
 const MOST_UNFOLDED_BYTES = 32 << 20
 
 /** A database that was taken over, at work. */
@@ -18,7 +21,7 @@ export interface Serving {
   /** as it was then */
   readonly state: StoredState
   readonly folding: Folding
-  /** Folds all, while no commits come. Rejects when that failed; then it is still in the journal. */
+  /** Folds all, while no commits come, if that is soon done: else it is in the journal. Then nothing is on its way any more. */
   finish(): Promise<void>
   close(): Promise<void>
 }
@@ -45,7 +48,10 @@ export async function serve(tenure: Tenure, unreadable: (error: unknown) => void
     state: frozen ? withUnfolded(stored, unfolded) : stored,
     folding,
     finish: async () => {
-      await folding.foldAll()
+      const folded = folding.foldAll().catch(() => {})
+      await Promise.race([folded, after(FINISH_MS, undefined, { ref: false })])
+      tables.stop()
+      await folded
       await journal.settled()
     },
     close: async () => {

@@ -31,6 +31,7 @@ export class MongoTables implements FoldedTables {
   private readonly lasts = new Map<number, number>()
 
   private readonly reading: PacketReading
+  private stopped = false
 
   /**
    * @param shown gets what changes in Subscriptions
@@ -148,7 +149,8 @@ export class MongoTables implements FoldedTables {
   private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {
     const { packets } = this.tenure.collections
     for (const [log, below] of cuts)
-      if (this.lasts.has(log)) await packets.deleteMany({ log, _id: { $gte: packetKey(log, 0), $lt: packetKey(log, below) } }) // oxlint-disable-line no-await-in-loop -- one log after the other
+      if (this.lasts.has(log))
+        await this.step(() => packets.deleteMany({ log, _id: { $gte: packetKey(log, 0), $lt: packetKey(log, below) } })) // oxlint-disable-line no-await-in-loop -- one log after the other
   }
 
   /** Writes what still waits. Returns what went into each log that got something. */
@@ -160,7 +162,7 @@ export class MongoTables implements FoldedTables {
       const some = documents
       documents = []
       bytes = 0
-      if (some.length) await this.insertAll(some)
+      if (some.length) await this.step(() => this.insertAll(some))
     }
     for (const [log, all] of unfolded.logs) {
       const needed = all.slice(placeOf(all, cut(log)))
@@ -186,6 +188,17 @@ export class MongoTables implements FoldedTables {
       const failed = error instanceof MongoBulkWriteError ? [error.writeErrors].flat() : undefined
       if (!isDuplicate(error) || failed?.some(({ code }) => code !== 11_000) !== false) throw error
     }
+  }
+
+  /** One write of a fold. */
+  private async step(write: () => Promise<unknown>): Promise<void> {
+    if (this.stopped) throw new Error("the broker stops; the journal has the rest")
+    await write()
+  }
+
+  /** A fold that is under way ends soon, as one that failed. */
+  stop(): void {
+    this.stopped = true
   }
 
   async close(): Promise<void> {
@@ -247,7 +260,7 @@ export class MongoTables implements FoldedTables {
     const collection = this.tenure.db.collection<Row>(name)
     for (let at = 0; at < writes.length; at += DOCUMENTS_AT_ONCE)
       try {
-        await collection.bulkWrite(writes.slice(at, at + DOCUMENTS_AT_ONCE)) // oxlint-disable-line no-await-in-loop -- not all at a time
+        await this.step(() => collection.bulkWrite(writes.slice(at, at + DOCUMENTS_AT_ONCE))) // oxlint-disable-line no-await-in-loop -- not all at a time
       } catch (error) {
         throw isDuplicate(error) ? this.tenure.superseded() : error
       }

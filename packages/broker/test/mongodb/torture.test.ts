@@ -1,0 +1,69 @@
+import { setTimeout as pause } from "node:timers/promises"
+import { freePort, hasMongoServer, runCli, startBroker, startCuttingProxy, startMongoServer } from "@mqtt-trio/testing"
+import { describe, expect, test } from "vitest"
+import { Peer } from "../support/peer.js"
+import { absent, drain } from "../support/stored.js"
+import { publish, puback } from "../support/wire.js"
+
+const LIMIT_MS = 240_000
+
+describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
+  test.each(["KILL", "TERM"])("the broker gets SIG%s again and again and keeps the promise", { timeout: LIMIT_MS }, async (signal) => {
+    const server = await startMongoServer()
+    const port = await freePort()
+    // few messages: the tests' server looks through all that wait for each query
+    const shape = ["--rounds", "4", "--qos", "2", "--publishers", "2", "--subscribers", "3", "--sessions", "10"]
+    const broker = `${process.execPath} ${process.env["MQTT_TEST_BROKER"]} start --port ${port} --store ${server.url} --lease 1s`
+    const target = ["--target", `mqtt://127.0.0.1:${port}`, "--start", broker, "--signal", signal]
+    const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...shape, ...target], { timeoutMs: LIMIT_MS })
+    expect(stdout, stderr).toContain('"event":"verdict"')
+    const { histories, seed, expected, signals } = JSON.parse(stdout)
+    expect(histories, `seed ${seed}`).toEqual({})
+    expect(expected).toBeGreaterThan(1000)
+    expect(signals).toBeGreaterThan(2)
+    expect(code).toBe(0)
+  })
+
+  test("the way to the server is cut again and again while commits are under way: all acknowledged, in order, once", async () => {
+    const server = await startMongoServer()
+    const proxy = await startCuttingProxy(server.port)
+    const broker = await startBroker({ store: server.url.replace(String(server.port), String(proxy.port)) })
+    await absent(broker.port, "s", "t")
+    const cutting = new AbortController()
+    const cuts = (async () => {
+      for (let n = 0; !cutting.signal.aborted; n++) {
+        await pause(20 + ((n * 37) % 150))
+        proxy.cut()
+      }
+    })()
+    const sent = await publishOneByOne(broker.port, 150)
+    cutting.abort()
+    await cuts
+    expect(broker.running).toBe(true)
+    expect(await drain(broker.port, "s")).toEqual(sent)
+  })
+
+  test("each answer of the server comes 100 ms later: fewer messages, the same promise", async () => {
+    const server = await startMongoServer()
+    const proxy = await startCuttingProxy(server.port, 100)
+    const broker = await startBroker({ store: server.url.replace(String(server.port), String(proxy.port)) })
+    await absent(broker.port, "s", "t")
+    const sent = await publishOneByOne(broker.port, 30)
+    await broker.kill9()
+    await broker.restart()
+    expect(await drain(broker.port, "s")).toEqual(sent)
+  })
+})
+
+/** Each in a commit of its own; resolves with the payloads when all are acknowledged. */
+async function publishOneByOne(port: number, count: number): Promise<string[]> {
+  const publisher = await Peer.connected(port, 4)
+  const sent: string[] = []
+  for (let n = 1; n <= count; n++) {
+    publisher.send(publish(4, { topic: "t", qos: 1, packetId: n, payload: `${n}` }))
+    expect(await publisher.next(30_000)).toEqual(puback(n))
+    sent.push(`${n}`)
+  }
+  publisher.cut()
+  return sent
+}
