@@ -27,6 +27,19 @@ export interface SubscriptionRow {
   until: number | null
 }
 
+/** The Will of a network connection (MQTT 5.0 section 3.1.2.5). */
+export interface WillRow {
+  clientId: string
+  /** whose client it is; absent: it was anonymous */
+  user?: string | undefined
+  /** Will Delay Interval in seconds */
+  delaySeconds: number
+  /** the client's version is 5.0 */
+  v5: boolean
+  /** the PUBLISH packet that it becomes, in base64 */
+  packet: string
+}
+
 /** How far a Session has come. */
 export interface Cursor {
   /** below it no message is needed any more */
@@ -50,7 +63,7 @@ export interface StoredSession {
 export interface StoredState {
   sessions: StoredSession[]
   retained: { id: number; value: Buffer }[]
-  wills: { id: number; value: Buffer }[]
+  wills: { id: number; value: WillRow }[]
   /** every log that has messages */
   logs: StoredLog[]
   /** the first position, and the first id, that were never given out */
@@ -86,9 +99,9 @@ export interface Commit {
   subscriptions: { session: number; slot: number; row: SubscriptionRow | undefined }[]
   cursors: { session: number; cursor: Cursor }[]
   incoming: { session: number; identifier: number; open: boolean }[]
-  /** retained messages and wills by an id of their own; undefined: removed */
+  /** retained messages (sealed blocks of one) and Wills by an id of their own; undefined: removed */
   retained: { id: number; value: Buffer | undefined }[]
-  wills: { id: number; value: Buffer | undefined }[]
+  wills: { id: number; value: WillRow | undefined }[]
   /** positions and ids below are taken; undefined: unchanged */
   reserved: Reserved | undefined
 }

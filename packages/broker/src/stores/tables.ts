@@ -86,7 +86,7 @@ export class Tables {
     return {
       sessions: this.loadSessions(),
       retained: this.withIds("retained", "a retained message"),
-      wills: this.withIds("wills", "a Will"),
+      wills: this.withIds("wills", "a Will").map(({ id, value: row }) => ({ id, value: JSON.parse(row.toString()) })),
       logs: this.loadLogs(),
       next: value ? unpackReserved(intact("meta", { key: NEXT_KEY, value }, "the next position")) : { position: 1, id: 1 },
     }
@@ -265,7 +265,7 @@ export class Tables {
     for (const [session, identifiers] of unfolded.incoming)
       for (const [identifier, open] of identifiers) yield this.write("incoming", slotKey(session, identifier), open ? NO_BYTES : undefined)
     for (const [id, value] of unfolded.retained) yield this.write("retained", idKey(id), value)
-    for (const [id, value] of unfolded.wills) yield this.write("wills", idKey(id), value)
+    for (const [id, row] of unfolded.wills) yield this.write("wills", idKey(id), row && json(row))
   }
 
   private write(table: TableName, key: Buffer, bytes: Buffer | undefined): Promise<boolean> {

@@ -1,4 +1,4 @@
-import type { Commit, Cursor, Reserved, SessionRow, SubscriptionRow } from "./store.js"
+import type { Commit, Cursor, Reserved, SessionRow, SubscriptionRow, WillRow } from "./store.js"
 import { type Chunk, chunksFrom, placeOf } from "./chunks.js"
 
 /** What a chunk, a row or a cut costs in memory beside its bytes. */
@@ -16,7 +16,7 @@ export class Unfolded {
   /** by Session and Packet Identifier: whether it is open */
   readonly incoming = new Map<number, Map<number, boolean>>()
   readonly retained = new Map<number, Buffer | undefined>()
-  readonly wills = new Map<number, Buffer | undefined>()
+  readonly wills = new Map<number, WillRow | undefined>()
   reserved: Reserved | undefined = undefined
   /** about what it takes in memory, and in the tables: a block that logs share counts for each, because each gets a row of it */
   bytes = 0
@@ -33,7 +33,10 @@ export class Unfolded {
     for (const { session, cursor } of commit.cursors) this.set(this.cursors, session, cursor)
     for (const { session, identifier, open } of commit.incoming) this.set(inner(this.incoming, session), identifier, open)
     for (const { id, value } of commit.retained) this.setBytes(this.retained, id, value)
-    for (const { id, value } of commit.wills) this.setBytes(this.wills, id, value)
+    for (const { id, value } of commit.wills) {
+      this.bytes += (value?.packet.length ?? 0) - (this.wills.get(id)?.packet.length ?? 0)
+      this.set(this.wills, id, value)
+    }
     if (commit.reserved) this.reserved = commit.reserved
   }
 

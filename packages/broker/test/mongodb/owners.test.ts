@@ -113,13 +113,14 @@ function commitOf(n: number): Commit {
     cursors: [{ session: 1, cursor: { position: n, sentBelow: n, inflight: undefined } }],
     retained: [{ id: 2, value: retained.seal() }],
     wills: [
-      { id: 3 + (n % 2), value: Buffer.from(`${n}`) },
+      { id: 3 + (n % 2), value: { clientId: `${n}`, delaySeconds: 0, v5: false, packet: WILL } },
       { id: 3 + ((n + 1) % 2), value: undefined },
     ],
     reserved: { position: n + 1, id: 1000 },
   }
 }
 
+const WILL = publish(4, { topic: "w", qos: 1, packetId: 0, payload: "" }).toString("base64")
 const HOLD = { filter: "t", qos: 1, noLocal: false, retainAsPublished: true, identifier: 0, log: 5, since: 0, until: null } as const
 const cutOf = (n: number): number => Math.max(0, n - 4)
 
@@ -138,7 +139,7 @@ function seenOf({ sessions, retained, wills, next }: StoredState): object {
     cursor: first?.cursor.position,
     holds: [...(first?.subscriptions.keys() ?? [])],
     retained: retained.map(({ value }) => value.toString("latin1").match(/kept\0\0(\d+)/)?.[1]),
-    wills: wills.map(({ value }) => value.toString()),
+    wills: wills.map(({ value }) => value.clientId),
     next: next.position,
   }
 }

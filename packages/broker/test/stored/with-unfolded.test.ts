@@ -79,7 +79,7 @@ class Commits {
       case "clear":
         return { retained: [{ id, value: undefined }], wills: [{ id: n, value: undefined }] }
       case "will":
-        return { wills: [{ id, value: Buffer.from(`${n}`) }] }
+        return { wills: [{ id, value: { clientId: `${n}`, delaySeconds: n, v5: false, packet: "" } }] }
       case "reserve":
         return { reserved: { position: this.position + 100, id: n } }
     }

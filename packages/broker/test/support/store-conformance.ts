@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
-import type { Commit, Cursor, SessionRow, Store, SubscriptionRow } from "../../src/stores/store.js"
+import type { Commit, Cursor, SessionRow, Store, SubscriptionRow, WillRow } from "../../src/stores/store.js"
 import { framesOf } from "../../src/wire/publish.js"
 import { chunk, messagesOf, NOTHING, readOn } from "./chunks.js"
 import { publish } from "./wire.js"
@@ -259,17 +259,23 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     })
 
     test("Wills by their numbers", async () => {
-      await commit({ wills: [1, 2, 3].map((id) => ({ id, value: value(`v${id}`) })) })
+      const will = (clientId: string, more: Partial<WillRow> = {}): WillRow => ({
+        clientId,
+        delaySeconds: 7,
+        v5: false,
+        packet: publish(4, { topic: "gone", qos: 1, packetId: 0, payload: clientId }).toString("base64"),
+        ...more,
+      })
+      await commit({ wills: [1, 2, 3].map((id) => ({ id, value: will(`v${id}`) })) })
       await commit({
         wills: [
           { id: 2, value: undefined },
-          { id: 3, value: value("new") },
+          { id: 3, value: will("new", { user: "ann", v5: true }) },
         ],
       })
-      const found = (await (await reopen()).load()).wills.map((one) => [one.id, one.value.toString()])
-      expect(found).toEqual([
-        [1, "v1"],
-        [3, "new"],
+      expect((await (await reopen()).load()).wills).toEqual([
+        { id: 1, value: will("v1") },
+        { id: 3, value: will("new", { user: "ann", v5: true }) },
       ])
     })
 

@@ -1,5 +1,5 @@
 import { setTimeout as after } from "node:timers/promises"
-import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow } from "../../stores/store.js"
+import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow, WillRow } from "../../stores/store.js"
 
 /** A log as a commit sees it. */
 export interface Appendable {
@@ -38,7 +38,7 @@ class Batch {
   readonly cursors = new Set<CursorSource>()
   readonly incoming = new Map<number, Commit["incoming"][number]>()
   readonly retained = new Map<number, Buffer | undefined>()
-  readonly wills = new Map<number, Buffer | undefined>()
+  readonly wills = new Map<number, WillRow | undefined>()
   bytes = 0
   dirty = false
 }
@@ -150,7 +150,7 @@ export class GroupCommit {
     this.touch()
   }
 
-  writeWill(id: number, value: Buffer | undefined): void {
+  writeWill(id: number, value: WillRow | undefined): void {
     this.gathering.wills.set(id, value)
     this.touch()
   }

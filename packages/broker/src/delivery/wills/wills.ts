@@ -1,6 +1,7 @@
 import { startTimer } from "@mqtt-trio/common"
 import { framesOf } from "../../wire/publish.js"
 import type { Frames } from "../../wire/frames.js"
+import type { WillRow } from "../../stores/store.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 
 /** The Will of one network connection (MQTT 5.0 section 3.1.2.5). */
@@ -20,14 +21,6 @@ export interface ArmedWill extends Will {
   readonly id: number
 }
 
-interface StoredWill {
-  clientId: string
-  user?: string | undefined
-  delaySeconds: number
-  v5: boolean
-  packet: string
-}
-
 /**
  * Wills that may have to be sent. Each is in the store from CONNECT on, under a number of its own, so that it is sent
  * too when the broker dies; sending it and removing it is one commit.
@@ -45,14 +38,13 @@ export class Wills {
   /** A connection with a Will was accepted. In the store with the gathering commit. */
   arm(will: Will): ArmedWill {
     const armed = { ...will, id: this.commits.newId() }
-    const stored: StoredWill = {
+    this.commits.writeWill(armed.id, {
       clientId: will.clientId,
       user: will.user,
       delaySeconds: will.delaySeconds,
       v5: will.v5,
       packet: will.packet.toString("base64"),
-    }
-    this.commits.writeWill(armed.id, Buffer.from(JSON.stringify(stored)))
+    })
     return armed
   }
 
@@ -101,9 +93,9 @@ export class Wills {
   }
 
   /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */
-  load(stored: { id: number; value: Buffer }[], known: (clientId: string) => boolean): void {
+  load(stored: { id: number; value: WillRow }[], known: (clientId: string) => boolean): void {
     for (const { id, value } of stored) {
-      const { clientId, user, delaySeconds, v5, packet }: StoredWill = JSON.parse(value.toString())
+      const { clientId, user, delaySeconds, v5, packet } = value
       this.lost({ id, clientId, user, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
     }
   }

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib"
-import type { Commit, SessionRow, SubscriptionRow } from "../store.js"
+import type { Commit, SessionRow, SubscriptionRow, WillRow } from "../store.js"
 
 /** Records begin at multiples of this, in bytes. */
 export const ALIGNMENT = 32
@@ -97,12 +97,15 @@ function body(out: Writer, commit: Commit): void {
     out.number(session)
     out.u32(open ? identifier : identifier + CLOSED)
   }
-  for (const rows of [commit.retained, commit.wills]) {
-    out.u32(rows.length)
-    for (const { id, value } of rows) {
-      out.number(id)
-      out.bytes(value)
-    }
+  out.u32(commit.retained.length)
+  for (const { id, value } of commit.retained) {
+    out.number(id)
+    out.bytes(value)
+  }
+  out.u32(commit.wills.length)
+  for (const { id, value } of commit.wills) {
+    out.number(id)
+    out.json(value)
   }
   out.number(commit.reserved?.position ?? 0)
   out.number(commit.reserved?.id ?? 0)
@@ -159,6 +162,10 @@ class Reader {
     const value = this.bytes()
     return value && JSON.parse(value.toString())
   }
+  will(): WillRow | undefined {
+    const value = this.bytes()
+    return value && JSON.parse(value.toString())
+  }
   appends(): Commit["appends"] {
     const blocks = this.list(() => this.bytes() ?? NO_BYTES)
     return this.list(() => ({
@@ -202,7 +209,6 @@ export function sequenceAt(segment: Buffer, at: number): number {
 }
 
 function commitAt(from: Reader): Commit {
-  const values = (): { id: number; value: Buffer | undefined }[] => from.list(() => ({ id: from.number(), value: from.bytes() }))
   const commit: Commit = {
     appends: from.appends(),
     cuts: from.list(() => ({ log: from.number(), below: from.number() })),
@@ -213,8 +219,8 @@ function commitAt(from: Reader): Commit {
       cursor: { position: from.number(), sentBelow: from.number(), inflight: from.bytes() },
     })),
     incoming: from.list(() => incoming(from.number(), from.u32())),
-    retained: values(),
-    wills: values(),
+    retained: from.list(() => ({ id: from.number(), value: from.bytes() })),
+    wills: from.list(() => ({ id: from.number(), value: from.will() })),
     reserved: undefined,
   }
   const reserved = { position: from.number(), id: from.number() }

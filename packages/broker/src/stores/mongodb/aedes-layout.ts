@@ -1,7 +1,9 @@
 import { EventEmitter } from "node:events"
 import MongoPersistence from "aedes-persistence-mongodb/asyncPersistence.js"
 import type { Db } from "mongodb"
-import type { SubscriptionRow } from "../store.js"
+import { qosOf, RETAIN } from "../../wire/packet-types.js"
+import { framesOf, payloadOf, topicOf } from "../../wire/publish.js"
+import type { SubscriptionRow, WillRow } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
 
 interface Packet {
@@ -28,13 +30,16 @@ class Echo extends EventEmitter {
 }
 
 /**
- * The Subscriptions of persistent Sessions in the layout of aedes, in the collection `subscriptions`: for people, and for who
- * goes back to aedes. The broker itself does not read it.
+ * The Subscriptions of persistent Sessions and the Wills in the layout of aedes, in `subscriptions` and `will`: for people, and
+ * for who goes back to aedes. The broker itself does not read them.
  */
 export class AedesLayout {
   private persistence: MongoPersistence | undefined = undefined
   /** by Session: its Client Identifier, and the Topic Filter of each slot that has a Subscription */
   private readonly sessions = new Map<number, { clientId: string; topics: Map<number, string> }>()
+
+  /** by id: its Client Identifier */
+  private readonly wills = new Map<number, string>()
 
   constructor(private readonly db: Db) {}
 
@@ -52,8 +57,33 @@ export class AedesLayout {
     known.topics.set(slot, row.filter)
   }
 
+  /** A Will that is there since an earlier fold. */
+  noteWill(id: number, { clientId }: WillRow): void {
+    this.wills.set(id, clientId)
+  }
+
   /** Done again, it does no harm. */
-  async fold({ sessions, subscriptions }: Unfolded): Promise<void> {
+  async fold(unfolded: Unfolded): Promise<void> {
+    await this.foldSubscriptions(unfolded)
+    await this.foldWills(unfolded)
+  }
+
+  /** A client has one, of its connection; the one before it goes first. */
+  private async foldWills({ wills }: Unfolded): Promise<void> {
+    for (const [id, row] of wills) {
+      const clientId = row?.clientId ?? this.wills.get(id)
+      if (clientId === undefined) continue
+      // oxlint-disable no-await-in-loop -- one behind the other
+      const isNewest = row !== undefined || ![...this.wills].some(([other, owner]) => other > id && owner === clientId)
+      if (isNewest) await this.persistence?.delWill({ id: clientId })
+      if (row) await this.persistence?.putWill({ id: clientId }, willPacket(row))
+      // oxlint-enable no-await-in-loop
+      if (row) this.wills.set(id, clientId)
+      else this.wills.delete(id)
+    }
+  }
+
+  private async foldSubscriptions({ sessions, subscriptions }: Unfolded): Promise<void> {
     for (const [id, row] of sessions)
       if (row && !this.sessions.has(id)) this.sessions.set(id, { clientId: row.clientId, topics: new Map() })
     const gone = [...sessions].flatMap(([id, row]) => (row ? [] : [id]))
@@ -95,6 +125,12 @@ export class AedesLayout {
   async close(): Promise<void> {
     await this.persistence?.destroy()
   }
+}
+
+function willPacket({ packet, v5 }: WillRow): { cmd: "publish"; topic: string; payload: Buffer; qos: number; retain: boolean } {
+  const frames = framesOf(Buffer.from(packet, "base64"), v5)
+  const header = frames.headerOf(0)
+  return { cmd: "publish", topic: topicOf(frames, 0), payload: payloadOf(frames, 0), qos: qosOf(header), retain: (header & RETAIN) !== 0 }
 }
 
 /** It holds, and is one of a client's own. */

@@ -15,6 +15,8 @@ declare module "aedes-persistence-mongodb/asyncPersistence.js" {
     setup(broker: object): Promise<void>
     addSubscriptions(client: { id: string }, subscriptions: Subscription[]): Promise<void>
     removeSubscriptions(client: { id: string }, topics: string[]): Promise<void>
+    putWill(client: { id: string }, packet: object): Promise<void>
+    delWill(client: { id: string }): Promise<unknown>
     destroy(): Promise<void>
   }
 }

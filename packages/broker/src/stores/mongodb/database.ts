@@ -30,6 +30,9 @@ export interface Collections {
   readonly logs: Collection<LogDocument>
 }
 
+/** Collections of rows: each has the epoch of the owner that wrote it. */
+export const ROWS = ["sessions", "holds", "retained", "wills", "logs"] as const
+
 /** A document as it is written. */
 export interface Row {
   _id: string | number

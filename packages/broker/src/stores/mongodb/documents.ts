@@ -133,10 +133,14 @@ export interface RetainedDocument extends MessageDocument {
   epoch: number
 }
 
-/** `will`. */
+/** `wills` (WillRow); the packet is bytes. */
 export interface WillDocument {
   _id: number
-  value: Binary
+  clientId: string
+  user?: string
+  delaySeconds: number
+  v5: boolean
+  packet: Binary
   epoch: number
 }
 

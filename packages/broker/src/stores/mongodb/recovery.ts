@@ -2,7 +2,7 @@ import { Binary } from "mongodb"
 import { Damage } from "../errors.js"
 import { recordAt } from "../journal/record.js"
 import type { Commit } from "../store.js"
-import type { Collections } from "./database.js"
+import { type Collections, type Row, ROWS } from "./database.js"
 import type { JournalDocument, JournalStateDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 import { journalKey } from "./journal.js"
@@ -32,7 +32,7 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   const state = await journalState(collections)
   const found = await readJournal(tenure, state)
   const rowsFrom = followsRelease ? state.rowsFrom : epoch
-  if (!followsRelease) await claimRows(collections, epoch)
+  if (!followsRelease) await claimRows(tenure, state.rowsFrom)
   for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
   const { matchedCount } = await collections.state.updateOne(
     { _id: "journal", epoch: state.epoch },
@@ -111,16 +111,14 @@ async function sealed({ collections, epoch, owner }: Tenure, key: string): Promi
   }
 }
 
-/** What the owner before wrote is taken; what it writes from now on is told from that. */
-async function claimRows({ sessions, holds, retained, wills, logs, next }: Collections, epoch: number): Promise<void> {
-  const older = { epoch: { $lt: epoch } }
-  const claim = { $set: { epoch } }
-  await sessions.updateMany(older, claim)
-  await holds.updateMany(older, claim)
-  await retained.updateMany(older, claim)
-  await wills.updateMany(older, claim)
-  await logs.updateMany(older, claim)
-  await next.updateOne({ _id: "next", ...older }, claim)
+/** What the owner before wrote is taken, and what came late before it goes; what it writes from now on is told from that. */
+async function claimRows({ db, epoch }: Tenure, rowsFrom: number): Promise<void> {
+  for (const name of ROWS) {
+    // oxlint-disable no-await-in-loop -- one collection after the other
+    await db.collection<Row>(name).deleteMany({ epoch: { $lt: rowsFrom } })
+    await db.collection<Row>(name).updateMany({ epoch: { $gte: rowsFrom, $lt: epoch } }, { $set: { epoch } })
+    // oxlint-enable no-await-in-loop
+  }
 }
 
 async function insert({ collections, owner, superseded }: Tenure, document: JournalDocument): Promise<void> {

@@ -1,6 +1,6 @@
 import { Binary } from "mongodb"
-import type { Cursor, SessionRow, StoredSession, SubscriptionRow } from "../store.js"
-import type { CursorDocument, HoldDocument, SessionDocument } from "./documents.js"
+import type { Cursor, SessionRow, StoredSession, SubscriptionRow, WillRow } from "../store.js"
+import type { CursorDocument, HoldDocument, SessionDocument, WillDocument } from "./documents.js"
 import { bytesOf } from "./message.js"
 
 /** What a document says of a Session. */
@@ -32,6 +32,16 @@ export function sessionOf(
     subscriptions: new Map(),
     incoming: incoming ?? [],
   }
+}
+
+/** What a document says of a Will. */
+export function willFields({ clientId, user, delaySeconds, v5, packet }: WillRow): Omit<WillDocument, "_id" | "epoch"> {
+  const bytes = new Binary(Buffer.from(packet, "base64"))
+  return { clientId, ...(user !== undefined && { user }), delaySeconds, v5, packet: bytes }
+}
+
+export function willOf({ clientId, user, delaySeconds, v5, packet }: WillDocument): WillRow {
+  return { clientId, ...(user !== undefined && { user }), delaySeconds, v5, packet: bytesOf(packet).toString("base64") }
 }
 
 export function rowOf(row: Omit<HoldDocument, "session" | "slot">): SubscriptionRow {

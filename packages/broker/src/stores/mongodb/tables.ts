@@ -1,17 +1,17 @@
-import { type AnyBulkWriteOperation, Binary, MongoBulkWriteError } from "mongodb"
+import { type AnyBulkWriteOperation, type Collection, MongoBulkWriteError } from "mongodb"
 import { Frames } from "../../wire/frames.js"
 import { amountOf, type Chunk, placeOf } from "../chunks.js"
 import type { FoldedTables } from "../folding.js"
 import type { StoredLog, StoredSession, StoredState } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
 import type { AedesLayout } from "./aedes-layout.js"
-import type { Row } from "./database.js"
+import { type Row, ROWS } from "./database.js"
 import type { PacketDocument, SessionDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
-import { bytesOf, documentOf, messageOf } from "./message.js"
+import { documentOf, messageOf } from "./message.js"
 import { PacketReading } from "./packet-reading.js"
 import { chunkOf, packetKey, packetsOf, sizeOf, together } from "./packets.js"
-import { cursorDocument, rowOf, sessionFields, sessionOf } from "./rows.js"
+import { cursorDocument, rowOf, sessionFields, sessionOf, willFields, willOf } from "./rows.js"
 import type { Tenure } from "./tenure.js"
 
 /** How many documents, and about how many bytes of messages, go to the server at a time. */
@@ -63,7 +63,11 @@ export class MongoTables implements FoldedTables {
       retained.push({ id: document._id, value: frames.seal() })
     }
     const wills: StoredState["wills"] = []
-    for await (const { _id, value } of collections.wills.find(counts).sort({ _id: 1 })) wills.push({ id: _id, value: bytesOf(value) })
+    for await (const document of collections.wills.find(counts).sort({ _id: 1 })) {
+      const row = willOf(document)
+      wills.push({ id: document._id, value: row })
+      this.shown.noteWill(document._id, row)
+    }
     return {
       sessions: await this.loadSessions(rowsFrom),
       retained,
@@ -190,6 +194,17 @@ export class MongoTables implements FoldedTables {
     }
   }
 
+  /**
+   * A row could not be written, because one is there that this owner may not replace: of a later owner, which is said, or of an
+   * earlier one, whose row for the same topic came late and goes, so that the fold succeeds when it is tried again.
+   */
+  private async removeLate(collection: Collection<Row>): Promise<void> {
+    const { collections, epoch } = this.tenure
+    const state = await collections.state.findOne({ _id: "journal" })
+    if (state?.epoch !== epoch || !ROWS.some((name) => name === collection.collectionName)) throw this.tenure.superseded()
+    await collection.deleteMany({ epoch: { $lt: state.rowsFrom } })
+  }
+
   /** One write of a fold. */
   private async step(write: () => Promise<unknown>): Promise<void> {
     if (this.stopped) throw new Error("the broker stops; the journal has the rest")
@@ -215,7 +230,7 @@ export class MongoTables implements FoldedTables {
     await this.write("retained", this.retainedWrites(unfolded))
     await this.write(
       "wills",
-      Array.from(wills, ([id, value]) => this.put(id, value && { value: new Binary(value) })),
+      Array.from(wills, ([id, row]) => this.put(id, row && willFields(row))),
     )
     const gone = [...cuts].filter(([log, below]) => !folded.has(log) && (this.lasts.get(log) ?? Infinity) < below)
     const logs = Array.from(folded.values(), ({ id, ...amounts }) => this.put(id, amounts))
@@ -262,7 +277,8 @@ export class MongoTables implements FoldedTables {
       try {
         await this.step(() => collection.bulkWrite(writes.slice(at, at + DOCUMENTS_AT_ONCE))) // oxlint-disable-line no-await-in-loop -- not all at a time
       } catch (error) {
-        throw isDuplicate(error) ? this.tenure.superseded() : error
+        if (isDuplicate(error)) await this.removeLate(collection)
+        throw error
       }
   }
 }
