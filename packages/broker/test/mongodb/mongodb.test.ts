@@ -13,7 +13,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { Peer } from "../support/peer.js"
 import { absent, drain, publishAll } from "../support/stored.js"
-import { properties, puback, publish, sessionExpiry } from "../support/wire.js"
+import { DISCONNECT, properties, puback, publish, sessionExpiry } from "../support/wire.js"
 
 const texts = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, n) => `Hello mqtt ${from + n}`)
 
@@ -72,6 +72,19 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     await Peer.connected(broker.port, 4, { clientId: "cli_sub", clean: true })
     expect(await settled("subscriptions", (found) => found.length === 0)).toEqual([])
     expect(await settled("sessions", (found) => found.length === 0)).toEqual([])
+  })
+
+  test("a person sees Wills and retained messages, as long as there are any", async () => {
+    const broker = await start()
+    const will = { topic: "gone", payload: "without leave", qos: 1 } as const
+    const client = await Peer.connected(broker.port, 4, { clientId: "w", clean: true, will })
+    client.send(publish(4, { topic: "kept", qos: 1, packetId: 1, payload: "12.5", retain: true }))
+    const packet = { cmd: "publish", topic: "gone", qos: 1, retain: false }
+    expect(await settled("will", (found) => found.length > 0)).toMatchObject([{ clientId: "w", packet }])
+    expect(await settled("retained", (found) => found.length > 0)).toMatchObject([{ topic: "kept", payload: "12.5", qos: 1, retain: true }])
+    client.send(publish(4, { topic: "kept", qos: 1, packetId: 2, payload: "", retain: true }), DISCONNECT)
+    expect(await settled("will", (found) => found.length === 0)).toEqual([])
+    expect(await settled("retained", (found) => found.length === 0)).toEqual([])
   })
 
   test("what was stored is there after SIGKILL and after SIGTERM: queue in order, retained message, Will, QoS 2 window", async () => {

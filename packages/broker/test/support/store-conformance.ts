@@ -29,6 +29,11 @@ function one(n: number, version: 4 | 5, payload: string | Buffer): Buffer {
   return frames.seal()
 }
 
+function will(clientId: string, more: Partial<WillRow> = {}): WillRow {
+  const packet = publish(4, { topic: "gone", qos: 1, packetId: 0, payload: clientId }).toString("base64")
+  return { clientId, delaySeconds: 7, v5: false, packet, ...more }
+}
+
 const CURSOR: Cursor = { position: 5, sentBelow: 9, inflight: undefined }
 const value = (text: string): Buffer => Buffer.from(text)
 
@@ -259,13 +264,6 @@ function describeLasting({ commit, reopen }: LastingTools): void {
     })
 
     test("Wills by their numbers", async () => {
-      const will = (clientId: string, more: Partial<WillRow> = {}): WillRow => ({
-        clientId,
-        delaySeconds: 7,
-        v5: false,
-        packet: publish(4, { topic: "gone", qos: 1, packetId: 0, payload: clientId }).toString("base64"),
-        ...more,
-      })
       await commit({ wills: [1, 2, 3].map((id) => ({ id, value: will(`v${id}`) })) })
       await commit({
         wills: [
