@@ -8,6 +8,7 @@ const longest = [
   "crash-points",
   "journal-recovery",
   "fuzz",
+  "owners",
   "claim",
   "command-line",
   "browser",
@@ -21,8 +22,13 @@ const files = (...names: string[]): string[] => names.map((name) => `test/${name
 /** Ask the broker's logic and not the version of Node.js: long, and left out where only that is different. */
 const searches = files(
   "model/model",
+  "mongodb/owners",
+  "mongodb/torture",
   "stored/crash-points",
+  "stored/full-disk",
+  "stored/journal-failures",
   "stored/journal-recovery",
+  "stored/many-logs",
   "stored/repair",
   "stored/store-file",
   "stored/torture",

@@ -272,7 +272,7 @@ describe.skipIf(!hasMongoServer())("owners of one database, one after the other"
   afterAll(() => client.close())
 
   test("nothing acknowledged is missing, nothing of an owner that was replaced counts", async () => {
-    const runs = Number(process.env["MQTT_TEST_OWNERS"] ?? 40)
+    const runs = Number(process.env["MQTT_TEST_OWNERS"] ?? 20)
     const property = asyncProperty(history, async (steps) => {
       const run = new History(client.db(`owners${n++}`))
       try {
