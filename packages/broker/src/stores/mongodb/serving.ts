@@ -3,6 +3,7 @@ import { Folding, rule } from "../folding.js"
 import type { StoredState } from "../store.js"
 import { Unfolded } from "../unfolded.js"
 import { withUnfolded } from "../with-unfolded.js"
+import { aedesCommit, dropAside, isAside, setAside } from "./aedes-import.js"
 import { AedesLayout } from "./aedes-layout.js"
 import { MongoJournal } from "./journal.js"
 import { takeOver } from "./recovery.js"
@@ -28,11 +29,13 @@ export interface Serving {
 
 /** Takes the database over. `unreadable`: told why messages cannot be read for a while; it is tried again. */
 export async function serve(tenure: Tenure, unreadable: (error: unknown) => void): Promise<Serving> {
-  const { packets, retained } = tenure.collections
+  const { db, collections } = tenure
+  const { packets, retained, state } = collections
+  if (!(await state.findOne({ _id: "journal" }))) await setAside(db)
   await packets.createIndex({ log: 1, _id: 1 })
   // as aedes-persistence-mongodb makes it
   await retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" })
-  const { commits, documents, last, journal: found } = await takeOver(tenure)
+  const { commits, documents, last: recovered, journal: found } = await takeOver(tenure)
   const unfolded = new Unfolded()
   for (const commit of commits) unfolded.apply(commit)
   const shown = new AedesLayout(tenure.db)
@@ -40,10 +43,21 @@ export async function serve(tenure: Tenure, unreadable: (error: unknown) => void
   const tables = new MongoTables(tenure, shown, unreadable)
   const stored = await tables.load(found.rowsFrom)
   const kept = documents.map(({ _id }) => _id)
-  const journal = new MongoJournal(tenure, last, kept)
+  const journal = new MongoJournal(tenure, recovered, kept)
+  const aside = await isAside(db)
+  if (aside && !recovered) {
+    const commit = await aedesCommit(db, Date.now())
+    await journal.append(commit)
+    unfolded.apply(commit)
+  }
+  const { last } = journal
   const frozen = last > found.folded ? { unfolded, through: last } : undefined
   const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS }
   const folding = new Folding({ journal, tables, rules }, found.folded, frozen)
+  if (aside) {
+    await folding.foldAll()
+    await dropAside(db)
+  }
   return {
     state: frozen ? withUnfolded(stored, unfolded) : stored,
     folding,
