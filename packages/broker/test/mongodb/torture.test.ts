@@ -8,18 +8,18 @@ import { publish, puback } from "../support/wire.js"
 const LIMIT_MS = 240_000
 
 describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
-  test.each(["KILL", "TERM"])("the broker gets SIG%s again and again and keeps the promise", { timeout: LIMIT_MS }, async (signal) => {
+  test("the broker is killed again and again and keeps the promise", { timeout: LIMIT_MS }, async () => {
     const server = await startMongoServer()
     const port = await freePort()
     // few messages: the tests' server looks through all that wait for each query
-    const shape = ["--rounds", "4", "--qos", "2", "--publishers", "2", "--subscribers", "3", "--sessions", "10"]
+    const shape = ["--rounds", "4", "--qos", "2", "--publishers", "2", "--subscribers", "2", "--sessions", "5"]
     const broker = `${process.execPath} ${process.env["MQTT_TEST_BROKER"]} start --port ${port} --store ${server.url} --lease 1s`
-    const target = ["--target", `mqtt://127.0.0.1:${port}`, "--start", broker, "--signal", signal]
+    const target = ["--target", `mqtt://127.0.0.1:${port}`, "--start", broker]
     const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...shape, ...target], { timeoutMs: LIMIT_MS })
     expect(stdout, stderr).toContain('"event":"verdict"')
     const { histories, seed, expected, signals } = JSON.parse(stdout)
     expect(histories, `seed ${seed}`).toEqual({})
-    expect(expected).toBeGreaterThan(1000)
+    expect(expected).toBeGreaterThan(500)
     expect(signals).toBeGreaterThan(2)
     expect(code).toBe(0)
   })

@@ -35,12 +35,13 @@ interface ForClient {
   packet: AedesPacket
 }
 
-/** Sets the collections aside, in a database that is not a store yet. Throws when they are somebody else's. */
-export async function setAside(db: Db): Promise<void> {
+/** Sets the collections aside, in a database that is not a store yet (`isStore`). Throws when they are somebody else's. */
+export async function setAside(db: Db, isStore: () => Promise<boolean>): Promise<void> {
   const there = await names(db)
   for (const name of NAMES) {
     if (!there.has(name)) continue
     // oxlint-disable no-await-in-loop -- one after the other
+    if (await isStore()) return // another broker was faster
     const one = await db.collection(name).findOne({})
     if (one && !isOfAedes(name, one))
       throw new Error(`its collection ${JSON.stringify(name)} is neither mqtt-broker's nor aedes'; give another database`)
@@ -58,7 +59,7 @@ async function names(db: Db): Promise<Set<string>> {
 function isOfAedes(name: string, document: object): boolean {
   const fields =
     name === "retained" ? ["topic", "payload"] : name === "subscriptions" ? ["clientId", "topic", "qos"] : ["clientId", "packet"]
-  return fields.every((field) => field in document)
+  return fields.every((field) => field in document) && !("epoch" in document)
 }
 
 /** Whether collections of aedes are set aside. */
@@ -89,7 +90,11 @@ export async function aedesCommit(db: Db, now: number): Promise<Commit> {
 /** aedes gives each message a number; the database gives them in no order. */
 function byClient(outgoing: readonly ForClient[]): Map<string, AedesPacket[]> {
   const found = new Map<string, AedesPacket[]>()
-  for (const { clientId, packet } of outgoing) found.set(clientId, [...(found.get(clientId) ?? []), packet])
+  for (const { clientId, packet } of outgoing) {
+    const packets = found.get(clientId)
+    if (packets) packets.push(packet)
+    else found.set(clientId, [packet])
+  }
   for (const packets of found.values())
     packets.sort((a, b) => (a.brokerId ?? "").localeCompare(b.brokerId ?? "") || (a.brokerCounter ?? 0) - (b.brokerCounter ?? 0))
   return found

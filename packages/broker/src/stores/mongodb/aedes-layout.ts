@@ -6,6 +6,15 @@ import { framesOf, payloadOf, topicOf } from "../../wire/publish.js"
 import type { SubscriptionRow, WillRow } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
 
+/** Does one write, unless no more may be done. */
+type Step = (write: () => Promise<unknown>) => Promise<void>
+
+const AT_ONCE = 500
+
+function* slices<T>(all: readonly T[]): Generator<T[]> {
+  for (let at = 0; at < all.length; at += AT_ONCE) yield all.slice(at, at + AT_ONCE)
+}
+
 interface Packet {
   topic: string
 }
@@ -40,10 +49,15 @@ export class AedesLayout {
 
   /** by id: its Client Identifier */
   private readonly wills = new Map<number, string>()
+  /** by Client Identifier: the id of its newest */
+  private readonly newest = new Map<string, number>()
 
   constructor(private readonly db: Db) {}
 
   async open(): Promise<void> {
+    // the package looks for them and makes no index
+    await this.db.collection("subscriptions").createIndex({ clientId: 1, topic: 1 })
+    await this.db.collection("will").createIndex({ clientId: 1 })
     const persistence = new MongoPersistence({ db: this.db })
     await persistence.setup(new Echo())
     this.persistence = persistence
@@ -60,66 +74,73 @@ export class AedesLayout {
   /** A Will that is there since an earlier fold. */
   noteWill(id: number, { clientId }: WillRow): void {
     this.wills.set(id, clientId)
+    this.newest.set(clientId, Math.max(id, this.newest.get(clientId) ?? 0))
   }
 
   /** Done again, it does no harm. */
-  async fold(unfolded: Unfolded): Promise<void> {
-    await this.foldSubscriptions(unfolded)
-    await this.foldWills(unfolded)
+  async fold(unfolded: Unfolded, step: Step): Promise<void> {
+    await this.foldSubscriptions(unfolded, step)
+    await this.foldWills(unfolded, step)
   }
 
   /** A client has one, of its connection; the one before it goes first. */
-  private async foldWills({ wills }: Unfolded): Promise<void> {
+  private async foldWills({ wills }: Unfolded, step: Step): Promise<void> {
     for (const [id, row] of wills) {
       const clientId = row?.clientId ?? this.wills.get(id)
       if (clientId === undefined) continue
+      if (row) this.noteWill(id, row)
       // oxlint-disable no-await-in-loop -- one behind the other
-      const isNewest = row !== undefined || ![...this.wills].some(([other, owner]) => other > id && owner === clientId)
-      if (isNewest) await this.persistence?.delWill({ id: clientId })
-      if (row) await this.persistence?.putWill({ id: clientId }, willPacket(row))
+      if (this.newest.get(clientId) === id) {
+        // the package removes one at a time, and a write whose outcome is unknown may have made a second
+        await step(() => this.db.collection("will").deleteMany({ clientId }))
+        if (row) await step(async () => this.persistence?.putWill({ id: clientId }, willPacket(row)))
+        else this.newest.delete(clientId)
+      }
       // oxlint-enable no-await-in-loop
-      if (row) this.wills.set(id, clientId)
-      else this.wills.delete(id)
+      if (!row) this.wills.delete(id)
     }
   }
 
-  private async foldSubscriptions({ sessions, subscriptions }: Unfolded): Promise<void> {
+  private async foldSubscriptions({ sessions, subscriptions }: Unfolded, step: Step): Promise<void> {
     for (const [id, row] of sessions)
       if (row && !this.sessions.has(id)) this.sessions.set(id, { clientId: row.clientId, topics: new Map() })
     const gone = [...sessions].flatMap(([id, row]) => (row ? [] : [id]))
     // who is gone goes first: the same client may have a new Session
-    for (const id of gone) await this.removeSession(id) // oxlint-disable-line no-await-in-loop -- one after the other
-    for (const [id, rows] of subscriptions) if (sessions.get(id) !== undefined || !sessions.has(id)) await this.change(id, rows) // oxlint-disable-line no-await-in-loop
+    for (const id of gone) await this.removeSession(id, step) // oxlint-disable-line no-await-in-loop -- one after the other
+    for (const [id, rows] of subscriptions) if (sessions.get(id) !== undefined || !sessions.has(id)) await this.change(id, rows, step) // oxlint-disable-line no-await-in-loop
   }
 
-  private async removeSession(id: number): Promise<void> {
+  private async removeSession(id: number, step: Step): Promise<void> {
     const session = this.sessions.get(id)
-    const topics = [...(session?.topics.values() ?? [])]
-    if (session && topics.length) await this.persistence?.removeSubscriptions({ id: session.clientId }, topics)
+    if (session) await this.remove(session.clientId, [...session.topics.values()], step)
     this.sessions.delete(id)
   }
 
-  private async change(id: number, rows: ReadonlyMap<number, SubscriptionRow | undefined>): Promise<void> {
+  private async remove(id: string, topics: readonly string[], step: Step): Promise<void> {
+    for (const some of slices(topics)) await step(async () => this.persistence?.removeSubscriptions({ id }, some)) // oxlint-disable-line no-await-in-loop -- not all at a time
+  }
+
+  private async change(id: number, rows: ReadonlyMap<number, SubscriptionRow | undefined>, step: Step): Promise<void> {
     const session = this.sessions.get(id)
     if (!session) return
+    const { clientId, topics } = session
     const added = [...rows].flatMap(([slot, row]) => (row && isShown(row) ? [{ slot, row }] : []))
     const shown = new Set(added.map(({ row }) => row.filter))
     const removed = [...rows].flatMap(([slot, row]) => {
-      const topic = session.topics.get(slot)
+      const topic = topics.get(slot)
       return topic === undefined || (row && isShown(row)) || shown.has(topic) ? [] : [{ slot, topic }]
     })
-    if (removed.length)
-      await this.persistence?.removeSubscriptions(
-        { id: session.clientId },
-        removed.map(({ topic }) => topic),
-      )
-    if (added.length)
-      await this.persistence?.addSubscriptions(
-        { id: session.clientId },
-        added.map(({ row }) => ({ topic: row.filter, qos: row.qos, nl: row.noLocal, rap: row.retainAsPublished, rh: 0 })),
-      )
-    for (const { slot } of removed) session.topics.delete(slot)
-    for (const { slot, row } of added) session.topics.set(slot, row.filter)
+    await this.remove(
+      clientId,
+      removed.map(({ topic }) => topic),
+      step,
+    )
+    for (const some of slices(added)) {
+      const subscriptions = some.map(({ row }) => ({ topic: row.filter, qos: row.qos, nl: row.noLocal, rap: row.retainAsPublished, rh: 0 }))
+      await step(async () => this.persistence?.addSubscriptions({ id: clientId }, subscriptions)) // oxlint-disable-line no-await-in-loop -- not all at a time
+    }
+    for (const { slot } of removed) topics.delete(slot)
+    for (const { slot, row } of added) topics.set(slot, row.filter)
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Collection, type Db, MongoClient } from "mongodb"
+import { type Binary, type Collection, type Db, MongoClient } from "mongodb"
 import type {
   HoldDocument,
   JournalDocument,
@@ -15,6 +15,9 @@ import type {
 /** How long the server may be looked for, and one question may take, in ms; then it failed. */
 const ANSWER_MS = 5000
 const SIZE_OF_POOL = 8
+/** For what goes through a whole collection, once, and for each piece of a query that gives one. */
+export const LONG = { timeoutMS: 300_000 } as const
+export const WHOLE = { timeoutMS: 60_000, timeoutMode: "iteration" } as const
 
 /** The collections of a store. */
 export interface Collections {
@@ -38,6 +41,8 @@ export interface Row {
   _id: string | number
   epoch: number
   incoming?: number[]
+  topic?: string
+  payload?: string | Binary
 }
 
 /** A connection to the server: what was written is on the disk there, and with the majority of a replica set. */
@@ -49,8 +54,10 @@ export async function connect(url: string): Promise<MongoClient> {
     maxPoolSize: SIZE_OF_POOL,
     w: "majority",
     journal: true,
+    // whatever the URL says: what others may read from a copy that lags must not be believed here
+    readPreference: "primary",
+    readConcern: { level: "local" },
     appName: "mqtt-broker",
-    promoteValues: true,
   })
   try {
     await client.connect()

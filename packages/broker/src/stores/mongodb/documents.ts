@@ -1,7 +1,8 @@
 import type { Binary } from "mongodb"
 
 /*
- * What is in the collections. Numbers are integers below 2^53; `epoch` says which owner wrote a document last (see lease.ts).
+ * What is in the collections. Numbers are integers below 2^53. `epoch` of a lease and of the journal counts owners (lease.ts),
+ * that of rows says which of them a late write may still change (claim.ts).
  */
 
 /** `broker`, "lease": who owns the database. Times are the server's. */
@@ -18,8 +19,10 @@ export interface LeaseDocument {
   renewed: Date
   /** how long it holds from there on, in ms */
   length: number
-  /** it was given up: nothing of its owner is on its way any more */
+  /** it was given up */
   released: boolean
+  /** when it was released: whether nothing of its owner is on its way any more */
+  clean: boolean
 }
 
 /** `broker`, "journal": which journal counts, and how much of it is in the other collections. */
@@ -31,7 +34,9 @@ export interface JournalStateDocument {
   epoch: number
   /** the last sequence that is folded */
   folded: number
-  /** a document of sessions, holds, retained, will or logs with a lower epoch came late, and does not count */
+  /** the last epoch of rows that was given out */
+  rows: number
+  /** the epoch of rows: a document of sessions, holds, retained, wills or logs with a lower one came late, and does not count */
   rowsFrom: number
   /** counts writes that were made only to wait for the disk and the majority */
   barriers?: number
@@ -42,13 +47,14 @@ export interface NextDocument {
   _id: "next"
   position: number
   id: number
-  epoch: number
 }
 
 /** `journal`: a commit, or a piece of one; or what closes the journal of an owner that was replaced. */
 export interface JournalDocument {
   /** `EPOCH/SEQUENCE`: the next one is found by equality */
   _id: string
+  epoch: number
+  sequence: number
   /** of who wrote it (LeaseDocument.owner) */
   owner: string
   /** a record (see journal/record.ts), or a piece of it */

@@ -1,6 +1,7 @@
 import { MongoServerError } from "mongodb"
 import { BrokerError } from "../../errors.js"
 import { messageOf } from "@mqtt-trio/common"
+import type { DatabasePlace } from "../store-url.js"
 
 /** Another broker took the database over: this one must not say anything of it any more. */
 export class Superseded extends BrokerError {
@@ -11,11 +12,13 @@ export class Superseded extends BrokerError {
   }
 }
 
-/** The database cannot be used. */
-export function databaseError(url: string, cause: unknown): BrokerError {
-  return new BrokerError("store-unusable", `the store ${url} cannot be used: ${messageOf(cause)}`, {
+/** The database cannot be used. What is said has no credentials in it. */
+export function databaseError({ connection, shown }: DatabasePlace, cause: unknown): BrokerError {
+  const words = messageOf(cause)
+    .replaceAll(connection, shown)
+    .replaceAll(/\/\/[^\s/]*@/g, "//")
+  return new BrokerError("store-unusable", `the store ${shown} cannot be used: ${words}`, {
     hint: "is the server there, and are its name, its port and the credentials right? --store file:DIR needs no server",
-    cause,
   })
 }
 

@@ -9,6 +9,10 @@ import type { Tenure } from "./tenure.js"
 /** How large a document of the journal becomes, in bytes: the server takes 16 MB. */
 const PIECE_BYTES = 8 << 20
 
+/** So many documents are not folded at most: then commits wait for the fold. */
+const MOST_KEPT = 50_000
+const KEYS_AT_ONCE = 1000
+
 /** The key of a document of the journal. */
 export function journalKey(epoch: number, sequence: number): string {
   return `${epoch}/${sequence}`
@@ -44,6 +48,11 @@ export class MongoJournal implements FoldedJournal {
     return this.next - 1
   }
 
+  /** Whether it has too much for another commit. */
+  get isOverfull(): boolean {
+    return this.kept.length > MOST_KEPT
+  }
+
   async append(commit: Commit): Promise<void> {
     const documents = this.piecesOf(commit)
     try {
@@ -67,7 +76,8 @@ export class MongoJournal implements FoldedJournal {
     for (let at = 0; at < record.length; at += PIECE_BYTES) {
       const bytes = new Binary(record.subarray(at, at + PIECE_BYTES))
       const more = at + PIECE_BYTES < record.length
-      pieces.push({ _id: journalKey(epoch, this.next + pieces.length), owner, bytes, ...(more && { more }) })
+      const sequence = this.next + pieces.length
+      pieces.push({ _id: journalKey(epoch, sequence), epoch, sequence, owner, bytes, ...(more && { more }) })
     }
     return pieces
   }
@@ -83,7 +93,8 @@ export class MongoJournal implements FoldedJournal {
       // that it is there does not say that it is on the disk, or with the majority: what is written behind it is so only after it
       await state.updateOne({ _id: "journal" }, { $inc: { barriers: 1 } })
       const found = await journal.findOne({ _id: document._id }, { readConcern: "majority" })
-      if (found?.owner !== owner) throw this.tenure.superseded()
+      if (!found) throw new Error("a document of the journal was there and is not any more", { cause: error })
+      if (found.owner !== owner) throw this.tenure.superseded()
     }
   }
 
@@ -94,8 +105,11 @@ export class MongoJournal implements FoldedJournal {
   release(through: number): void {
     const keys = this.kept.splice(0, Math.max(0, this.kept.length - (this.last - through)))
     if (!keys.length) return
-    // what stays is folded, and goes with the next ones or at a start
-    this.removing = this.removing.then(() => this.tenure.collections.journal.deleteMany({ _id: { $in: keys } })).catch(() => {})
+    // what stays is folded, and goes at a start
+    for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
+      const some = keys.slice(at, at + KEYS_AT_ONCE)
+      this.removing = this.removing.then(() => this.tenure.collections.journal.deleteMany({ _id: { $in: some } })).catch(() => {})
+    }
   }
 
   /** Resolves when what was released is removed, as far as that was possible. */

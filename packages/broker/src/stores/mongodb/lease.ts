@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
+import { setTimeout as after } from "node:timers/promises"
 import type { Collection, Db } from "mongodb"
 import { messageOf, startTimer } from "@mqtt-trio/common"
 import type { LeaseDocument } from "./documents.js"
@@ -18,6 +19,8 @@ export interface LeaseOptions {
   length: number
   /** told once, when another broker has it: it is waited for */
   waits: (owner: Owner) => void
+  /** told why the lease cannot be looked at while it is waited for */
+  failing?: ((why: string) => void) | undefined
   /** ends the waiting */
   signal?: AbortSignal | undefined
 }
@@ -49,39 +52,21 @@ export class Lease {
     return this.document.owner
   }
 
-  /** Resolves when this process owns the database. Rejects when the server cannot be asked, or by the signal. */
+  /** Resolves when this process owns the database. Rejects when the server cannot be asked at first, or by the signal. */
   static async acquire(db: Db, collection: Collection<LeaseDocument>, options: LeaseOptions): Promise<Lease> {
-    const mine = {
-      owner: randomUUID(),
-      host: hostname(),
-      pid: process.pid,
-      admin: options.admin ?? "",
-      length: options.length,
-      released: false,
-    }
-    for (let told = false; ;) {
+    const waiting = new Waiting(db, collection, options)
+    for (;;) {
       options.signal?.throwIfAborted()
       // oxlint-disable no-await-in-loop -- until it is ours
-      const now = await serverTime(db)
-      const found = await collection.findOne({ _id: "lease" }, { readConcern: "majority" })
-      if (!found) {
-        if (await inserted(collection, { _id: "lease", epoch: 1, renewed: now, ...mine }))
-          return new Lease(collection, { epoch: 1, ...mine }, true)
-        continue
-      }
-      const left = found.released ? 0 : found.renewed.getTime() + found.length - now.getTime()
-      if (left < 0 || found.released) {
-        const epoch = found.epoch + 1
-        const filter = { _id: "lease" as const, epoch: found.epoch, renewed: found.renewed, released: found.released }
-        const { matchedCount } = await collection.updateOne(filter, { $set: { epoch, ...mine }, $currentDate: { renewed: true } })
-        if (matchedCount) return new Lease(collection, { epoch, ...mine }, found.released)
-        continue
-      }
-      if (!told) options.waits({ host: found.host, pid: found.pid })
-      told = true
-      await delay(Math.min(left + 1, LOOK_MS), options.signal)
+      const left = await waiting.tryOnce()
+      if (left instanceof Lease) return left
+      await after(Math.min(left + 1, LOOK_MS), undefined, { signal: options.signal })
       // oxlint-enable no-await-in-loop
     }
+  }
+
+  static of(collection: Collection<LeaseDocument>, document: LeaseDocument, followsRelease: boolean): Lease {
+    return new Lease(collection, document, followsRelease)
   }
 
   /** Renews it from now on. `lost`: another broker has it. */
@@ -116,10 +101,67 @@ export class Lease {
     this.cancel()
   }
 
-  /** Gives it up; nothing of its owner may be on its way. */
-  async release(): Promise<void> {
+  /** Gives it up. `clean`: nothing of its owner is on its way any more. */
+  async release(clean: boolean): Promise<void> {
     await this.stop()
-    await this.collection.updateOne(this.mine, { $set: { released: true } })
+    await this.collection.updateOne(this.mine, { $set: { released: true, clean } })
+  }
+}
+
+/** Somebody who wants the lease. */
+class Waiting {
+  private readonly mine: Omit<LeaseDocument, "_id" | "epoch" | "renewed">
+  private told = false
+  /** what was seen last, and since when by this process's own clock: the server's may be set back */
+  private seen = { epoch: 0, renewed: 0, at: 0 }
+
+  constructor(
+    private readonly db: Db,
+    private readonly collection: Collection<LeaseDocument>,
+    private readonly options: LeaseOptions,
+  ) {
+    const { admin = "", length } = options
+    this.mine = { owner: randomUUID(), host: hostname(), pid: process.pid, admin, length, released: false, clean: false }
+  }
+
+  /** The lease, or how long to wait, in ms. A server that goes away while somebody waits is waited for too. */
+  async tryOnce(): Promise<Lease | number> {
+    try {
+      return await this.try()
+    } catch (error) {
+      if (!this.told) throw error
+      this.options.failing?.(`the lease of the database cannot be looked at: ${messageOf(error)}`)
+      return LOOK_MS
+    }
+  }
+
+  private async try(): Promise<Lease | number> {
+    const { collection, mine } = this
+    const now = await serverTime(this.db)
+    const found = await collection.findOne({ _id: "lease" }, { readConcern: "majority" })
+    if (!found) {
+      const first = { _id: "lease" as const, epoch: 1, renewed: now, ...mine }
+      return (await inserted(collection, first)) ? Lease.of(collection, first, true) : 0
+    }
+    const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
+    if (found.released || left < 0) return (await this.take(found)) ?? 0
+    if (!this.told) this.options.waits({ host: found.host, pid: found.pid })
+    this.told = true
+    return left
+  }
+
+  private leftBySight({ epoch, renewed, length }: LeaseDocument): number {
+    const time = renewed.getTime()
+    if (this.seen.epoch !== epoch || this.seen.renewed !== time) this.seen = { epoch, renewed: time, at: performance.now() }
+    return this.seen.at + length - performance.now()
+  }
+
+  private async take(found: LeaseDocument): Promise<Lease | undefined> {
+    const { collection, mine } = this
+    const epoch = found.epoch + 1
+    const filter = { _id: "lease" as const, epoch: found.epoch, renewed: found.renewed, released: found.released }
+    const { matchedCount } = await collection.updateOne(filter, { $set: { epoch, ...mine }, $currentDate: { renewed: true } })
+    return matchedCount ? Lease.of(collection, { ...found, ...mine, epoch }, found.released && found.clean) : undefined
   }
 }
 
@@ -137,9 +179,4 @@ async function serverTime(db: Db): Promise<Date> {
   const { localTime } = await db.admin().command({ hello: 1 })
   if (!(localTime instanceof Date)) throw new Error("the server does not say what time it is")
   return localTime
-}
-
-async function delay(ms: number, signal?: AbortSignal): Promise<void> {
-  const { setTimeout: after } = await import("node:timers/promises")
-  await after(ms, undefined, { signal })
 }

@@ -3,7 +3,7 @@ import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "../store.js"
 import type { DatabasePlace } from "../store-url.js"
-import { collectionsOf, connect } from "./database.js"
+import { collectionsOf, connect, LONG } from "./database.js"
 import { databaseError, Superseded } from "./errors.js"
 import { Lease, type Owner } from "./lease.js"
 import { serve, type Serving } from "./serving.js"
@@ -49,7 +49,8 @@ export class MongoStore implements Store {
   ) {
     const db = client.db(place.database)
     const { epoch, owner, followsRelease } = lease
-    this.tenure = { db, collections: collectionsOf(db), epoch, owner, followsRelease, superseded: () => this.lost() }
+    const patient = client.db(place.database, LONG)
+    this.tenure = { db, patient, collections: collectionsOf(db), epoch, owner, followsRelease, superseded: () => this.lost() }
   }
 
   get url(): string {
@@ -66,13 +67,14 @@ export class MongoStore implements Store {
       const lease = await Lease.acquire(db, collectionsOf(db).lease, {
         admin,
         length: leaseMs * HELD_SHARE,
+        failing: options.failing,
         waits: (owner) => standsBy?.(owner),
         signal,
       })
       return new MongoStore(place, client, lease, options)
     } catch (error) {
       await client?.close().catch(() => {})
-      throw signal?.aborted === true ? error : databaseError(place.shown, error)
+      throw signal?.aborted === true ? error : databaseError(place, error)
     }
   }
 
@@ -86,7 +88,7 @@ export class MongoStore implements Store {
       this.serving = serving
       return serving.state
     } catch (error) {
-      throw error instanceof BrokerError ? error : databaseError(this.url, error)
+      throw error instanceof BrokerError ? error : databaseError(this.place, error)
     }
   }
 
@@ -139,8 +141,7 @@ export class MongoStore implements Store {
     await this.line
     try {
       if (!this.serving) return
-      await this.serving.finish()
-      await this.lease.release()
+      await this.lease.release(await this.serving.finish())
     } catch {
       // it is in the journal
     }

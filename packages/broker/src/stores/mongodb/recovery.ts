@@ -2,7 +2,8 @@ import { Binary } from "mongodb"
 import { Damage } from "../errors.js"
 import { recordAt } from "../journal/record.js"
 import type { Commit } from "../store.js"
-import { type Collections, type Row, ROWS } from "./database.js"
+import { claimRows } from "./claim.js"
+import { type Collections, LONG } from "./database.js"
 import type { JournalDocument, JournalStateDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 import { journalKey } from "./journal.js"
@@ -30,9 +31,9 @@ export interface Recovered {
 export async function takeOver(tenure: Tenure): Promise<Recovered> {
   const { collections, epoch, followsRelease } = tenure
   const state = await journalState(collections)
+  if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
-  const rowsFrom = followsRelease ? state.rowsFrom : epoch
-  if (!followsRelease) await claimRows(tenure, state.rowsFrom)
+  const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
   for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
   const { matchedCount } = await collections.state.updateOne(
     { _id: "journal", epoch: state.epoch },
@@ -47,7 +48,7 @@ async function journalState({ state }: Pick<Collections, "state">): Promise<Jour
   const found = await state.findOne({ _id: "journal" }, { readConcern: "majority" })
   if (found && found.format > FORMAT) throw new Error(`its format is ${found.format}, of a newer mqtt-broker; this one knows ${FORMAT}`)
   if (found) return found
-  const made: JournalStateDocument = { _id: "journal", format: FORMAT, epoch: 0, folded: 0, rowsFrom: 0 }
+  const made: JournalStateDocument = { _id: "journal", format: FORMAT, epoch: 0, folded: 0, rows: 0, rowsFrom: 0 }
   try {
     await state.insertOne(made)
     return made
@@ -72,14 +73,16 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
     const document = await collections.journal.findOne({ _id: key }, { readConcern: "majority" })
     if (!document) {
       // what is folded is removed: the owner before may just have done that
-      const { folded } = await journalState(collections)
+      const { folded, epoch: now } = await journalState(collections)
+      if (now !== state.epoch) throw tenure.superseded()
       if (folded >= sequence) return await readJournal(tenure, { ...state, folded })
-      if (followsRelease || (await sealed(tenure, key))) return found
+      if (followsRelease || (await sealed(tenure, { _id: key, epoch: state.epoch, sequence })))
+        return await withNothingBehind(tenure, found, state)
       sequence--
       continue
     }
     // oxlint-enable no-await-in-loop
-    if (document.sealedBy !== undefined) return found
+    if (document.sealedBy !== undefined) return await withNothingBehind(tenure, found, state)
     pieces.push(document)
     if (document.more === true) continue
     const bytes = Buffer.concat(pieces.map(({ bytes: some }) => bytesOf(some ?? "")))
@@ -91,6 +94,8 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
       found.documents.push({
         ...piece,
         _id: journalKey(epoch, at),
+        epoch,
+        sequence: at,
         owner,
         ...(piece.bytes && { bytes: new Binary(bytesOf(piece.bytes)) }),
       })
@@ -101,23 +106,13 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
 }
 
 /** Inserts what closes a journal; false: a document of its owner came before. It stays there for ever: one may come late. */
-async function sealed({ collections, epoch, owner }: Tenure, key: string): Promise<boolean> {
+async function sealed({ collections, epoch, owner }: Tenure, place: Pick<JournalDocument, "_id" | "epoch" | "sequence">): Promise<boolean> {
   try {
-    await collections.journal.insertOne({ _id: key, owner, sealedBy: epoch })
+    await collections.journal.insertOne({ ...place, owner, sealedBy: epoch })
     return true
   } catch (error) {
     if (isDuplicate(error)) return false
     throw error
-  }
-}
-
-/** What the owner before wrote is taken, and what came late before it goes; what it writes from now on is told from that. */
-async function claimRows({ db, epoch }: Tenure, rowsFrom: number): Promise<void> {
-  for (const name of ROWS) {
-    // oxlint-disable no-await-in-loop -- one collection after the other
-    await db.collection<Row>(name).deleteMany({ epoch: { $lt: rowsFrom } })
-    await db.collection<Row>(name).updateMany({ epoch: { $gte: rowsFrom, $lt: epoch } }, { $set: { epoch } })
-    // oxlint-enable no-await-in-loop
   }
 }
 
@@ -127,11 +122,20 @@ async function insert({ collections, owner, superseded }: Tenure, document: Jour
   } catch (error) {
     if (!isDuplicate(error)) throw error
     const found = await collections.journal.findOne({ _id: document._id })
-    if (found?.owner !== owner) throw superseded()
+    if (!found) throw new Error("a document of the journal was there and is not any more", { cause: error })
+    if (found.owner !== owner) throw superseded()
   }
 }
 
+/** Nothing that was written later may lie behind the end: then something is missing that was acknowledged. */
+async function withNothingBehind({ collections }: Tenure, found: ReadJournal, state: JournalStateDocument): Promise<ReadJournal> {
+  const behind = { epoch: state.epoch, sequence: { $gt: found.last }, more: { $exists: false }, sealedBy: { $exists: false } }
+  const one = await collections.journal.findOne(behind, LONG)
+  if (one) throw new Damage(`its journal is damaged: commit ${found.last + 1} is missing, and ${one.sequence} behind it is there`)
+  return found
+}
+
 /** What owners before left in the journal, but for seals. */
-async function removeOlder({ collections, owner }: Tenure): Promise<void> {
-  await collections.journal.deleteMany({ owner: { $ne: owner }, sealedBy: { $exists: false } })
+async function removeOlder({ collections, epoch }: Tenure): Promise<void> {
+  await collections.journal.deleteMany({ epoch: { $lt: epoch }, sealedBy: { $exists: false } }, LONG)
 }

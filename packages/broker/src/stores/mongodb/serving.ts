@@ -22,26 +22,30 @@ export interface Serving {
   /** as it was then */
   readonly state: StoredState
   readonly folding: Folding
-  /** Folds all, while no commits come, if that is soon done: else it is in the journal. Then nothing is on its way any more. */
-  finish(): Promise<void>
+  /**
+   * Folds all, while no commits come, if that is soon done: else it is in the journal. Resolves with whether nothing is on its
+   * way any more.
+   */
+  finish(): Promise<boolean>
   close(): Promise<void>
 }
 
 /** Takes the database over. `unreadable`: told why messages cannot be read for a while; it is tried again. */
 export async function serve(tenure: Tenure, unreadable: (error: unknown) => void): Promise<Serving> {
-  const { db, collections } = tenure
+  const { patient: db, collections } = tenure
   const { packets, retained, state } = collections
-  if (!(await state.findOne({ _id: "journal" }))) await setAside(db)
+  const isStore = async (): Promise<boolean> => (await state.findOne({ _id: "journal" })) !== null
+  if (!(await isStore())) await setAside(db, isStore)
   await packets.createIndex({ log: 1, _id: 1 })
   // as aedes-persistence-mongodb makes it
   await retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" })
   const { commits, documents, last: recovered, journal: found } = await takeOver(tenure)
   const unfolded = new Unfolded()
   for (const commit of commits) unfolded.apply(commit)
-  const shown = new AedesLayout(tenure.db)
+  const shown = new AedesLayout(tenure.patient)
   await shown.open()
-  const tables = new MongoTables(tenure, shown, unreadable)
-  const stored = await tables.load(found.rowsFrom)
+  const tables = new MongoTables(tenure, { shown, unreadable, rowsFrom: found.rowsFrom })
+  const stored = await tables.load()
   const kept = documents.map(({ _id }) => _id)
   const journal = new MongoJournal(tenure, recovered, kept)
   const aside = await isAside(db)
@@ -52,7 +56,7 @@ export async function serve(tenure: Tenure, unreadable: (error: unknown) => void
   }
   const { last } = journal
   const frozen = last > found.folded ? { unfolded, through: last } : undefined
-  const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS }
+  const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS, journalOverfull: () => journal.isOverfull }
   const folding = new Folding({ journal, tables, rules }, found.folded, frozen)
   if (aside) {
     await folding.foldAll()
@@ -67,6 +71,7 @@ export async function serve(tenure: Tenure, unreadable: (error: unknown) => void
       tables.stop()
       await folded
       await journal.settled()
+      return !tables.isUncertain
     },
     close: async () => {
       folding.stop()

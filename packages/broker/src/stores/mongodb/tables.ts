@@ -1,11 +1,12 @@
-import { type AnyBulkWriteOperation, type Collection, MongoBulkWriteError } from "mongodb"
+import { type AnyBulkWriteOperation, type Binary, type Collection, MongoBulkWriteError } from "mongodb"
 import { Frames } from "../../wire/frames.js"
 import { amountOf, type Chunk, placeOf } from "../chunks.js"
 import type { FoldedTables } from "../folding.js"
 import type { StoredLog, StoredSession, StoredState } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
 import type { AedesLayout } from "./aedes-layout.js"
-import { type Row, ROWS } from "./database.js"
+import { claimRows } from "./claim.js"
+import { LONG, type Row, type ROWS, WHOLE } from "./database.js"
 import type { PacketDocument, SessionDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 import { documentOf, messageOf } from "./message.js"
@@ -17,6 +18,8 @@ import type { Tenure } from "./tenure.js"
 /** How many documents, and about how many bytes of messages, go to the server at a time. */
 const DOCUMENTS_AT_ONCE = 1000
 const BYTES_AT_ONCE = 4 << 20
+/** Of how many logs something is removed at a time. */
+const LOGS_AT_ONCE = 100
 /** How large a chunk becomes that is made of packets, in bytes. */
 const CHUNK_BYTES = 65_536
 /** When reading what could not be read is tried again, in ms. */
@@ -25,6 +28,16 @@ const RETRY_MS = 200
 type Write = AnyBulkWriteOperation<Row>
 type Most = { chunks: number; bytes: number }
 
+/** What tables need beside the database. */
+export interface TableOptions {
+  /** gets what changes in Subscriptions and Wills */
+  shown: AedesLayout
+  /** told why nothing can be read for a while; it is tried again */
+  unreadable: (error: unknown) => void
+  /** see JournalStateDocument */
+  rowsFrom: number
+}
+
 /** The collections that a person can read: what is needed of all that was folded. */
 export class MongoTables implements FoldedTables {
   /** by log that has packets: the position of the last one; what lies behind it came from a fold that did not end */
@@ -32,44 +45,44 @@ export class MongoTables implements FoldedTables {
 
   private readonly reading: PacketReading
   private stopped = false
+  /** a write of a fold failed: it may come late */
+  isUncertain = false
+  /** see JournalStateDocument */
+  private rowsFrom: number
 
-  /**
-   * @param shown gets what changes in Subscriptions
-   * @param unreadable told why nothing can be read for a while; it is tried again
-   */
   constructor(
     private readonly tenure: Tenure,
-    private readonly shown: AedesLayout,
-    private readonly unreadable: (error: unknown) => void,
+    private readonly options: TableOptions,
   ) {
+    this.rowsFrom = options.rowsFrom
     this.reading = new PacketReading(tenure.collections.packets)
   }
 
-  /** Everything that is in them but messages. `rowsFrom`: see JournalStateDocument. */
-  async load(rowsFrom: number): Promise<StoredState> {
+  /** Everything that is in them but messages. */
+  async load(): Promise<StoredState> {
     const { collections } = this.tenure
-    const counts = { epoch: { $gte: rowsFrom } }
+    const counts = { epoch: { $gte: this.rowsFrom } }
     const next = await collections.next.findOne({ _id: "next" })
     const logs: StoredLog[] = []
-    for await (const { _id, last, messages, bytes, expiring } of collections.logs.find(counts).sort({ _id: 1 })) {
+    for await (const { _id, last, messages, bytes, expiring } of collections.logs.find(counts, WHOLE).sort({ _id: 1 })) {
       logs.push({ id: _id, last, messages, bytes, expiring })
       this.lasts.set(_id, last)
     }
     const retained: StoredState["retained"] = []
-    for await (const document of collections.retained.find(counts).sort({ _id: 1 })) {
+    for await (const document of collections.retained.find(counts, WHOLE).sort({ _id: 1 })) {
       const frames = messageOf(document)
       frames.createdAt = document.at.getTime()
       frames.markKept(0)
       retained.push({ id: document._id, value: frames.seal() })
     }
     const wills: StoredState["wills"] = []
-    for await (const document of collections.wills.find(counts).sort({ _id: 1 })) {
+    for await (const document of collections.wills.find(counts, WHOLE).sort({ _id: 1 })) {
       const row = willOf(document)
       wills.push({ id: document._id, value: row })
-      this.shown.noteWill(document._id, row)
+      this.options.shown.noteWill(document._id, row)
     }
     return {
-      sessions: await this.loadSessions(rowsFrom),
+      sessions: await this.loadSessions(),
       retained,
       wills,
       logs,
@@ -77,18 +90,18 @@ export class MongoTables implements FoldedTables {
     }
   }
 
-  private async loadSessions(rowsFrom: number): Promise<StoredSession[]> {
+  private async loadSessions(): Promise<StoredSession[]> {
     const { sessions: documents, holds } = this.tenure.collections
-    const counts = { epoch: { $gte: rowsFrom } }
+    const counts = { epoch: { $gte: this.rowsFrom } }
     const sessions = new Map<number, StoredSession>()
-    for await (const document of documents.find(counts).sort({ _id: 1 }))
+    for await (const document of documents.find(counts, WHOLE).sort({ _id: 1 }))
       if (document.clientId !== undefined) sessions.set(document._id, sessionOf(document, document.clientId))
-    for await (const { session: id, slot, ...hold } of holds.find(counts)) {
+    for await (const { session: id, slot, ...hold } of holds.find(counts, WHOLE)) {
       const session = sessions.get(id)
       if (!session) continue
       const row = rowOf(hold)
       session.subscriptions.set(slot, row)
-      this.shown.note({ session: id, slot, clientId: session.row.clientId }, row)
+      this.options.shown.note({ session: id, slot, clientId: session.row.clientId }, row)
     }
     return [...sessions.values()]
   }
@@ -106,7 +119,7 @@ export class MongoTables implements FoldedTables {
         if (!found.length && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
         return found
       } catch (error) {
-        this.unreadable(error)
+        this.options.unreadable(error)
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref()) // oxlint-disable-line no-await-in-loop
       }
     }
@@ -139,12 +152,28 @@ export class MongoTables implements FoldedTables {
   }
 
   async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
+    if (this.isUncertain) await this.claim()
+    this.isUncertain = true
+    await this.foldOnce(unfolded, through, cut)
+    this.isUncertain = false
+  }
+
+  /** What failed before may come late: from now on it changes no row. */
+  private async claim(): Promise<void> {
+    const { collections, epoch } = this.tenure
+    const rowsFrom = await claimRows(this.tenure, this.rowsFrom)
+    const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $max: { rowsFrom } })
+    if (!matchedCount) throw this.tenure.superseded()
+    this.rowsFrom = rowsFrom
+  }
+
+  private async foldOnce(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
     const { collections, epoch } = this.tenure
     await this.removeBelow(unfolded.cuts)
     const folded = await this.insert(unfolded, cut)
+    await this.options.shown.fold(unfolded, (write) => this.step(write)) // first: what it had is known only as long as rows say it
     await this.rows(unfolded, folded)
-    await this.shown.fold(unfolded)
-    const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $set: { folded: through } })
+    const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $max: { folded: through } })
     if (!matchedCount) throw this.tenure.superseded()
     for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
     for (const [log, { last }] of folded) this.lasts.set(log, last)
@@ -152,9 +181,12 @@ export class MongoTables implements FoldedTables {
 
   private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {
     const { packets } = this.tenure.collections
-    for (const [log, below] of cuts)
-      if (this.lasts.has(log))
-        await this.step(() => packets.deleteMany({ log, _id: { $gte: packetKey(log, 0), $lt: packetKey(log, below) } })) // oxlint-disable-line no-await-in-loop -- one log after the other
+    const known = [...cuts].filter(([log]) => this.lasts.has(log))
+    const writes = known.map(([log, below]) => ({
+      deleteMany: { filter: { log, _id: { $gte: packetKey(log, 0), $lt: packetKey(log, below) } } },
+    }))
+    for (let at = 0; at < writes.length; at += LOGS_AT_ONCE)
+      await this.step(() => packets.bulkWrite(writes.slice(at, at + LOGS_AT_ONCE), LONG)) // oxlint-disable-line no-await-in-loop -- not all at a time
   }
 
   /** Writes what still waits. Returns what went into each log that got something. */
@@ -201,8 +233,8 @@ export class MongoTables implements FoldedTables {
   private async removeLate(collection: Collection<Row>): Promise<void> {
     const { collections, epoch } = this.tenure
     const state = await collections.state.findOne({ _id: "journal" })
-    if (state?.epoch !== epoch || !ROWS.some((name) => name === collection.collectionName)) throw this.tenure.superseded()
-    await collection.deleteMany({ epoch: { $lt: state.rowsFrom } })
+    if (state?.epoch !== epoch) throw this.tenure.superseded()
+    await collection.deleteMany({ epoch: { $lt: this.rowsFrom } })
   }
 
   /** One write of a fold. */
@@ -222,6 +254,7 @@ export class MongoTables implements FoldedTables {
 
   private async rows(unfolded: Unfolded, folded: ReadonlyMap<number, StoredLog>): Promise<void> {
     const { subscriptions, wills, cuts, reserved } = unfolded
+    const { next } = this.tenure.collections
     await this.write("sessions", this.sessionWrites(unfolded))
     const holds = [...subscriptions].flatMap(([session, rows]) =>
       [...rows].map(([slot, row]) => this.put(`${session}/${slot}`, row && { session, slot, ...row })),
@@ -235,11 +268,12 @@ export class MongoTables implements FoldedTables {
     const gone = [...cuts].filter(([log, below]) => !folded.has(log) && (this.lasts.get(log) ?? Infinity) < below)
     const logs = Array.from(folded.values(), ({ id, ...amounts }) => this.put(id, amounts))
     await this.write("logs", [...gone.map(([log]) => this.put(log, undefined)), ...logs])
-    if (reserved) await this.write("broker", [this.put("next", { ...reserved })])
+    // one that comes late takes nothing back
+    if (reserved) await this.step(() => next.updateOne({ _id: "next" }, { $max: { ...reserved } }, { upsert: true }))
   }
 
   private sessionWrites({ sessions, cursors, incoming }: Unfolded): Write[] {
-    const { epoch } = this.tenure
+    const { rowsFrom: epoch } = this
     const older = { epoch: { $lte: epoch } }
     const writes: Write[] = []
     const changed = new Map<number, Partial<SessionDocument>>()
@@ -258,27 +292,49 @@ export class MongoTables implements FoldedTables {
     return writes
   }
 
-  /** Those that go are first: a topic has one. */
-  private retainedWrites({ retained }: Unfolded): Write[] {
-    const rows = [...retained].toSorted(([, a], [, b]) => Number(a !== undefined) - Number(b !== undefined))
-    return rows.map(([id, value]) => this.put(id, value && { ...documentOf(Frames.unseal(0, value), 0), cmd: "publish" }))
+  /** Those that go are first: a topic has one. What came late for it goes too. */
+  private *retainedWrites({ retained }: Unfolded): Generator<Write> {
+    for (const [id, value] of retained) if (!value) yield this.put(id, undefined)
+    for (const [id, value] of retained) {
+      if (!value) continue
+      const document = documentOf(Frames.unseal(0, value), 0)
+      yield { deleteMany: { filter: { topic: document.topic, _id: { $ne: id }, epoch: { $lte: this.rowsFrom } } } }
+      yield this.put(id, { ...document, cmd: "publish" })
+    }
   }
 
   /** A document as it is now, or none: unless a later owner wrote it. */
   private put(_id: string | number, fields: object | undefined): Write {
-    const { epoch } = this.tenure
+    const { rowsFrom: epoch } = this
     const filter = { _id, epoch: { $lte: epoch } }
     return fields ? { replaceOne: { filter, replacement: { ...fields, epoch }, upsert: true } } : { deleteOne: { filter } }
   }
 
-  private async write(name: string, writes: readonly Write[]): Promise<void> {
-    const collection = this.tenure.db.collection<Row>(name)
-    for (let at = 0; at < writes.length; at += DOCUMENTS_AT_ONCE)
-      try {
-        await this.step(() => collection.bulkWrite(writes.slice(at, at + DOCUMENTS_AT_ONCE))) // oxlint-disable-line no-await-in-loop -- not all at a time
-      } catch (error) {
-        if (isDuplicate(error)) await this.removeLate(collection)
-        throw error
-      }
+  private async write(name: (typeof ROWS)[number], writes: Iterable<Write>): Promise<void> {
+    let some: Write[] = []
+    let bytes = 0
+    for (const one of writes) {
+      some.push(one)
+      bytes += "replaceOne" in one ? lengthOf(one.replaceOne.replacement.payload) : 0
+      if (some.length < DOCUMENTS_AT_ONCE && bytes < BYTES_AT_ONCE) continue
+      await this.writeAll(name, some) // oxlint-disable-line no-await-in-loop -- not all at a time
+      some = []
+      bytes = 0
+    }
+    if (some.length) await this.writeAll(name, some)
   }
+
+  private async writeAll(name: string, writes: readonly Write[]): Promise<void> {
+    const collection = this.tenure.db.collection<Row>(name)
+    try {
+      await this.step(() => collection.bulkWrite(writes))
+    } catch (error) {
+      if (isDuplicate(error)) await this.removeLate(collection)
+      throw error
+    }
+  }
+}
+
+function lengthOf(payload: string | Binary | undefined): number {
+  return typeof payload === "string" ? payload.length : (payload?.length() ?? 0)
 }

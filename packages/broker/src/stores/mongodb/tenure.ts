@@ -5,6 +5,8 @@ import type { Collections } from "./database.js"
 export interface Tenure {
   readonly db: Db
   readonly collections: Collections
+  /** the same database, for what reads a whole collection */
+  readonly patient: Db
   /** rises with each owner: what a later one wrote is not overwritten */
   readonly epoch: number
   /** of this process (LeaseDocument.owner) */
