@@ -150,6 +150,16 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(await drain(port, "s")).toEqual(texts(1, 20))
   })
 
+  test("somebody removed the lease: the next start goes on with what is there", async () => {
+    const broker = await start()
+    await absent(broker.port, "s", "t")
+    await say(broker, "t", texts(1, 5))
+    await broker.kill9()
+    await db.collection<{ _id: string }>("broker").deleteOne({ _id: "lease" })
+    await broker.restart()
+    expect(await drain(broker.port, "s")).toEqual(texts(1, 5))
+  })
+
   test("queue without a broker on the database: exit code 13", async () => {
     const broker = await start()
     expect(await broker.stop()).toBe(0)

@@ -140,8 +140,10 @@ class Waiting {
     const now = await serverTime(this.db)
     const found = await collection.findOne({ _id: "lease" }, { readConcern: "majority" })
     if (!found) {
-      const first = { _id: "lease" as const, epoch: 1, renewed: now, ...mine }
-      return (await inserted(collection, first)) ? Lease.of(collection, first, true) : 0
+      // somebody may have removed it
+      const journal = await this.db.collection<{ _id: string; epoch: number }>(collection.collectionName).findOne({ _id: "journal" })
+      const first = { _id: "lease" as const, epoch: (journal?.epoch ?? 0) + 1, renewed: now, ...mine }
+      return (await inserted(collection, first)) ? Lease.of(collection, first, !journal) : 0
     }
     const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
     if (found.released || left < 0) return (await this.take(found)) ?? 0
