@@ -13,10 +13,18 @@ export function parseStoreFolder(text: string): string {
 }
 
 /** Where the broker that runs on a store is reached by local tools: a folder with its socket. Throws a BrokerError. */
-export async function adminFolder(location: StoreLocation): Promise<string> {
-  if (location.kind === "file") return location.folder
-  if (location.kind === "mongodb") return (await import("../stores/mongodb/find-owner.js")).adminFolderOf(location)
-  throw usageError("a memory: store has no place to find its broker in", "use --store file:DIR or mongodb://…")
+export async function adminFolder(location: RunningStore): Promise<string> {
+  return location.kind === "file" ? location.folder : (await import("../stores/mongodb/find-owner.js")).adminFolderOf(location)
+}
+
+/** A store whose broker can be found. */
+type RunningStore = Exclude<StoreLocation, { kind: "memory" }>
+
+function parseRunningStore(text: string): RunningStore {
+  const location = parseStoreUrl(text)
+  if (location.kind === "memory")
+    throw usageError("a memory: store has no place to find its broker in", "use --store file:DIR or mongodb://…")
+  return location
 }
 
 /** `--store` of a command that asks the running broker. */
@@ -25,8 +33,8 @@ export const RUNNING_STORE = value({
   help: "the running broker's store: file:DIR or mongodb://…",
   group: "Store",
   env: "MQTT_BROKER_STORE",
-  parse: parseStoreUrl,
-  fallback: parseStoreUrl(defaultStoreUrl()),
+  parse: parseRunningStore,
+  fallback: parseRunningStore(defaultStoreUrl()),
   defaultText: "file: in this user's data folder",
 })
 

@@ -46,7 +46,7 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
   test("each answer of the server comes 100 ms later: fewer messages, the same promise", async () => {
     const server = await startMongoServer()
     const proxy = await startCuttingProxy(server.port, 100)
-    const broker = await startBroker({ store: server.url.replace(String(server.port), String(proxy.port)) })
+    const broker = await startBroker({ store: server.url.replace(String(server.port), String(proxy.port)), args: ["--lease", "2s"] })
     await absent(broker.port, "s", "t")
     const sent = await publishOneByOne(broker.port, 30)
     await broker.kill9()

@@ -31,6 +31,7 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["acl-file", "none", "default"],
     ["anonymous", "false", "default"],
     ["store", store, "--store"],
+    ["lease", "10s", "default"],
     ["max-packet", "4KB", "MQTT_BROKER_MAX_PACKET"],
     ["max-inflight", "100", "default"],
     ["max-connections", "10000", "default"],

@@ -95,7 +95,11 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ],
   ["start --port 99999", 2, 'error: --port: port "99999" is not a whole number from 0 to 65535\n'],
   ["start --port x", 2, 'error: --port: port "x" is not a whole number from 0 to 65535\n'],
-  ["start --store mysql://x", 2, 'error: --store: store "mysql://x" is not a store\'s URL\nhint: use file:DIR or memory:\n'],
+  [
+    "start --store mysql://x",
+    2,
+    'error: --store: store "mysql://x" is not a store\'s URL\nhint: use file:DIR, mongodb://HOST:PORT/DATABASE, or memory:\n',
+  ],
   ["start --log-level loud", 2, 'error: --log-level: log level "loud" is not one of error, warn, info, debug, silent\n'],
   ["start --max-inflight 0", 2, 'error: --max-inflight: the number of messages in flight "0" is not a whole number from 1 to 4096\n'],
   ["start --max-packet 1", 2, 'error: --max-packet: packet size "1" is not between 1KB and 256MB\n'],
@@ -132,7 +136,11 @@ const REFUSED: [args: string, code: number, stderr: string][] = [
   ["user add a\u001b --password-file x", 2, 'error: "a\\u001b": a user\'s name cannot have control characters\n'],
   ["user add a --password-file x", 2, "error: the password is empty\nhint: it is the first line of stdin, or asked for on a terminal\n"],
   ["queue", 2, "error: missing required argument 'client'\nhint: see mqtt-broker queue --help\n"],
-  ["queue x --store memory:", 2, "error: --store: a memory: store has no folder to find its broker in\nhint: use --store file:DIR\n"],
+  [
+    "queue x --store memory:",
+    2,
+    "error: --store: a memory: store has no place to find its broker in\nhint: use --store file:DIR or mongodb://…\n",
+  ],
 ]
 
 describe("a wrong command line", () => {

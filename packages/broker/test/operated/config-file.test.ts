@@ -41,7 +41,10 @@ const REFUSED: [content: string | Buffer, stderr: string][] = [
     "max-inflight = 99999999999999999999",
     'error: max-inflight in "b.toml": the number of messages in flight "99999999999999999999" is not a whole number from 1 to 4096\n',
   ],
-  ['store = "mysql://x"', 'error: store in "b.toml": store "mysql://x" is not a store\'s URL\nhint: use file:DIR or memory:\n'],
+  [
+    'store = "mysql://x"',
+    'error: store in "b.toml": store "mysql://x" is not a store\'s URL\nhint: use file:DIR, mongodb://HOST:PORT/DATABASE, or memory:\n',
+  ],
   ["host = true", 'error: host in "b.toml": the value is "true", not a number or a text\n'],
   ['host = ""', 'error: host in "b.toml": the value is empty\nhint: leave it out for the default\n'],
   ["port = [1883]", 'error: port in "b.toml": the value is an array, not one number or text\n'],
