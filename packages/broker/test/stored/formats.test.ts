@@ -21,6 +21,8 @@ const number = (value: number): Buffer => Buffer.concat([u32(0), u32(value)])
 const payload = (log: number, n: number): string => `${log}/${n}`
 
 /** A block as format 1 had it: with what went into the log before it. */
+const WILL = { clientId: "w", delaySeconds: 0, v5: false, packet: "" }
+
 function block1({ value, first }: { value: Buffer; first: number }): Buffer {
   const end = value.length - 24
   const counts = Buffer.alloc(16)
@@ -47,7 +49,7 @@ async function write1(folder: string, change?: (environment: Environment) => unk
     void cursors.put(idKey(7), Buffer.concat([number(5), number(9), Buffer.from("ring")]))
     void incoming.put(slotKey(7, 77), Buffer.alloc(0))
     void retained.put(idKey(3), block1(KEPT))
-    void wills.put(idKey(4), Buffer.from("will"))
+    void wills.put(idKey(4), Buffer.from(JSON.stringify(WILL)))
     for (let log = 1; log <= LOGS; log++)
       for (let n = 1; n <= MESSAGES; n += 2) void logs.put(logKey(log, n), block1(chunk(log, n, payload(log, n), payload(log, n + 1))))
     void meta.put(FORMAT, u32(1))
@@ -73,7 +75,7 @@ async function expectWhole(folder: string): Promise<void> {
       incoming: [77],
     },
   ])
-  expect([retained, wills]).toEqual([[{ id: 3, value: KEPT.value }], [{ id: 4, value: Buffer.from("will") }]])
+  expect([retained, wills]).toEqual([[{ id: 3, value: KEPT.value }], [{ id: 4, value: WILL }]])
   expect(next).toEqual({ position: 1_000_000, id: 2000 })
   const whole = Array.from({ length: LOGS }, (_, n) => [n + 1, MESSAGES, MESSAGES])
   expect(logs.map(({ id, last, messages }) => [id, last, messages])).toEqual(whole)
