@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { freePort } from "./free-port.js"
@@ -21,8 +22,8 @@ export interface MongoServer {
   readonly pid: number
   kill9(): Promise<void>
   stop(): Promise<void>
-  /** Stops it without ending it (SIGSTOP): connections stay open and nobody answers. */
-  pause(): void
+  /** Stops it without ending it (SIGSTOP); resolves when nobody answers any more. Connections stay open. */
+  pause(): Promise<void>
   /** Lets it go on after `pause`. */
   resume(): void
   /** Starts it again on the same port with the same data, after `kill9` or `stop`. */
@@ -74,12 +75,21 @@ async function ownServer(port: number): Promise<MongoServer> {
       resume()
       await running.stop()
     },
-    pause: () => void running.child.kill("SIGSTOP"),
+    pause: async () => {
+      running.child.kill("SIGSTOP")
+      await waitFor(() => stands(running.pid), { what: "the server to stand still" })
+    },
     resume,
     restart: async () => {
       running = await launch()
     },
   }
+}
+
+/** Whether all threads of a process are stopped: each of them stops by itself. */
+function stands(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`).map((id) => readFileSync(`/proc/${pid}/task/${id}/stat`, "utf8"))
+  return threads.every((stat) => stat.slice(stat.lastIndexOf(")")).startsWith(") T"))
 }
 
 function settings(port: number, dir: string): string[] {
@@ -105,7 +115,7 @@ function givenServer(given: string): MongoServer {
     },
     kill9: async () => refuse(),
     stop: async () => refuse(),
-    pause: refuse,
+    pause: async () => refuse(),
     resume: refuse,
     restart: async () => refuse(),
   }

@@ -86,7 +86,7 @@ describe.runIf(hasMongoServer() && own)("the tests' own MongoDB server", () => {
     const server = await startMongoServer()
     const db = clientOf(server, 300).db()
     expect(await db.command({ ping: 1 })).toMatchObject({ ok: 1 })
-    server.pause()
+    await server.pause()
     await expect(db.command({ ping: 1 })).rejects.toThrow(/timed out/)
     server.resume()
     expect(await clientOf(server).db().command({ ping: 1 })).toMatchObject({ ok: 1 })
@@ -94,7 +94,7 @@ describe.runIf(hasMongoServer() && own)("the tests' own MongoDB server", () => {
 
   test("can be stopped while it is paused", async () => {
     const server = await startMongoServer()
-    server.pause()
+    await server.pause()
     await server.stop()
     await server.restart()
     expect(await clientOf(server).db().command({ ping: 1 })).toMatchObject({ ok: 1 })

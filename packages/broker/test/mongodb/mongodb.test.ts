@@ -216,7 +216,7 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
         await absent(broker.port, "s", "t")
         await say(broker, "t", texts(1, 10))
         if (how === "it is killed") await server.kill9()
-        else server.pause()
+        else await server.pause()
         const publisher = await Peer.connected(broker.port, 4, CLEAN)
         for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
         await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
