@@ -1,13 +1,34 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import type { Server, Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { lockFolder } from "../stores/folder-lock.js"
+import { answers, lockFolder } from "../stores/folder-lock.js"
+import { newestSocket } from "../stores/lock-socket.js"
 
 const LONGEST_REQUEST = 65_536
 
 /** Answers one request, a line of JSON; yields the lines of the answer. */
 export type AdminHandler = (request: string) => AsyncGenerator<string> | Generator<string>
+
+const TEMPORARY = "mqtt-broker-"
+
+/** A new folder; those of brokers that were killed go. */
+async function temporaryFolder(): Promise<string> {
+  const all = tmpdir()
+  for (const name of readdirSync(all)) {
+    const folder = join(all, name)
+    // one without a socket is a broker's that starts
+    const newest = name.startsWith(TEMPORARY) && isOwn(folder) ? newestSocket(folder) : undefined
+    // oxlint-disable-next-line no-await-in-loop -- a few, each answers or is dead
+    if (newest && !(await answers(newest.path))) rmSync(folder, { recursive: true, force: true })
+  }
+  return mkdtempSync(join(all, TEMPORARY))
+}
+
+function isOwn(folder: string): boolean {
+  const found = lstatSync(folder, { throwIfNoEntry: false })
+  return found?.isDirectory() === true && found.uid === process.geteuid?.()
+}
 
 /** Answers local tools on a socket in a folder: the store's, of which it is the lock, or one of its own for a store that has none. */
 export class AdminServer {
@@ -25,7 +46,7 @@ export class AdminServer {
 
   /** Takes the store's folder, or makes one. Throws a BrokerError when another broker has it. */
   static async open(folder?: string): Promise<AdminServer> {
-    const place = folder ?? mkdtempSync(join(tmpdir(), "mqtt-broker-"))
+    const place = folder ?? (await temporaryFolder())
     return new AdminServer(await lockFolder(place), place, folder === undefined)
   }
 

@@ -93,7 +93,7 @@ function listen(path: string): Promise<Server> {
   })
 }
 
-function answers(path: string): Promise<boolean> {
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = withAddress(path, (address) => connect(address))
     socket.once("connect", () => {

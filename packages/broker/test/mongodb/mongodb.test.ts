@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs"
 import { type Db, MongoClient } from "mongodb"
 import {
   hasMongoServer,
@@ -23,6 +24,11 @@ async function say(broker: TestBroker, topic: string, said: readonly string[]): 
     broker.port,
     said.map((text) => ({ topic, payload: Buffer.from(text) })),
   )
+}
+
+/** Where local tools reach the broker that has a database. */
+async function adminFolder(db: Db): Promise<string> {
+  return (await db.collection<{ _id: string; admin: string }>("broker").findOne({ _id: "lease" }))?.admin ?? ""
 }
 
 describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
@@ -148,6 +154,18 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(await sleeper.ended()).toEqual([])
     expect(first.stderr).toContain("another broker took over the database")
     expect(await drain(port, "s")).toEqual(texts(1, 20))
+  })
+
+  test("where tools reached a broker that was killed, nothing is left after the next start", async () => {
+    const broker = await start()
+    const folder = await adminFolder(db)
+    expect(existsSync(folder)).toBe(true)
+    await broker.kill9()
+    await broker.restart()
+    expect([existsSync(folder), existsSync(await adminFolder(db))]).toEqual([false, true])
+    const last = await adminFolder(db)
+    await broker.stop()
+    expect(existsSync(last)).toBe(false)
   })
 
   test("somebody removed the lease: the next start goes on with what is there", async () => {

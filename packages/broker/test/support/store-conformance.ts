@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
 import type { Commit, Cursor, SessionRow, Store, SubscriptionRow, WillRow } from "../../src/stores/store.js"
+import { Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { framesOf } from "../../src/wire/publish.js"
 import { chunk, messagesOf, NOTHING, readOn } from "./chunks.js"
-import { publish } from "./wire.js"
+import { properties, publish } from "./wire.js"
 
 /** How a store is made for a test. */
 export interface StoreFactory {
@@ -296,6 +297,58 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       const before = { messages: 2, bytes: 2 * length, expiring: 0 }
       await commit({ appends: [chunk(1, 10, "a", "b"), { ...second, before }] })
       expect((await (await reopen()).load()).logs).toEqual([{ id: 1, last: 12, messages: 3, bytes: 3 * length, expiring: 0 }])
+    })
+
+    test("messages of both versions with all that a packet has, byte for byte", async () => {
+      const packets: [Buffer, boolean][] = [
+        [
+          publish(5, {
+            topic: "a/\u{feff}ü",
+            qos: 2,
+            packetId: 0,
+            payload: "x",
+            dup: true,
+            properties: properties([38], "k", "v", [38], "k", "w"),
+          }),
+          true,
+        ],
+        [
+          publish(5, {
+            topic: "a",
+            qos: 1,
+            packetId: 0,
+            payload: Buffer.from([0, 255]),
+            retain: true,
+            properties: properties([2, 0, 0, 0, 60]),
+          }),
+          true,
+        ],
+        [publish(4, { topic: "a", qos: 1, packetId: 0, payload: "" }), false],
+      ]
+      const block = new Frames(Buffer.alloc(0), 0)
+      block.first = 5
+      block.createdAt = 1_700_000_000_000
+      for (const [n, [packet, v5]] of packets.entries()) block.append(framesOf(packet, v5), 0, 1, 5 + n * 3)
+      block.markKept(1)
+      await commit({ appends: [{ log: 1, first: 5, last: block.last, before: NO_AMOUNT, value: block.seal() }] })
+      const store = await reopen()
+      await store.load()
+      const found = (await store.read(1, 5, { chunks: 10, bytes: 1e6 })).map(({ first, value: sealed }) => Frames.unseal(first, sealed))
+      const messages = found.flatMap((frames) =>
+        Array.from({ length: frames.n }, (_, k) => [
+          frames.positionOf(k),
+          frames.isV5(k),
+          frames.isKept(k),
+          frames.traits,
+          frames.createdAt,
+          frames.buf.toString("hex", frames.startOf(k), frames.endOf(k)),
+        ]),
+      )
+      expect(messages.map(([, v5, kept, , , bytes]) => [v5, kept, bytes])).toEqual(
+        packets.map(([packet, v5], n) => [v5, n === 1, packet.toString("hex")]),
+      )
+      expect(messages.map(([position, , , , at]) => [position, at])).toEqual([5, 8, 11].map((at) => [at, 1_700_000_000_000]))
+      expect(found.reduce((all, { traits }) => all | traits, 0)).toBe(block.traits)
     })
 
     test("messages, byte for byte, without waiting for the last commit before close", async () => {

@@ -1,4 +1,5 @@
 import type { Binary } from "mongodb"
+import type { SubscriptionRow } from "../store.js"
 
 /*
  * What is in the collections. Numbers are integers below 2^53. `epoch` of a lease and of the journal counts owners (lease.ts),
@@ -89,19 +90,11 @@ export interface CursorDocument {
 }
 
 /** `holds`: what a Session holds of a log (SubscriptionRow). */
-export interface HoldDocument {
+export interface HoldDocument extends SubscriptionRow {
   /** `SESSION/SLOT` */
   _id: string
   session: number
   slot: number
-  filter: string
-  qos: 0 | 1 | 2
-  noLocal: boolean
-  retainAsPublished: boolean
-  identifier: number
-  log: number
-  since: number
-  until: number | null
   epoch: number
 }
 

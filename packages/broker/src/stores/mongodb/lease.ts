@@ -38,7 +38,7 @@ export class Lease {
   private cancel = (): void => {}
   private renewing: Promise<void> = Promise.resolve()
 
-  private constructor(
+  constructor(
     private readonly collection: Collection<LeaseDocument>,
     private readonly document: Pick<LeaseDocument, "epoch" | "owner" | "length">,
     /** Whether the owner before gave it up: nothing of it is on its way any more. */
@@ -63,10 +63,6 @@ export class Lease {
       await after(Math.min(left + 1, LOOK_MS), undefined, { signal: options.signal })
       // oxlint-enable no-await-in-loop
     }
-  }
-
-  static of(collection: Collection<LeaseDocument>, document: LeaseDocument, followsRelease: boolean): Lease {
-    return new Lease(collection, document, followsRelease)
   }
 
   /** Renews it from now on. `lost`: another broker has it. */
@@ -143,7 +139,7 @@ class Waiting {
       // somebody may have removed it
       const journal = await this.db.collection<{ _id: string; epoch: number }>(collection.collectionName).findOne({ _id: "journal" })
       const first = { _id: "lease" as const, epoch: (journal?.epoch ?? 0) + 1, renewed: now, ...mine }
-      return (await inserted(collection, first)) ? Lease.of(collection, first, !journal) : 0
+      return (await inserted(collection, first)) ? new Lease(collection, first, !journal) : 0
     }
     const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
     if (found.released || left < 0) return (await this.take(found)) ?? 0
@@ -163,7 +159,7 @@ class Waiting {
     const epoch = found.epoch + 1
     const filter = { _id: "lease" as const, epoch: found.epoch, renewed: found.renewed, released: found.released }
     const { matchedCount } = await collection.updateOne(filter, { $set: { epoch, ...mine }, $currentDate: { renewed: true } })
-    return matchedCount ? Lease.of(collection, { ...found, ...mine, epoch }, found.released && found.clean) : undefined
+    return matchedCount ? new Lease(collection, { ...found, ...mine, epoch }, found.released && found.clean) : undefined
   }
 }
 
