@@ -200,9 +200,10 @@ class Salvage {
     }
   }
 
-  /** What a value says is no page, whatever it looks like; but what is behind one that is gone may be. */
+  /** What a value says is no page, whatever it looks like; but what is behind one that is gone, or whose size is spoiled, may be. */
   private endOfValue(first: number, pages: number, free: PageSet): number {
     let end = first + 1
+    if (first + pages > this.file.pages) return end
     while (end < first + pages && end < this.file.pages && !this.seen.has(end) && !free.has(end)) end++
     return end
   }
