@@ -95,14 +95,17 @@ describe.skipIf(!hasMongoServer())("a database of aedes", () => {
 async function drainAll(port: number, messages: number): Promise<string[]> {
   const peer = await Peer.connected(port, 4, { clientId: "old", clean: false })
   const payloads: string[] = []
-  while (payloads.length < messages) {
+  let open = 0
+  while (payloads.length < messages || open) {
     const packet = await peer.next(30_000)
-    if ((packet[0] ?? 0) >> 4 !== 3) {
-      if ((packet[0] ?? 0) >> 4 === 6) peer.send(pubcomp(packet.readUInt16BE(2)))
+    if ((packet[0] ?? 0) >> 4 === 6) {
+      peer.send(pubcomp(packet.readUInt16BE(2)))
+      open--
       continue
     }
     const { qos, packetId, payload } = readPublish(packet, 4)
     payloads.push(payload.toString())
+    if (qos === 2) open++
     peer.send(qos === 2 ? pubrec(packetId) : puback(packetId))
   }
   await peer.settled()
