@@ -1,11 +1,16 @@
 import { connect, createServer, type Socket } from "node:net"
 import { onCleanUp } from "./clean-up.js"
+import { freePort } from "./free-port.js"
 
 /** A TCP proxy whose connections can be cut, as a network does it: without a word to either side. */
 export interface CuttingProxy {
   readonly port: number
   /** Cuts every connection that is open now; new ones are accepted. */
   cut(): void
+  /** Cuts all of them and accepts none any more. */
+  block(): void
+  /** Accepts connections again after `block`. */
+  unblock(): Promise<void>
 }
 
 /** Starts a proxy on a free port of 127.0.0.1 in front of another port there; what comes back from there comes `laterMs` later. */
@@ -29,13 +34,16 @@ export async function startCuttingProxy(target: number, laterMs = 0): Promise<Cu
   const cut = (): void => {
     for (const socket of open) socket.destroy()
   }
-  onCleanUp(() => {
+  const block = (): void => {
     cut()
     server.close()
-  })
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve)
-  })
-  const address = server.address()
-  return { port: typeof address === "object" && address !== null ? address.port : 0, cut }
+  }
+  onCleanUp(block)
+  const listen = (port: number): Promise<void> =>
+    new Promise((resolve) => {
+      server.listen(port, "127.0.0.1", resolve)
+    })
+  const port = await freePort() // nobody else gets it while it is blocked
+  await listen(port)
+  return { port, cut, block, unblock: () => listen(port) }
 }

@@ -162,13 +162,13 @@ export class Broker {
     const { delivery, context } = this.parts
     this.closeDoors()
     context.clients.stopReading()
-    await atMost(STOP_MS, delivery.commits.flush())
+    const flushes = await atMost(STOP_MS, delivery.commits.flush())
     context.clients.refuseAll(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
-    await atMost(STOP_MS, delivery.commits.flush())
+    if (flushes) await atMost(STOP_MS, delivery.commits.flush())
     await atMost(STOP_MS, everyoneLeft(context))
     context.clients.destroyAll()
     delivery.wills.stop()
-    if (!delivery.commits.failing) await atMost(STOP_MS, delivery.commits.flush())
+    if (flushes && !delivery.commits.failing) await atMost(STOP_MS, delivery.commits.flush())
     await this.close()
     if (delivery.commits.failing) throw stoppedUnstored()
   }
@@ -199,9 +199,9 @@ export class Broker {
   }
 }
 
-/** Resolves with a promise, or when so many ms are over. */
-function atMost(ms: number, promise: Promise<unknown>): Promise<unknown> {
-  return Promise.race([promise, after(ms, undefined, { ref: false })])
+/** Resolves with true when a promise does, or with false when so many ms are over. */
+function atMost(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  return Promise.race([promise.then(() => true), after(ms, false, { ref: false })])
 }
 
 /** Looked up once: all parts use the same folder. */

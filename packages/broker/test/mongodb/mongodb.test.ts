@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs"
+import { setTimeout as pause } from "node:timers/promises"
 import { type Db, MongoClient } from "mongodb"
 import {
   hasMongoServer,
@@ -6,6 +7,7 @@ import {
   runCli,
   spawnCli,
   startBroker,
+  startCuttingProxy,
   startMongoServer,
   type TestBroker,
   waitFor,
@@ -15,6 +17,9 @@ import { BROKER_ERRORS } from "../../src/errors.js"
 import { Peer } from "../support/peer.js"
 import { absent, drain, publishAll } from "../support/stored.js"
 import { DISCONNECT, properties, puback, publish, sessionExpiry } from "../support/wire.js"
+
+/** How long a server stays away once all has been seen that happens then. */
+const OUTAGE_MS = Number(process.env["MQTT_TEST_OUTAGE_SECONDS"] ?? 0) * 1000
 
 const texts = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, n) => `Hello mqtt ${from + n}`)
 
@@ -178,6 +183,38 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(await drain(broker.port, "s")).toEqual(texts(1, 5))
   })
 
+  test("a message that somebody spoiled: words name its document; once that is mended, all comes in order", async () => {
+    const broker = await start()
+    await absent(broker.port, "s", "t")
+    await say(broker, "t", texts(1, 5))
+    await broker.stop()
+    const packets = db.collection("packets")
+    const third = await packets.findOneAndUpdate({ payload: "Hello mqtt 3" }, { $set: { payload: 3 } })
+    await broker.restart()
+    const reader = await Peer.connected(broker.port, 4, { clientId: "s", clean: false })
+    await waitFor(() => broker.stderr.includes("mend the document"), { what: "the broker's word" })
+    expect(broker.stderr).toContain(String(third?._id))
+    await packets.updateOne({ payload: 3 }, { $set: { payload: "mended" } })
+    const came = [await reader.nextPublish(), await reader.nextPublish(), await reader.nextPublish()]
+    expect(came.map(({ payload }) => payload.toString())).toEqual(["Hello mqtt 1", "Hello mqtt 2", "mended"])
+  })
+
+  test("a retained message that somebody spoiled: the start ends with exit code 11, words name its document, nothing is changed", async () => {
+    const broker = await start()
+    const retainer = await Peer.connected(broker.port, 4)
+    retainer.send(publish(4, { topic: "kept", qos: 1, packetId: 1, payload: "x", retain: true }))
+    await retainer.next()
+    await broker.stop()
+    const retained = db.collection("retained")
+    const spoiled = await retained.findOneAndUpdate({ topic: "kept" }, { $set: { qos: 7 } }, { returnDocument: "after" })
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", url])
+    expect(code).toBe(BROKER_ERRORS["store-unusable"].exitCode)
+    expect(stderr).toContain(`the document with _id ${String(spoiled?._id)} is damaged`)
+    expect(stderr).toContain("hint: nothing was changed")
+    const now = await retained.findOne({ topic: "kept" })
+    expect([now?.["qos"], now?.["topic"]]).toEqual([7, "kept"])
+  })
+
   test("queue without a broker on the database: exit code 13", async () => {
     const broker = await start()
     expect(await broker.stop()).toBe(0)
@@ -226,15 +263,19 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
     const CLEAN = { clientId: "clean", clean: true }
     const LASTING = { clientId: "lasting", clean: false, properties: properties(sessionExpiry(1000)) }
 
-    test.each(["it is killed", "it does not answer"])(
+    const WAYS = ["it is killed", "it does not answer", "the way to it is cut"] as const
+
+    test.each(WAYS)(
       "%s: nothing is acknowledged, other traffic passes, all comes in order when it is back",
+      { timeout: 60_000 + 2 * OUTAGE_MS },
       async (how) => {
         const server = await startMongoServer()
-        const broker = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+        const proxy = await startCuttingProxy(server.port)
+        const store = server.url.replace(String(server.port), String(proxy.port))
+        const broker = await startBroker({ store, args: ["--lease", "2s"] })
         await absent(broker.port, "s", "t")
         await say(broker, "t", texts(1, 10))
-        if (how === "it is killed") await server.kill9()
-        else await server.pause()
+        await { "it is killed": server.kill9, "it does not answer": server.pause, "the way to it is cut": proxy.block }[how]()
         const publisher = await Peer.connected(broker.port, 4, CLEAN)
         for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
         await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
@@ -243,13 +284,33 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
         live.send(publish(4, { topic: "live", payload: "passes" }))
         expect((await live.next()).toString()).toContain("passes")
         await expect(Peer.connected(broker.port, 5, LASTING)).rejects.toThrow("refused: 20030088")
-        if (how === "it is killed") await server.restart()
-        else server.resume()
+        await pause(OUTAGE_MS)
+        expect(await publisher.settled()).toEqual([])
+        live.send(publish(4, { topic: "live", payload: "passes still" }))
+        expect((await live.next()).toString()).toContain("passes still")
+        await { "it is killed": server.restart, "it does not answer": server.resume, "the way to it is cut": proxy.unblock }[how]()
         for (let id = 11; id <= 20; id++) expect(await publisher.next(30_000)).toEqual(puback(id))
         expect(broker.running).toBe(true)
         expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
       },
     )
+
+    test("SIGTERM while it does not answer: the broker ends soon, says what is not stored, and what was acknowledged is there", async () => {
+      const server = await startMongoServer()
+      const broker = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+      await absent(broker.port, "s", "t")
+      await say(broker, "t", texts(1, 10))
+      await server.pause()
+      const publisher = await Peer.connected(broker.port, 4, CLEAN)
+      publisher.send(publish(4, { topic: "t", qos: 1, packetId: 1, payload: "not acknowledged" }))
+      const from = performance.now()
+      expect(await broker.stop()).toBe(BROKER_ERRORS["store-unusable"].exitCode)
+      expect(performance.now() - from).toBeLessThan(12_000)
+      expect(broker.stderr).toContain("stopped while the store took no commits")
+      server.resume()
+      await broker.restart()
+      expect((await drain(broker.port, "s")).slice(0, 10)).toEqual(texts(1, 10))
+    })
 
     test("a broker that stands by outlives it", async () => {
       const server = await startMongoServer()

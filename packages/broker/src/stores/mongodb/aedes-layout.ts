@@ -5,15 +5,10 @@ import { qosOf, RETAIN } from "../../wire/packet-types.js"
 import { framesOf, payloadOf, topicOf } from "../../wire/publish.js"
 import type { SubscriptionRow, WillRow } from "../store.js"
 import type { Unfolded } from "../unfolded.js"
+import { slices } from "./slices.js"
 
 /** Does one write, unless no more may be done. */
 type Step = (write: () => Promise<unknown>) => Promise<void>
-
-const AT_ONCE = 500
-
-function* slices<T>(all: readonly T[]): Generator<T[]> {
-  for (let at = 0; at < all.length; at += AT_ONCE) yield all.slice(at, at + AT_ONCE)
-}
 
 interface Packet {
   topic: string
@@ -56,8 +51,10 @@ export class AedesLayout {
 
   async open(): Promise<void> {
     // the package looks for them and makes no index
-    await this.db.collection("subscriptions").createIndex({ clientId: 1, topic: 1 })
-    await this.db.collection("will").createIndex({ clientId: 1 })
+    await Promise.all([
+      this.db.collection("subscriptions").createIndex({ clientId: 1, topic: 1 }),
+      this.db.collection("will").createIndex({ clientId: 1 }),
+    ])
     const persistence = new MongoPersistence({ db: this.db })
     await persistence.setup(new Echo())
     this.persistence = persistence
@@ -117,7 +114,7 @@ export class AedesLayout {
   }
 
   private async remove(id: string, topics: readonly string[], step: Step): Promise<void> {
-    for (const some of slices(topics)) await step(async () => this.persistence?.removeSubscriptions({ id }, some)) // oxlint-disable-line no-await-in-loop -- not all at a time
+    for (const some of slices(topics, ({ length }) => length)) await step(async () => this.persistence?.removeSubscriptions({ id }, some)) // oxlint-disable-line no-await-in-loop -- not all at a time
   }
 
   private async change(id: number, rows: ReadonlyMap<number, SubscriptionRow | undefined>, step: Step): Promise<void> {
@@ -135,7 +132,7 @@ export class AedesLayout {
       removed.map(({ topic }) => topic),
       step,
     )
-    for (const some of slices(added)) {
+    for (const some of slices(added, ({ row }) => row.filter.length)) {
       const subscriptions = some.map(({ row }) => ({ topic: row.filter, qos: row.qos, nl: row.noLocal, rap: row.retainAsPublished, rh: 0 }))
       await step(async () => this.persistence?.addSubscriptions({ id: clientId }, subscriptions)) // oxlint-disable-line no-await-in-loop -- not all at a time
     }

@@ -8,12 +8,11 @@ import type { Tenure } from "./tenure.js"
 export async function claimRows({ db, collections }: Tenure, rowsFrom: number): Promise<number> {
   const counted = await collections.state.findOneAndUpdate({ _id: "journal" }, { $inc: { rows: 1 } }, { returnDocument: "after" })
   if (!counted) throw new Error("its state is gone")
-  for (const name of ROWS) {
+  const claimIn = async (name: (typeof ROWS)[number]): Promise<void> => {
     const collection = db.collection<Row>(name)
-    // oxlint-disable no-await-in-loop -- one collection after the other
     await collection.deleteMany({ epoch: { $lt: rowsFrom } }, LONG)
     await collection.updateMany({ epoch: { $gte: rowsFrom, $lt: counted.rows } }, { $set: { epoch: counted.rows } }, LONG)
-    // oxlint-enable no-await-in-loop
   }
+  await Promise.all(ROWS.map(claimIn))
   return counted.rows
 }

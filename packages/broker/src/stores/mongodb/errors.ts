@@ -1,6 +1,7 @@
 import { MongoServerError } from "mongodb"
 import { BrokerError } from "../../errors.js"
 import { messageOf } from "@mqtt-trio/common"
+import { Damage } from "../errors.js"
 import type { DatabasePlace } from "../store-url.js"
 
 /** Another broker took the database over: this one must not say anything of it any more. */
@@ -17,9 +18,11 @@ export function databaseError({ connection, shown }: DatabasePlace, cause: unkno
   const words = messageOf(cause)
     .replaceAll(connection, shown)
     .replaceAll(/\/\/[^\s/]*@/g, "//")
-  return new BrokerError("store-unusable", `the store ${shown} cannot be used: ${words}`, {
-    hint: "is the server there, and are its name, its port and the credentials right? --store file:DIR needs no server",
-  })
+  const hint =
+    cause instanceof Damage
+      ? "nothing was changed; the database's own tools show it"
+      : "is the server there, and are its name, its port and the credentials right? --store file:DIR needs no server"
+  return new BrokerError("store-unusable", `the store ${shown} cannot be used: ${words}`, { hint })
 }
 
 /** Whether a document with this key is there already, or one that a condition left out. */

@@ -4,6 +4,7 @@ import type { Frames } from "../../wire/frames.js"
 import { DUP, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
 import { framesOf, payloadOf, propertiesOf, topicOf } from "../../wire/publish.js"
 import { varintLength, writeVarint } from "../../wire/varint.js"
+import { Damage } from "../errors.js"
 import type { MessageDocument } from "./documents.js"
 
 /** A message of a block as a document. */
@@ -40,6 +41,17 @@ export function messageOf(document: MessageDocument): Frames {
   }
   payload.copy(packet, at)
   return framesOf(packet, version === 5)
+}
+
+/** What is said of a message that is not what was written. */
+export function damaged(id: string | number): Damage {
+  return new Damage(`the message in the document with _id ${JSON.stringify(id)} is damaged; mend the document, or remove it`)
+}
+
+/** Throws Damage when somebody made something else of a document. */
+export function checkMessage({ _id, topic, payload, qos, at, properties }: MessageDocument & { _id: string | number }): void {
+  const areBytes = [payload, properties ?? ""].every((one) => typeof one === "string" || one instanceof Binary)
+  if (typeof topic !== "string" || !areBytes || ![0, 1, 2].includes(qos) || !(at instanceof Date)) throw damaged(_id)
 }
 
 function headerOf(qos: QoS, retain: boolean, dup: boolean): number {

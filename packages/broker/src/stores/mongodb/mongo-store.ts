@@ -1,3 +1,4 @@
+import { setTimeout as after } from "node:timers/promises"
 import type { MongoClient } from "mongodb"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
@@ -25,6 +26,8 @@ export interface MongoOptions {
   failing?: (why: string) => void
 }
 
+/** How long the end may take when the server does not answer, in ms. */
+const CLOSE_MS = 2500
 const LEASE_MS = 10_000
 /** So much of it the lease holds; in the rest the next owner starts. */
 const HELD_SHARE = 0.85
@@ -128,11 +131,11 @@ export class MongoStore implements Store {
   }
 
   async close(): Promise<void> {
-    await this.finish()
-    await this.lease.stop()
-    await this.serving?.close()
+    await Promise.race([this.finish(), after(CLOSE_MS, undefined, { ref: false })])
+    const { serving } = this
     this.serving = undefined
-    await this.client.close()
+    // what a server that does not answer was asked for ends with the connections
+    await Promise.all([this.client.close(true), this.lease.stop(), serving?.close()])
   }
 
   /** Folds all and gives the lease up. Where that cannot be done, the next owner waits until the lease is over. */

@@ -4,6 +4,8 @@ import { packetKey } from "./packets.js"
 
 /** So many queries are kept open at most, each for a Session that goes on in a log. */
 const MOST_OPEN = 16
+/** So many Sessions read at once; connections are left for commits. */
+const MOST_AT_ONCE = 4
 /** What one query gives at a time, in messages. */
 const BATCH = 500
 /** How long one may take, in ms: some servers look through all messages of a log. */
@@ -23,6 +25,9 @@ interface OpenQuery {
 /** The messages of logs in the order of their positions; who goes on where it ended is answered by the same query. */
 export class PacketReading {
   private readonly open: OpenQuery[] = []
+  /** how many more may read; below 0: so many wait for it */
+  private left = MOST_AT_ONCE
+  private readonly waiting: (() => void)[] = []
 
   constructor(private readonly packets: Collection<PacketDocument>) {}
 
@@ -31,6 +36,19 @@ export class PacketReading {
    * the next time.
    */
   async each(log: number, from: { position: number; last: number }, take: (document: PacketDocument) => boolean): Promise<void> {
+    if (this.left-- <= 0)
+      await new Promise<void>((resolve) => {
+        this.waiting.push(resolve)
+      })
+    try {
+      await this.read(log, from, take)
+    } finally {
+      this.left++
+      this.waiting.shift()?.()
+    }
+  }
+
+  private async read(log: number, from: { position: number; last: number }, take: (document: PacketDocument) => boolean): Promise<void> {
     const query = this.reopened(log, from.position, from.last) ?? this.begin(log, from)
     try {
       for (;;) {

@@ -1,7 +1,7 @@
 import { Frames, Trait } from "../../wire/frames.js"
 import type { Chunk } from "../chunks.js"
 import type { PacketDocument } from "./documents.js"
-import { documentOf, messageOf } from "./message.js"
+import { checkMessage, damaged, documentOf, messageOf } from "./message.js"
 
 /** The age of a chunk counts for all that is in it, so those in it came within so many ms. */
 const CHUNK_MS = 10_000
@@ -36,6 +36,12 @@ export function* packetsOf(log: number, { first, value, before }: Chunk): Genera
     bytes += frames.endOf(k) - frames.startOf(k)
     if (frames.traits & Trait.EXPIRY) expiring++
   }
+}
+
+/** Throws Damage when somebody else wrote it. */
+export function checkPacket(document: PacketDocument): void {
+  checkMessage(document)
+  if (typeof document.before?.messages !== "number") throw damaged(document._id)
 }
 
 /** Whether two messages may be in one chunk. */

@@ -8,10 +8,13 @@ import type { JournalDocument, JournalStateDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 import { journalKey } from "./journal.js"
 import { bytesOf } from "./message.js"
+import { slices } from "./slices.js"
 import type { Tenure } from "./tenure.js"
 
 /** Of this layout of the collections. */
 export const FORMAT = 1
+/** How many documents of a journal are read at a time. */
+const READ_AT_ONCE = 200
 
 /** What the journal has and the collections have not. */
 export interface Recovered {
@@ -34,7 +37,7 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
   const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
-  for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
+  await insertAll(tenure, found.documents)
   const { matchedCount } = await collections.state.updateOne(
     { _id: "journal", epoch: state.epoch },
     { $set: { epoch, folded: found.folded, rowsFrom } },
@@ -67,10 +70,13 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
   const { collections, epoch, owner, followsRelease } = tenure
   const found: ReadJournal = { commits: [], documents: [], folded: state.folded, last: state.folded }
   let pieces: JournalDocument[] = []
+  let ahead = new Map<number, JournalDocument>()
   for (let sequence = state.folded + 1; ; sequence++) {
     const key = journalKey(state.epoch, sequence)
     // oxlint-disable no-await-in-loop -- one behind the other
-    const document = await collections.journal.findOne({ _id: key }, { readConcern: "majority" })
+    if (!ahead.has(sequence)) ahead = await readAhead(collections, state.epoch, sequence)
+    const document = ahead.get(sequence)
+    ahead.delete(sequence)
     if (!document) {
       // what is folded is removed: the owner before may just have done that
       const { folded, epoch: now } = await journalState(collections)
@@ -105,6 +111,13 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
   }
 }
 
+/** Documents of a journal from a sequence on, as far as they are there. */
+async function readAhead({ journal }: Collections, epoch: number, from: number): Promise<Map<number, JournalDocument>> {
+  const keys = Array.from({ length: READ_AT_ONCE }, (_, n) => journalKey(epoch, from + n))
+  const found = await journal.find({ _id: { $in: keys } }, { readConcern: "majority" }).toArray()
+  return new Map(found.map((document) => [document.sequence, document]))
+}
+
 /** Inserts what closes a journal; false: a document of its owner came before. It stays there for ever: one may come late. */
 async function sealed({ collections, epoch, owner }: Tenure, place: Pick<JournalDocument, "_id" | "epoch" | "sequence">): Promise<boolean> {
   try {
@@ -113,6 +126,20 @@ async function sealed({ collections, epoch, owner }: Tenure, place: Pick<Journal
   } catch (error) {
     if (isDuplicate(error)) return false
     throw error
+  }
+}
+
+/** In their order; of those that were tried before some may be there. */
+async function insertAll(tenure: Tenure, documents: readonly JournalDocument[]): Promise<void> {
+  for (const some of slices(documents, ({ bytes }) => bytes?.length() ?? 0)) {
+    // oxlint-disable no-await-in-loop -- one behind the other
+    try {
+      await tenure.collections.journal.insertMany(some)
+    } catch (error) {
+      if (!isDuplicate(error)) throw error
+      for (const one of some) await insert(tenure, one)
+    }
+    // oxlint-enable no-await-in-loop
   }
 }
 

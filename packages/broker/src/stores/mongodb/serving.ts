@@ -36,14 +36,16 @@ export async function serve(tenure: Tenure, unreadable: (error: unknown) => void
   const { packets, retained, state } = collections
   const isStore = async (): Promise<boolean> => (await state.findOne({ _id: "journal" })) !== null
   if (!(await isStore())) await setAside(db, isStore)
-  await packets.createIndex({ log: 1, _id: 1 })
-  // as aedes-persistence-mongodb makes it
-  await retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" })
+  const shown = new AedesLayout(tenure.patient)
+  await Promise.all([
+    packets.createIndex({ log: 1, _id: 1 }),
+    // as aedes-persistence-mongodb makes it
+    retained.createIndex({ topic: 1 }, { unique: true, name: "query_topic" }),
+    shown.open(),
+  ])
   const { commits, documents, last: recovered, journal: found } = await takeOver(tenure)
   const unfolded = new Unfolded()
   for (const commit of commits) unfolded.apply(commit)
-  const shown = new AedesLayout(tenure.patient)
-  await shown.open()
   const tables = new MongoTables(tenure, { shown, unreadable, rowsFrom: found.rowsFrom })
   const stored = await tables.load()
   const kept = documents.map(({ _id }) => _id)

@@ -9,21 +9,19 @@ import { claimRows } from "./claim.js"
 import { LONG, type Row, type ROWS, WHOLE } from "./database.js"
 import type { PacketDocument, SessionDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
-import { documentOf, messageOf } from "./message.js"
+import { checkMessage, documentOf, messageOf } from "./message.js"
 import { PacketReading } from "./packet-reading.js"
-import { chunkOf, packetKey, packetsOf, sizeOf, together } from "./packets.js"
+import { checkPacket, chunkOf, packetKey, packetsOf, sizeOf, together } from "./packets.js"
 import { cursorDocument, rowOf, sessionFields, sessionOf, willFields, willOf } from "./rows.js"
+import { slices } from "./slices.js"
 import type { Tenure } from "./tenure.js"
 
-/** How many documents, and about how many bytes of messages, go to the server at a time. */
-const DOCUMENTS_AT_ONCE = 1000
-const BYTES_AT_ONCE = 4 << 20
 /** Of how many logs something is removed at a time. */
 const LOGS_AT_ONCE = 100
 /** How large a chunk becomes that is made of packets, in bytes. */
 const CHUNK_BYTES = 65_536
-/** When reading what could not be read is tried again, in ms. */
-const RETRY_MS = 200
+/** When reading what could not be read is tried again, in ms: each time later. */
+const RETRY_MS = { first: 200, most: 2000 }
 
 type Write = AnyBulkWriteOperation<Row>
 type Most = { chunks: number; bytes: number }
@@ -60,43 +58,58 @@ export class MongoTables implements FoldedTables {
 
   /** Everything that is in them but messages. */
   async load(): Promise<StoredState> {
-    const { collections } = this.tenure
-    const counts = { epoch: { $gte: this.rowsFrom } }
-    const next = await collections.next.findOne({ _id: "next" })
+    const [next, logs, retained, wills, sessions] = await Promise.all([
+      this.tenure.collections.next.findOne({ _id: "next" }),
+      this.loadLogs(),
+      this.loadRetained(),
+      this.loadWills(),
+      this.loadSessions(),
+    ])
+    return { sessions, retained, wills, logs, next: { position: next?.position ?? 1, id: next?.id ?? 1 } }
+  }
+
+  /** The rows that count. */
+  private get counts(): { epoch: { $gte: number } } {
+    return { epoch: { $gte: this.rowsFrom } }
+  }
+
+  private async loadLogs(): Promise<StoredLog[]> {
     const logs: StoredLog[] = []
-    for await (const { _id, last, messages, bytes, expiring } of collections.logs.find(counts, WHOLE).sort({ _id: 1 })) {
+    for await (const { _id, last, messages, bytes, expiring } of this.tenure.collections.logs.find(this.counts, WHOLE).sort({ _id: 1 })) {
       logs.push({ id: _id, last, messages, bytes, expiring })
       this.lasts.set(_id, last)
     }
+    return logs
+  }
+
+  private async loadRetained(): Promise<StoredState["retained"]> {
     const retained: StoredState["retained"] = []
-    for await (const document of collections.retained.find(counts, WHOLE).sort({ _id: 1 })) {
+    for await (const document of this.tenure.collections.retained.find(this.counts, WHOLE).sort({ _id: 1 })) {
+      checkMessage(document)
       const frames = messageOf(document)
       frames.createdAt = document.at.getTime()
       frames.markKept(0)
       retained.push({ id: document._id, value: frames.seal() })
     }
+    return retained
+  }
+
+  private async loadWills(): Promise<StoredState["wills"]> {
     const wills: StoredState["wills"] = []
-    for await (const document of collections.wills.find(counts, WHOLE).sort({ _id: 1 })) {
+    for await (const document of this.tenure.collections.wills.find(this.counts, WHOLE).sort({ _id: 1 })) {
       const row = willOf(document)
       wills.push({ id: document._id, value: row })
       this.options.shown.noteWill(document._id, row)
     }
-    return {
-      sessions: await this.loadSessions(),
-      retained,
-      wills,
-      logs,
-      next: { position: next?.position ?? 1, id: next?.id ?? 1 },
-    }
+    return wills
   }
 
   private async loadSessions(): Promise<StoredSession[]> {
     const { sessions: documents, holds } = this.tenure.collections
-    const counts = { epoch: { $gte: this.rowsFrom } }
     const sessions = new Map<number, StoredSession>()
-    for await (const document of documents.find(counts, WHOLE).sort({ _id: 1 }))
+    for await (const document of documents.find(this.counts, WHOLE).sort({ _id: 1 }))
       if (document.clientId !== undefined) sessions.set(document._id, sessionOf(document, document.clientId))
-    for await (const { session: id, slot, ...hold } of holds.find(counts, WHOLE)) {
+    for await (const { session: id, slot, ...hold } of holds.find(this.counts, WHOLE)) {
       const session = sessions.get(id)
       if (!session) continue
       const row = rowOf(hold)
@@ -111,7 +124,7 @@ export class MongoTables implements FoldedTables {
   }
 
   async read(log: number, position: number, most: Most): Promise<Chunk[]> {
-    for (;;) {
+    for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.most)) {
       const last = this.lasts.get(log)
       if (last === undefined || last < position) return []
       try {
@@ -120,7 +133,7 @@ export class MongoTables implements FoldedTables {
         return found
       } catch (error) {
         this.options.unreadable(error)
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref()) // oxlint-disable-line no-await-in-loop
+        await new Promise((resolve) => setTimeout(resolve, wait).unref()) // oxlint-disable-line no-await-in-loop
       }
     }
   }
@@ -139,6 +152,7 @@ export class MongoTables implements FoldedTables {
       groupBytes = 0
     }
     await this.reading.each(log, { position, last }, (document) => {
+      checkPacket(document)
       const size = sizeOf(document)
       const [head] = group
       if (head && (groupBytes + size > CHUNK_BYTES || !together(head, document))) close()
@@ -192,27 +206,15 @@ export class MongoTables implements FoldedTables {
   /** Writes what still waits. Returns what went into each log that got something. */
   private async insert(unfolded: Unfolded, cut: (log: number) => number): Promise<Map<number, StoredLog>> {
     const folded = new Map<number, StoredLog>()
-    let documents: PacketDocument[] = []
-    let bytes = 0
-    const send = async (): Promise<void> => {
-      const some = documents
-      documents = []
-      bytes = 0
-      if (some.length) await this.step(() => this.insertAll(some))
-    }
-    for (const [log, all] of unfolded.logs) {
-      const needed = all.slice(placeOf(all, cut(log)))
-      for (const chunk of needed) {
-        for (const document of packetsOf(log, chunk)) {
-          documents.push(document)
-          bytes += sizeOf(document)
-          if (documents.length >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE) await send() // oxlint-disable-line no-await-in-loop -- not all at a time
-        }
+    const documents = function* (): Generator<PacketDocument> {
+      for (const [log, all] of unfolded.logs) {
+        const needed = all.slice(placeOf(all, cut(log)))
+        for (const chunk of needed) yield* packetsOf(log, chunk)
+        const last = needed.at(-1)
+        if (last) folded.set(log, amountOf(log, last))
       }
-      const chunk = needed.at(-1)
-      if (chunk) folded.set(log, amountOf(log, chunk))
     }
-    await send()
+    for (const some of slices(documents(), sizeOf)) await this.step(() => this.insertAll(some)) // oxlint-disable-line no-await-in-loop -- not all at a time
     return folded
   }
 
@@ -311,17 +313,8 @@ export class MongoTables implements FoldedTables {
   }
 
   private async write(name: (typeof ROWS)[number], writes: Iterable<Write>): Promise<void> {
-    let some: Write[] = []
-    let bytes = 0
-    for (const one of writes) {
-      some.push(one)
-      bytes += "replaceOne" in one ? lengthOf(one.replaceOne.replacement.payload) : 0
-      if (some.length < DOCUMENTS_AT_ONCE && bytes < BYTES_AT_ONCE) continue
-      await this.writeAll(name, some) // oxlint-disable-line no-await-in-loop -- not all at a time
-      some = []
-      bytes = 0
-    }
-    if (some.length) await this.writeAll(name, some)
+    const bytesOf = (one: Write): number => ("replaceOne" in one ? lengthOf(one.replaceOne.replacement.payload) : 0)
+    for (const some of slices(writes, bytesOf)) await this.writeAll(name, some) // oxlint-disable-line no-await-in-loop -- not all at a time
   }
 
   private async writeAll(name: string, writes: readonly Write[]): Promise<void> {
