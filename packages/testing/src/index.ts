@@ -2,7 +2,7 @@ export { startBroker, type BrokerOptions, type TestBroker, type TlsListener } fr
 export { makeCertificates, type Certificates } from "./certificates.js"
 export { cleanUp, onCleanUp } from "./clean-up.js"
 export { cliPath, runCli, runProcess, spawnCli, type CliName, type RunResult } from "./cli.js"
-export { startCuttingProxy } from "./cutting-proxy.js"
+export { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.js"
 export { freePort } from "./free-port.js"
 export { hasMosquitto, mosquittoVersion, startMosquitto, type Mosquitto } from "./mosquitto.js"
 export { hasMongoServer, startMongoServer, type MongoServer } from "./mongodb.js"

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { setTimeout as pause } from "node:timers/promises"
 import { type Db, MongoClient } from "mongodb"
 import {
+  type CuttingProxy,
   hasMongoServer,
   type MongoServer,
   runCli,
@@ -263,19 +264,24 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
     const CLEAN = { clientId: "clean", clean: true }
     const LASTING = { clientId: "lasting", clean: false, properties: properties(sessionExpiry(1000)) }
 
-    const WAYS = ["it is killed", "it does not answer", "the way to it is cut"] as const
+    type Away = (server: MongoServer, proxy: CuttingProxy) => unknown
+    const ways: [string, Away, Away][] = [
+      ["it is killed", (server) => server.kill9(), (server) => server.restart()],
+      ["it does not answer", (server) => server.pause(), (server) => server.resume()],
+      ["the way to it is cut", (_, proxy) => proxy.block(), (_, proxy) => proxy.unblock()],
+    ]
 
-    test.each(WAYS)(
+    test.each(ways)(
       "%s: nothing is acknowledged, other traffic passes, all comes in order when it is back",
       { timeout: 60_000 + 2 * OUTAGE_MS },
-      async (how) => {
+      async (_, away, back) => {
         const server = await startMongoServer()
         const proxy = await startCuttingProxy(server.port)
         const store = server.url.replace(String(server.port), String(proxy.port))
         const broker = await startBroker({ store, args: ["--lease", "2s"] })
         await absent(broker.port, "s", "t")
         await say(broker, "t", texts(1, 10))
-        await { "it is killed": server.kill9, "it does not answer": server.pause, "the way to it is cut": proxy.block }[how]()
+        await away(server, proxy)
         const publisher = await Peer.connected(broker.port, 4, CLEAN)
         for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
         await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
@@ -288,7 +294,7 @@ describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !=
         expect(await publisher.settled()).toEqual([])
         live.send(publish(4, { topic: "live", payload: "passes still" }))
         expect((await live.next()).toString()).toContain("passes still")
-        await { "it is killed": server.restart, "it does not answer": server.resume, "the way to it is cut": proxy.unblock }[how]()
+        await back(server, proxy)
         for (let id = 11; id <= 20; id++) expect(await publisher.next(30_000)).toEqual(puback(id))
         expect(broker.running).toBe(true)
         expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
