@@ -144,6 +144,6 @@ it.each([
   ["--psk-identity x --tls-version caf$'\\xe9'", String.raw`"caf\xe9" is not one of`],
   ["-D publish caf$'\\xe9' x", String.raw`"caf\xe9" is not a property`],
 ])("a byte that is not UTF-8 is shown alike everywhere: %s", async (words, phrase) => {
-  const result = await runProcess("bash", ["-c", `${process.execPath} ${cliPath("mqtt-pub")} t m ${words}`])
+  const result = await runProcess("bash", ["--norc", "-c", `${process.execPath} ${cliPath("mqtt-pub")} t m ${words}`])
   expect(result).toMatchObject({ code: 2, stderr: expect.stringContaining(phrase) })
 })

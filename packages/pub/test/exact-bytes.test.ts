@@ -25,7 +25,7 @@ function bash(line: string, port = broker.port): Promise<RunResult> {
     SUB: `${process.execPath} ${cliPath("mqtt-sub")}`,
     MQTT_PORT: String(port),
   }
-  return runProcess("bash", ["-c", line], { env })
+  return runProcess("bash", ["--norc", "-c", line], { env })
 }
 
 describe("a payload is sent exactly as it is given", () => {

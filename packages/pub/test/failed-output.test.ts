@@ -5,5 +5,5 @@ it.each([1, 2, 20])("%d numbers of --interval that cannot be printed are exit 7"
   const broker = await startBroker({ store: "memory:" })
   const command = `${process.execPath} ${cliPath("mqtt-pub")} -L ${broker.url} t x --interval 10 --repeat ${count} > /dev/full`
   const full = { code: 7, stderr: expect.stringContaining("error: cannot write the output: ENOSPC") }
-  expect(await runProcess("bash", ["-c", command])).toMatchObject(full)
+  expect(await runProcess("bash", ["--norc", "-c", command])).toMatchObject(full)
 })

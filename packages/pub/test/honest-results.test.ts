@@ -232,12 +232,13 @@ describe("streams", () => {
   it("a closed stdout ends the numbering of --interval quietly", async () => {
     const broker = await startBroker({ store: "memory:" })
     const command = `${process.execPath} ${cliPath("mqtt-pub")} -L ${broker.url} t x --interval 20 | head -2; exit \${PIPESTATUS[0]}`
-    expect(await runProcess("bash", ["-c", command])).toMatchObject({ code: 0, stdout: "1\n2\n", stderr: "" })
+    expect(await runProcess("bash", ["--norc", "-c", command])).toMatchObject({ code: 0, stdout: "1\n2\n", stderr: "" })
   })
 
   it("a full disk under the numbers of --interval is exit 7", async () => {
     const broker = await startBroker({ store: "memory:" })
     const result = await runProcess("bash", [
+      "--norc",
       "-c",
       `${process.execPath} ${cliPath("mqtt-pub")} -L ${broker.url} t x --interval 20 > /dev/full`,
     ])

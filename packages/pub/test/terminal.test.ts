@@ -41,7 +41,7 @@ describe("progress", () => {
 
   it("is not shown with --quiet, nor in a pipe", async () => {
     expect(await onTerminal(`${long.replace("URL", broker.url)} --quiet`)).toBe("")
-    const piped = await runProcess("bash", ["-c", long.replace("URL", broker.url)])
+    const piped = await runProcess("bash", ["--norc", "-c", long.replace("URL", broker.url)])
     expect(piped).toMatchObject({ code: 0, stdout: "", stderr: "" })
   })
 })

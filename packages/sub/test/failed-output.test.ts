@@ -18,7 +18,7 @@ async function waiting(lines: string): Promise<string[]> {
 
 function shell(command: string, args: readonly string[], more = ""): Promise<RunResult> {
   const words = [process.execPath, cliPath("mqtt-sub"), ...args].map((word) => `'${word}'`).join(" ")
-  return runProcess("bash", ["-c", command.replace("SUB", () => words).replace("MORE", () => more)])
+  return runProcess("bash", ["--norc", "-c", command.replace("SUB", () => words).replace("MORE", () => more)])
 }
 
 const FULL = { code: 7, stderr: expect.stringContaining("error: cannot write the output: ENOSPC") }

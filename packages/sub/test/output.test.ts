@@ -40,7 +40,7 @@ async function waiting(stdin: string, url = broker.url): Promise<string[]> {
 /** Runs `mqtt-sub ARGS` in a shell, with what follows it there; the exit code is mqtt-sub's. */
 function shell(args: readonly string[], rest: string): Promise<RunResult> {
   const words = [process.execPath, cliPath("mqtt-sub"), ...args].map((word) => `'${word}'`).join(" ")
-  return runProcess("bash", ["-c", `${words} ${rest}; exit \${PIPESTATUS[0]}`])
+  return runProcess("bash", ["--norc", "-c", `${words} ${rest}; exit \${PIPESTATUS[0]}`])
 }
 
 describe("what was not written out is not acknowledged and comes again", () => {
@@ -62,6 +62,7 @@ describe("what was not written out is not acknowledged and comes again", () => {
     const session = await waiting(lines(count, 200))
     const file = join(temporaryFolder(), "out")
     const limited = await runProcess("bash", [
+      "--norc",
       "-c",
       `trap '' XFSZ; ulimit -f 100; ${process.execPath} ${cliPath("mqtt-sub")} ${session.join(" ")} > ${file}; exit $?`,
     ])
@@ -102,7 +103,7 @@ describe("a slow reader", () => {
     const session = await waiting(lines(count, width))
     const reader = `| (sleep 4; ps -o rss= -p $(pgrep -f '^[^ ]*node .*${session[4]}' | head -1) >&2; cat)`
     const words = [process.execPath, cliPath("mqtt-sub"), ...session.filter((word) => word !== "--quiet"), "-C", String(count), "-k", "1"]
-    const result = await runProcess("bash", ["-c", `${words.join(" ")} ${reader}`])
+    const result = await runProcess("bash", ["--norc", "-c", `${words.join(" ")} ${reader}`])
     expect(result.stdout === lines(count, width)).toBe(true)
     expect(result.stderr).not.toContain("connection lost")
     const megabytes = Number(/^\s*(\d+)$/m.exec(result.stderr)?.[1]) / 1024
@@ -120,7 +121,7 @@ describe("a slow reader", () => {
       `until [ "$(grep -c 'received PUBLISH' ${log})" -ge 200 ]; do sleep 0.05; done`,
       'kill -TERM $pid; wait $pid; echo "end $?"; kill $reader && echo "before its reader"',
     ]
-    const stuck = await runProcess("bash", ["-c", script.join("\n")])
+    const stuck = await runProcess("bash", ["--norc", "-c", script.join("\n")])
     expect(stuck.stdout).toBe("end 143\nbefore its reader\n")
   })
 })

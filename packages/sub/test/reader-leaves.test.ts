@@ -12,7 +12,7 @@ const sub = `exec ${process.execPath} ${cliPath("mqtt-sub")}`
 
 /** Runs mqtt-sub with a pipe to `reader`; ends when mqtt-sub has ended. */
 async function pipe(args: string, reader: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return runProcess("bash", ["-c", `(${sub} ${args}) | ${reader}; exit \${PIPESTATUS[0]}`], { timeoutMs: 10_000 })
+  return runProcess("bash", ["--norc", "-c", `(${sub} ${args}) | ${reader}; exit \${PIPESTATUS[0]}`], { timeoutMs: 10_000 })
 }
 
 describe("a reader that leaves ends mqtt-sub without another message", () => {
@@ -28,7 +28,7 @@ describe("a reader that leaves ends mqtt-sub without another message", () => {
 
   it("a named pipe", async () => {
     const script = `cd $(mktemp -d) && mkfifo p && (sleep 1 < p &) && ${sub} -L ${url} ${randomId("topic")} > p`
-    expect(await runProcess("bash", ["-c", script], { timeoutMs: 10_000 })).toMatchObject({ code: 0, stderr: "" })
+    expect(await runProcess("bash", ["--norc", "-c", script], { timeoutMs: 10_000 })).toMatchObject({ code: 0, stderr: "" })
   })
 
   it("while it still connects", async () => {
@@ -61,5 +61,5 @@ it("writes nothing to find out, and stays while somebody reads or writes further
   const topic = randomId("topic")
   const publish = `${process.execPath} ${cliPath("mqtt-pub")} -L ${url} ${topic}`
   const script = `set -o pipefail; (sleep 3; ${publish} late) & (${sub} -L ${url} ${topic} -C 1) | cat`
-  expect(await runProcess("bash", ["-c", script])).toMatchObject({ code: 0, stdout: "late\n", stderr: "" })
+  expect(await runProcess("bash", ["--norc", "-c", script])).toMatchObject({ code: 0, stdout: "late\n", stderr: "" })
 })

@@ -27,7 +27,7 @@ async function shell(beginning: string, edit = (line: string): string => line): 
     audit: "false",
   }
   const env = Object.fromEntries(Object.entries(config).map(([name, setting]) => [`npm_config_${name}`, setting]))
-  const { code, stderr } = await runProcess("bash", ["-c", edit(line)], { cwd: folder, env, timeoutMs: 120_000 })
+  const { code, stderr } = await runProcess("bash", ["--norc", "-c", edit(line)], { cwd: folder, env, timeoutMs: 120_000 })
   expect(code, stderr).toBe(0)
 }
 

@@ -62,7 +62,7 @@ async function verified(cwd: string, file: string, ...args: string[]): Promise<b
 function paste(line: string | undefined, { cwd, port }: { cwd: string; port: number }): RunningProcess {
   const command = (line ?? "no line").replace(":8883", `:${port}`).replace("NAME -P", "NAME -P secret")
   const env = { PATH: `${BIN}:${process.env["PATH"]}`, MQTT_BROKER_STORE: "memory:" }
-  return new RunningProcess("bash", ["-c", `exec ${command}`], { cwd, env })
+  return new RunningProcess("bash", ["--norc", "-c", `exec ${command}`], { cwd, env })
 }
 
 const named = hostname().toLowerCase()

@@ -49,12 +49,12 @@ class Terminals {
 
   run(command: string): RunningProcess {
     const exec = /[|&;]/.test(command) ? command : `exec ${command}`
-    return new RunningProcess("bash", ["-c", `${line("export PATH")}\n${exec}`], { env: this.env, cwd: ROOT })
+    return new RunningProcess("bash", ["--norc", "-c", `${line("export PATH")}\n${exec}`], { env: this.env, cwd: ROOT })
   }
 }
 
 test("the path of a terminal gets the three commands and nothing else; what is installed, is installed before the terminals", async () => {
-  const folders = new RunningProcess("bash", ["-c", `${line("export PATH")}\nprintf %s "\${PATH%%:*}"`], { cwd: ROOT })
+  const folders = new RunningProcess("bash", ["--norc", "-c", `${line("export PATH")}\nprintf %s "\${PATH%%:*}"`], { cwd: ROOT })
   await folders.waitForEnd()
   expect(readdirSync(folders.stdout).toSorted((a, b) => a.localeCompare(b))).toEqual(["mqtt-broker", "mqtt-pub", "mqtt-sub"])
   expect(SNIPPETS.slice(0, 3)).toEqual([["npm ci && npm run demo"], ["npm ci && npm run build"], [line("export PATH")]])
@@ -107,7 +107,7 @@ test("the snippets of mqtt-pub and mqtt-sub", async () => {
 test("the lines for other machines: a user comes in over TLS, nobody else does", async () => {
   const [dir, port] = [temporaryFolder(), await freePort()]
   const run = (command: string): RunningProcess =>
-    new RunningProcess("bash", ["-c", `${line("export PATH")}; cd ${dir}; ${command}`], {
+    new RunningProcess("bash", ["--norc", "-c", `${line("export PATH")}; cd ${dir}; ${command}`], {
       env: { HOME: dir, XDG_DATA_HOME: "" },
       cwd: ROOT,
     })
