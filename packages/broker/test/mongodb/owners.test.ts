@@ -21,8 +21,15 @@ const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
 type Fate = (typeof FATES)[number]
 
 const STEPS = ["commit", "fold", "sleep", "take over", "sleep at take over", "hand over", "wake", "late ones come"] as const
-/** `nth`: which of the writes that come meets its fate */
-const step = record({ kind: constantFrom(...STEPS), fate: constantFrom(...FATES), nth: nat({ max: 12 }) })
+/** A collection whose writes meet a fate, or any. */
+const WHERE = ["any", "any", "broker", "sessions", "holds", "retained", "wills", "logs"] as const
+/** `nth`: which of the writes that come meets its fate, or so many steps later it sleeps */
+const step = record({
+  kind: constantFrom(...STEPS),
+  fate: constantFrom(...FATES),
+  where: constantFrom(...WHERE),
+  nth: nat({ max: 12 }),
+})
 /** What is done one behind the other more often than by chance. */
 const PHRASES: (typeof STEPS)[number][][] = [
   ["commit", "commit", "fold"],
@@ -33,15 +40,27 @@ const PHRASES: (typeof STEPS)[number][][] = [
   ["commit", "sleep at take over", "take over", "commit"],
   ["fold", "wake", "hand over"],
 ]
-const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map((kind): Step => ({ kind, fate: "fine", nth: 0 })))
+/** A write of a fold comes late, after the next folds, before and after another owner. */
+const late = record({ where: constantFrom(...WHERE), nth: nat({ max: 2 }), next: constantFrom("fold" as const, "take over" as const) }).map(
+  ({ where, nth, next }) => [
+    fine("commit"),
+    { kind: "fold" as const, fate: "late" as const, where, nth },
+    ...([next, "commit", "fold", "commit", "commit", "fold", "commit", "late ones come", "hand over"] as const).map(fine),
+  ],
+)
+function fine(kind: Step["kind"]): Step {
+  return { kind, fate: "fine", where: "any", nth: 0 }
+}
+const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map(fine))
 const history = array(
   oneof(
     step.map((one) => [one]),
     phrase,
+    late,
   ),
   { maxLength: 12 },
 ).map((parts) => parts.flat())
-type Step = { kind: (typeof STEPS)[number]; fate: Fate; nth: number }
+type Step = { kind: (typeof STEPS)[number]; fate: Fate; where: (typeof WHERE)[number]; nth: number }
 
 const WRITES = new Set(["insertOne", "insertMany", "updateOne", "updateMany", "findOneAndUpdate", "bulkWrite", "deleteMany"])
 
@@ -50,8 +69,9 @@ class NoAnswer extends Error {}
 /** An owner's way to the database: the next writes may meet a fate, and all of them wait while it sleeps. */
 class Way {
   fate: Fate = "fine"
+  where: Step["where"] = "any"
   nth = 0
-  /** so many writes later it sleeps */
+  /** so many writes and questions for one document later it sleeps */
   left = Infinity
   readonly late: (() => Promise<unknown>)[] = []
   private asleep: Promise<void> | undefined = undefined
@@ -75,14 +95,16 @@ class Way {
 
   get database(): Db {
     return this.wrapped(this.db, (name, method) =>
-      name === "collection" ? (...args: unknown[]) => this.collection(method(...args)) : method,
+      name === "collection" ? (...args: unknown[]) => this.collection(String(args[0]), method(...args)) : method,
     )
   }
 
-  private collection<T>(collection: T): T {
-    return this.wrapped(collection, (name, method) =>
-      WRITES.has(name) ? async (...args: unknown[]) => this.write(() => method(...args)) : method,
-    )
+  private collection<T>(collection: string, target: T): T {
+    return this.wrapped(target, (name, method) => {
+      if (WRITES.has(name)) return async (...args: unknown[]) => this.write(collection, () => method(...args))
+      if (name === "findOne") return async (...args: unknown[]) => this.step(() => method(...args))
+      return method
+    })
   }
 
   private wrapped<T>(target: T, wrap: (name: string, method: (...args: unknown[]) => never) => unknown): T {
@@ -95,16 +117,23 @@ class Way {
     })
   }
 
-  private async write(go: () => Promise<unknown>): Promise<unknown> {
+  private async step(go: () => Promise<unknown>): Promise<unknown> {
     if (this.left-- === 0) this.sleep()
     await this.asleep
-    if (this.nth-- > 0) return go()
-    const { fate } = this
-    this.fate = "fine"
-    if (fate === "late") this.late.push(go)
-    if (fate === "unanswered") await go()
-    if (fate !== "fine") throw new NoAnswer(fate)
     return go()
+  }
+
+  private write(collection: string, go: () => Promise<unknown>): Promise<unknown> {
+    return this.step(async () => {
+      if (this.where !== "any" && this.where !== collection) return go()
+      if (this.nth-- > 0) return go()
+      const { fate } = this
+      this.fate = "fine"
+      if (fate === "late") this.late.push(go)
+      if (fate === "unanswered") await go()
+      if (fate !== "fine") throw new NoAnswer(fate)
+      return go()
+    })
   }
 }
 
@@ -189,15 +218,16 @@ class History {
     expect(this.wrong).toEqual([])
   }
 
-  private async step({ kind, fate, nth }: Step): Promise<void> {
+  private async step({ kind, fate, where, nth }: Step): Promise<void> {
     const { owner } = this
     if (kind === "take over") return this.takeOver(fate, nth)
-    if (kind === "sleep at take over") return this.sleepAtTakeOver()
+    if (kind === "sleep at take over") return this.sleepAtTakeOver(nth)
     if (kind === "hand over") return this.handOver()
     if (kind === "late ones come") return this.late()
     if (kind === "wake") return this.wake()
     if (!owner || kind === "sleep") return owner?.way.sleep()
     owner.way.fate = fate
+    owner.way.where = kind === "commit" ? "any" : where
     owner.way.nth = kind === "commit" ? 0 : nth
     const done = kind === "fold" ? owner.serving.folding.foldAll() : this.commit(owner)
     // one that sleeps goes on when it wakes
@@ -254,11 +284,11 @@ class History {
     this.owner = { way, serving, acknowledged: found, tried: found, taken: Infinity, hasEnded: false }
   }
 
-  /** After some of its writes. */
-  private async sleepAtTakeOver(): Promise<void> {
+  /** After some of its writes and questions. */
+  private async sleepAtTakeOver(left: number): Promise<void> {
     this.owner?.way.sleep()
     const way = new Way(this.db)
-    way.left = (this.epoch * 5) % 9
+    way.left = left
     const serving = this.begin(way, false)
     serving.catch(() => {})
     this.halves.push({ way, epoch: this.epoch, serving })
