@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Certificates } from "@mqtt-trio/testing"
 
@@ -46,6 +46,18 @@ export const own: Contender = {
   },
   announces: true,
   durable: true,
+}
+
+/** The same on a database of its own in this server; the URL has no path. */
+export function onMongodb(url: string): Contender {
+  return {
+    ...own,
+    name: "mqtt-broker on mongodb:",
+    command: ({ folder }) => ({
+      program: process.execPath,
+      args: [LAUNCHER, "start", "--port", "0", "--store", `${url}/${basename(folder)}`, "--lease", "1s", "--json"],
+    }),
+  }
 }
 
 function doors({ serverCert, serverKey }: Certificates): string[] {

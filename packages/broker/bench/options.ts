@@ -9,6 +9,8 @@ export interface BenchOptions {
   effort: Effort
   /** Command of the broker to bench instead of ours. */
   broker: string | undefined
+  /** A server, without a path: bench our broker on MongoDB, beside the same on file:, without gates. */
+  mongodb: string | undefined
   /** Measure without mosquitto. */
   alone: boolean
   json: boolean
@@ -25,6 +27,7 @@ export const HELP = `npm run bench -w @mqtt-trio/broker -- [options]
   --only NAME     only scenarios whose name contains NAME (repeatable; --list shows the names)
   --rounds N      rounds per scenario and broker, alternating (default 3)
   --broker CMD    bench this command instead; {port} and {dir} in it are replaced
+  --mongodb URL   bench our broker on this server, beside the same broker on file: (mongodb://HOST:PORT)
   --alone         without mosquitto beside it
   --gate          exit with 1 when a gate is missed
   --json          results as one JSON object on stdout
@@ -51,6 +54,7 @@ export function benchOptions(args: string[]): BenchOptions {
       only: { type: "string", multiple: true, default: [] },
       rounds: { type: "string" },
       broker: { type: "string" },
+      mongodb: { type: "string" },
       alone: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       markdown: { type: "boolean", default: false },
@@ -59,8 +63,8 @@ export function benchOptions(args: string[]): BenchOptions {
       help: { type: "boolean", default: false },
     },
   })
-  const { quick, rounds, broker, ...rest } = values
+  const { quick, rounds, broker, mongodb, ...rest } = values
   const count = rounds === undefined ? (quick ? 1 : 3) : Number(rounds)
   if (!Number.isInteger(count) || count < 1) throw new TypeError(`--rounds takes a whole number from 1, not "${rounds}"`)
-  return { ...rest, rounds: count, broker, effort: quick ? QUICK : FULL }
+  return { ...rest, rounds: count, broker, mongodb, effort: quick ? QUICK : FULL }
 }

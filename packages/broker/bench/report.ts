@@ -21,11 +21,11 @@ export interface Row {
 }
 
 /** One row for every value of every scenario. A gated value that was not measured makes a row with the verdict "failed". */
-export function rows(results: readonly ScenarioResult[]): Row[] {
+export function rows(results: readonly ScenarioResult[], gates: readonly Gate[]): Row[] {
   return results.flatMap((result) => {
     const measured = result.own.flatMap((measurement) => Object.keys(measurement.values))
-    const gated = GATES.filter((gate) => gate.scenario === result.scenario.name).map((gate) => gate.value)
-    return [...new Set([...measured, ...gated])].map((value) => row(result, value))
+    const gated = gates.filter((gate) => gate.scenario === result.scenario.name).map((gate) => gate.value)
+    return [...new Set([...measured, ...gated])].map((value) => row(result, value, gates))
   })
 }
 
@@ -34,11 +34,11 @@ export function missedGates(table: readonly Row[]): Row[] {
   return table.filter((entry) => entry.verdict === "MISSED" || entry.verdict === "failed")
 }
 
-function row(result: ScenarioResult, value: string): Row {
+function row(result: ScenarioResult, value: string, gates: readonly Gate[]): Row {
   const own = result.own.map((measurement) => measurement.values[value] ?? Number.NaN)
   const rival = result.rival.map((measurement) => measurement.values[value] ?? Number.NaN)
   const ratios = rival.every((theirs) => theirs > 0) ? rival.map((theirs, round) => (own[round] ?? Number.NaN) / theirs) : []
-  const gate = GATES.find((candidate) => candidate.scenario === result.scenario.name && candidate.value === value)
+  const gate = gates.find((candidate) => candidate.scenario === result.scenario.name && candidate.value === value)
   const judged = (gate && gate.kind !== "ratio") || ratios.length === 0 ? own : ratios
   return {
     scenario: result.scenario.name,
@@ -52,7 +52,7 @@ function row(result: ScenarioResult, value: string): Row {
     gate: gate?.gate,
     aim: gate?.aim,
     verdict: verdictOf(gate, own, ratios),
-    remarks: [...result.own.flatMap((m) => m.remarks), ...result.rival.flatMap((m) => m.remarks.map((remark) => `mosquitto: ${remark}`))],
+    remarks: [...result.own.flatMap((m) => m.remarks), ...result.rival.flatMap((m) => m.remarks.map((remark) => `beside it: ${remark}`))],
   }
 }
 

@@ -1,5 +1,6 @@
 import { machineLines, mosquittoVersion } from "@mqtt-trio/testing"
-import { custom, mosquitto, MOSQUITTO_SETTINGS, own } from "./contender.js"
+import { custom, mosquitto, MOSQUITTO_SETTINGS, onMongodb, own } from "./contender.js"
+import { GATES } from "./gates.js"
 import { benchOptions, HELP, type BenchOptions } from "./options.js"
 import { missedGates, renderTable, rows } from "./report.js"
 import { runScenario, type Plan, type ScenarioResult } from "./rounds.js"
@@ -27,27 +28,30 @@ async function main(): Promise<void> {
   if (options.help) return print(HELP)
   const chosen = SCENARIOS.filter(({ name }) => options.only.length === 0 || options.only.some((part) => name.includes(part)))
   if (options.list || chosen.length === 0) return print(`${SCENARIOS.map(({ name, title }) => `${name.padEnd(24)} ${title}`).join("\n")}\n`)
-  const version = options.alone ? undefined : mosquittoVersion()
-  if (version === undefined && !options.alone) note("mosquitto is not installed: no ratios, no verdict on them")
-  const plan: Plan = {
-    own: options.broker === undefined ? own : custom(options.broker),
-    rival: version === undefined ? undefined : mosquitto,
-    rounds: options.rounds,
-    effort: options.effort,
-    progress: note,
-  }
+  const version = options.alone || options.mongodb !== undefined ? undefined : mosquittoVersion()
+  if (version === undefined && !options.alone && options.mongodb === undefined)
+    note("mosquitto is not installed: no ratios, no verdict on them")
+  const plan: Plan = { ...contenders(options, version), rounds: options.rounds, effort: options.effort, progress: note }
   const results: ScenarioResult[] = []
   for (const scenario of chosen) results.push(await runScenario(scenario, plan))
   show(results, plan, version, options)
 }
 
+function contenders({ broker, mongodb }: BenchOptions, version: string | undefined): Pick<Plan, "own" | "rival"> {
+  if (mongodb !== undefined) return { own: onMongodb(mongodb), rival: { ...own, name: "on file:" } }
+  return {
+    own: broker === undefined ? own : custom(broker),
+    rival: version === undefined ? undefined : { ...mosquitto, name: `mosquitto ${version}` },
+  }
+}
+
 function show(results: ScenarioResult[], plan: Plan, version: string | undefined, options: BenchOptions): void {
-  const table = rows(results)
+  const table = rows(results, options.mongodb === undefined ? GATES : [])
   const lines = [
     ...machineLines(version, MOSQUITTO_SETTINGS),
     `Rounds: ${plan.rounds}, the brokers in turn; medians; lowest … highest is of the judged number.`,
   ]
-  const rendered = renderTable(table, plan.own.name, version === undefined ? undefined : `mosquitto ${version}`)
+  const rendered = renderTable(table, plan.own.name, plan.rival?.name)
   if (options.json) print(`${JSON.stringify({ machine: lines, rows: table })}\n`)
   else print(options.markdown ? `${lines.join("\n")}\n\n${rendered}\n` : `${rendered}\n`)
   const missed = missedGates(table)
