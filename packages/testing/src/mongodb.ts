@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
+import type { Certificates } from "./certificates.js"
 import { freePort } from "./free-port.js"
 import { canConnect } from "./mosquitto.js"
 import { RunningProcess } from "./running-process.js"
@@ -40,19 +41,26 @@ export function hasMongoServer(): boolean {
   return found
 }
 
+/** A server that takes connections with TLS alone, of one user, whom its database `admin` knows. */
+export interface SecureServer {
+  readonly certificates: Certificates
+  readonly username: string
+  readonly password: string
+}
+
 /**
  * Starts a MongoDB server on a free loopback port, or the given one. With MQTT_TEST_MONGODB=mongodb://… it is that server
  * instead, which nobody can kill, pause or start again; the databases of the tests stay in it.
  */
-export async function startMongoServer(options: { readonly port?: number } = {}): Promise<MongoServer> {
+export async function startMongoServer(options: { readonly port?: number; readonly secure?: SecureServer } = {}): Promise<MongoServer> {
   const given = givenUrl()
-  return given === undefined ? ownServer(options.port ?? (await freePort())) : givenServer(given)
+  return given === undefined ? ownServer(options.port ?? (await freePort()), options.secure) : givenServer(given)
 }
 
-async function ownServer(port: number): Promise<MongoServer> {
+async function ownServer(port: number, secure: SecureServer | undefined): Promise<MongoServer> {
   const ferretdb = command()
   if (ferretdb === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
-  const args = settings(port, temporaryFolder())
+  const args = settings(port, temporaryFolder(), secure)
   const launch = async (): Promise<RunningProcess> => {
     const started = new RunningProcess(ferretdb, args)
     const listens = (): Promise<boolean> => {
@@ -65,7 +73,7 @@ async function ownServer(port: number): Promise<MongoServer> {
   let running = await launch()
   const resume = (): void => void running.child.kill("SIGCONT")
   return {
-    url: `mongodb://127.0.0.1:${port}/${randomId()}`,
+    url: urlOf(port, secure),
     port,
     get pid() {
       return running.pid
@@ -92,15 +100,34 @@ function stands(pid: number): boolean {
   return threads.every((stat) => stat.slice(stat.lastIndexOf(")")).startsWith(") T"))
 }
 
-function settings(port: number, dir: string): string[] {
+function urlOf(port: number, secure: SecureServer | undefined): string {
+  if (!secure) return `mongodb://127.0.0.1:${port}/${randomId()}`
+  const { username, password, certificates } = secure
+  return `mongodb://${username}:${password}@127.0.0.1:${port}/${randomId()}?authSource=admin&tls=true&tlsCAFile=${certificates.ca}`
+}
+
+function settings(port: number, dir: string, secure: SecureServer | undefined): string[] {
   return [
     "--handler=sqlite",
     `--sqlite-url=file:${dir}/?_pragma=synchronous(full)`,
-    `--listen-addr=127.0.0.1:${port}`,
+    ...(secure ? doorOf(port, secure) : [`--listen-addr=127.0.0.1:${port}`]),
     `--state-dir=${dir}`,
     "--telemetry=disable",
     "--debug-addr=-",
     "--log-level=warn",
+  ]
+}
+
+function doorOf(port: number, { certificates, username, password }: SecureServer): string[] {
+  return [
+    "--listen-addr=",
+    `--listen-tls=127.0.0.1:${port}`,
+    `--listen-tls-cert-file=${certificates.serverCert}`,
+    `--listen-tls-key-file=${certificates.serverKey}`,
+    "--test-enable-new-auth",
+    "--setup-database=admin",
+    `--setup-username=${username}`,
+    `--setup-password=${password}`,
   ]
 }
 

@@ -1,21 +1,27 @@
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
 import { type Db, MongoClient } from "mongodb"
 import {
+  cliPath,
   type CuttingProxy,
   hasMongoServer,
+  makeCertificates,
   type MongoServer,
   runCli,
+  RunningProcess,
   spawnCli,
   startBroker,
   startCuttingProxy,
   startMongoServer,
+  temporaryFolder,
   type TestBroker,
   waitFor,
 } from "@mqtt-trio/testing"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { BROKER_ERRORS } from "../../src/errors.js"
 import { Peer } from "../support/peer.js"
+import { hasProgram } from "../support/processes.js"
 import { absent, drain, publishAll } from "../support/stored.js"
 import { DISCONNECT, properties, puback, publish, sessionExpiry } from "../support/wire.js"
 
@@ -258,76 +264,133 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
   })
 })
 
-describe.skipIf(!hasMongoServer() || (process.env["MQTT_TEST_MONGODB"] ?? "") !== "")(
-  "a server that goes away while the broker runs",
-  () => {
-    const CLEAN = { clientId: "clean", clean: true }
-    const LASTING = { clientId: "lasting", clean: false, properties: properties(sessionExpiry(1000)) }
+const OWN_SERVER = hasMongoServer() && (process.env["MQTT_TEST_MONGODB"] ?? "") === ""
 
-    type Away = (server: MongoServer, proxy: CuttingProxy) => unknown
-    const ways: [string, Away, Away][] = [
-      ["it is killed", (server) => server.kill9(), (server) => server.restart()],
-      ["it does not answer", (server) => server.pause(), (server) => server.resume()],
-      ["the way to it is cut", (_, proxy) => proxy.block(), (_, proxy) => proxy.unblock()],
-    ]
+describe.skipIf(!OWN_SERVER)("a server with TLS and users", () => {
+  const PASSWORD = "s3cret"
+  const state = { url: "" }
 
-    test.each(ways)(
-      "%s: nothing is acknowledged, other traffic passes, all comes in order when it is back",
-      { timeout: 60_000 + 2 * OUTAGE_MS },
-      async (_, away, back) => {
-        const server = await startMongoServer()
-        const proxy = await startCuttingProxy(server.port)
-        const store = server.url.replace(String(server.port), String(proxy.port))
-        const broker = await startBroker({ store, args: ["--lease", "2s"] })
-        await absent(broker.port, "s", "t")
-        await say(broker, "t", texts(1, 10))
-        await away(server, proxy)
-        const publisher = await Peer.connected(broker.port, 4, CLEAN)
-        for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
-        await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
-        const live = await Peer.connected(broker.port, 4)
-        await live.subscribe(["live", 0])
-        live.send(publish(4, { topic: "live", payload: "passes" }))
-        expect((await live.next()).toString()).toContain("passes")
-        await expect(Peer.connected(broker.port, 5, LASTING)).rejects.toThrow("refused: 20030088")
-        await pause(OUTAGE_MS)
-        expect(await publisher.settled()).toEqual([])
-        live.send(publish(4, { topic: "live", payload: "passes still" }))
-        expect((await live.next()).toString()).toContain("passes still")
-        await back(server, proxy)
-        for (let id = 11; id <= 20; id++) expect(await publisher.next(30_000)).toEqual(puback(id))
-        expect(broker.running).toBe(true)
-        expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
-      },
-    )
+  beforeAll(async () => {
+    const certificates = makeCertificates(temporaryFolder())
+    state.url = (await startMongoServer({ secure: { certificates, username: "ann", password: PASSWORD } })).url
+  })
 
-    test("SIGTERM while it does not answer: the broker ends soon, says what is not stored, and what was acknowledged is there", async () => {
+  test("keeps what is stored; the password is in no output, no list of processes and no document", async () => {
+    const broker = await startBroker({ store: state.url, args: ["--log-level", "debug"] })
+    await absent(broker.port, "s", "t")
+    await say(broker, "t", texts(1, 5))
+    const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json"], { env: { MQTT_BROKER_STORE: state.url } })
+    await second.waitForLine("standing by", { stream: "stderr" })
+    const queue = await runCli("mqtt-broker", ["queue", "s", "--store", state.url])
+    expect(queue.stdout).toContain("Hello mqtt 5")
+    const check = await runCli("mqtt-broker", ["check", "--store", state.url])
+    expect(check.stdout).toContain("mongodb://127.0.0.1")
+    expect(await drain(broker.port, "s")).toEqual(texts(1, 5))
+    for (const pid of [broker.pid, second.pid]) expect(readFileSync(`/proc/${pid}/cmdline`, "latin1")).not.toContain(PASSWORD)
+    const documents = await MongoClient.connect(state.url)
+    for (const { name } of await documents.db().listCollections().toArray())
+      expect(JSON.stringify(await documents.db().collection(name).find().toArray())).not.toContain(PASSWORD)
+    await documents.close()
+    expect(await broker.stop()).toBe(0)
+    await second.waitForLine('"ready"')
+    await second.stop()
+    const said = [broker.stdout, broker.stderr, second.stdout, second.stderr, queue.stdout, queue.stderr, check.stdout, check.stderr]
+    expect(said.join("\n")).not.toContain(PASSWORD)
+  })
+
+  test.each([
+    ["a wrong password", (url: string) => url.replace(PASSWORD, "wr0ng"), "Authentication failed"],
+    ["an authority that it does not know", (url: string) => url.replace(/&tlsCAFile=.*/, ""), "certificate"],
+    ["no TLS", (url: string) => url.replace(/&tls=.*/, ""), "cannot be used"],
+  ])("%s: one sentence, exit code 11, and no password", async (_, wrong, words) => {
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", wrong(state.url)], { timeoutMs: 30_000 })
+    expect([code, stderr]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, expect.stringContaining(words)])
+    expect(stderr).toMatch(/^error: the store mongodb:\/\/127\.0\.0\.1:.*\nhint: .*\n$/)
+    expect(stderr).not.toMatch(/s3cret|wr0ng/)
+  })
+})
+
+test.runIf(hasProgram("strace", "-V"))("a broker with another store reads nothing of the driver", async () => {
+  const log = join(temporaryFolder(), "trace")
+  const broker = [process.execPath, cliPath("mqtt-broker"), "start", "--port", "0", "--json"]
+  const traced = (store: string): RunningProcess =>
+    new RunningProcess("strace", ["-f", "-e", "trace=open,openat", "-o", log, ...broker, "--store", store])
+  const file = traced(`file:${temporaryFolder()}`)
+  const { pid } = JSON.parse(await file.waitForLine('"ready"', { timeoutMs: 30_000 }))
+  process.kill(pid, "SIGTERM")
+  await file.waitForEnd(30_000)
+  expect(readFileSync(log, "utf8")).not.toMatch(/mongo/i)
+  await traced("mongodb://127.0.0.1:1/db").waitForEnd(30_000)
+  expect(readFileSync(log, "utf8")).toMatch(/mongo/i)
+})
+
+describe.skipIf(!OWN_SERVER)("a server that goes away while the broker runs", () => {
+  const CLEAN = { clientId: "clean", clean: true }
+  const LASTING = { clientId: "lasting", clean: false, properties: properties(sessionExpiry(1000)) }
+
+  type Away = (server: MongoServer, proxy: CuttingProxy) => unknown
+  const ways: [string, Away, Away][] = [
+    ["it is killed", (server) => server.kill9(), (server) => server.restart()],
+    ["it does not answer", (server) => server.pause(), (server) => server.resume()],
+    ["the way to it is cut", (_, proxy) => proxy.block(), (_, proxy) => proxy.unblock()],
+  ]
+
+  test.each(ways)(
+    "%s: nothing is acknowledged, other traffic passes, all comes in order when it is back",
+    { timeout: 60_000 + 2 * OUTAGE_MS },
+    async (_, away, back) => {
       const server = await startMongoServer()
-      const broker = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+      const proxy = await startCuttingProxy(server.port)
+      const store = server.url.replace(String(server.port), String(proxy.port))
+      const broker = await startBroker({ store, args: ["--lease", "2s"] })
       await absent(broker.port, "s", "t")
       await say(broker, "t", texts(1, 10))
-      await server.pause()
+      await away(server, proxy)
       const publisher = await Peer.connected(broker.port, 4, CLEAN)
-      publisher.send(publish(4, { topic: "t", qos: 1, packetId: 1, payload: "not acknowledged" }))
-      const from = performance.now()
-      expect(await broker.stop()).toBe(BROKER_ERRORS["store-unusable"].exitCode)
-      expect(performance.now() - from).toBeLessThan(12_000)
-      expect(broker.stderr).toContain("stopped while the store took no commits")
-      server.resume()
-      await broker.restart()
-      expect((await drain(broker.port, "s")).slice(0, 10)).toEqual(texts(1, 10))
-    })
+      for (let id = 11; id <= 20; id++) publisher.send(publish(4, { topic: "t", qos: 1, packetId: id, payload: `Hello mqtt ${id}` }))
+      await waitFor(() => broker.stderr.includes("takes no commits"), { timeoutMs: 30_000, what: "the broker's word" })
+      const live = await Peer.connected(broker.port, 4)
+      await live.subscribe(["live", 0])
+      live.send(publish(4, { topic: "live", payload: "passes" }))
+      expect((await live.next()).toString()).toContain("passes")
+      await expect(Peer.connected(broker.port, 5, LASTING)).rejects.toThrow("refused: 20030088")
+      await pause(OUTAGE_MS)
+      expect(await publisher.settled()).toEqual([])
+      live.send(publish(4, { topic: "live", payload: "passes still" }))
+      expect((await live.next()).toString()).toContain("passes still")
+      await back(server, proxy)
+      for (let id = 11; id <= 20; id++) expect(await publisher.next(30_000)).toEqual(puback(id))
+      expect(broker.running).toBe(true)
+      expect(await drain(broker.port, "s")).toEqual(texts(1, 20))
+    },
+  )
 
-    test("a broker that stands by outlives it", async () => {
-      const server = await startMongoServer()
-      const first = await startBroker({ store: server.url, args: ["--lease", "2s"] })
-      const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", server.url, "--lease", "2s"])
-      await second.waitForLine("standing by", { stream: "stderr" })
-      await server.kill9()
-      await second.waitForLine("cannot be looked at", { stream: "stderr" })
-      await first.kill9()
-      await server.restart()
-      await second.waitForLine('"ready"', { timeoutMs: 30_000 })
-    })
-  },
-)
+  test("SIGTERM while it does not answer: the broker ends soon, says what is not stored, and what was acknowledged is there", async () => {
+    const server = await startMongoServer()
+    const broker = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+    await absent(broker.port, "s", "t")
+    await say(broker, "t", texts(1, 10))
+    await server.pause()
+    const publisher = await Peer.connected(broker.port, 4, CLEAN)
+    publisher.send(publish(4, { topic: "t", qos: 1, packetId: 1, payload: "not acknowledged" }))
+    const from = performance.now()
+    expect(await broker.stop()).toBe(BROKER_ERRORS["store-unusable"].exitCode)
+    expect(performance.now() - from).toBeLessThan(12_000)
+    expect(broker.stderr).toContain("stopped while the store took no commits")
+    server.resume()
+    await broker.restart()
+    expect((await drain(broker.port, "s")).slice(0, 10)).toEqual(texts(1, 10))
+  })
+
+  test("a broker that stands by outlives it", async () => {
+    const server = await startMongoServer()
+    const first = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+    const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", server.url, "--lease", "2s"])
+    await second.waitForLine("standing by", { stream: "stderr" })
+    await server.kill9()
+    await second.waitForLine("cannot be looked at", { stream: "stderr" })
+    await first.kill9()
+    await server.restart()
+    await second.waitForLine('"ready"', { timeoutMs: 30_000 })
+  })
+})
