@@ -248,6 +248,10 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       await commit({ incoming: [{ session, identifier: 2, open: false }] })
       const { sessions } = await (await reopen()).load()
       expect([...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([1, 65_535])
+      // what earlier lives of the store have
+      await commit({ incoming: [1, 7].map((identifier) => ({ session, identifier, open: identifier === 7 })) })
+      const again = (await (await reopen()).load()).sessions
+      expect([...(again[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([7, 65_535])
     })
 
     test("retained messages by their numbers, byte for byte; one that takes the place of a removed one of its topic", async () => {
