@@ -36,15 +36,15 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   const state = await journalState(collections)
   if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
-  const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
   await insertAll(tenure, found.documents)
-  const { matchedCount } = await collections.state.updateOne(
-    { _id: "journal", epoch: state.epoch },
-    { $set: { epoch, folded: found.folded, rowsFrom } },
-  )
-  if (!matchedCount) throw tenure.superseded()
+  const { folded } = found
+  const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom, state.epoch)
+  // nobody claimed rows meanwhile, or what came late may have the epoch of that
+  const still = { epoch: state.epoch, ...(!followsRelease && { rows: rowsFrom }) }
+  const { matchedCount } = await collections.state.updateOne({ _id: "journal", ...still }, { $set: { epoch, folded, rowsFrom } })
+  if (!matchedCount) return takeOver(tenure)
   await removeOlder(tenure)
-  return { ...found, journal: { ...state, epoch, folded: found.folded, rowsFrom } }
+  return { ...found, journal: { ...state, epoch, folded, rowsFrom } }
 }
 
 async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {

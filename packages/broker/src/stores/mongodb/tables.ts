@@ -175,7 +175,7 @@ export class MongoTables implements FoldedTables {
   /** What failed before may come late: from now on it changes no row. */
   private async claim(): Promise<void> {
     const { collections, epoch } = this.tenure
-    const rowsFrom = await claimRows(this.tenure, this.rowsFrom)
+    const rowsFrom = await claimRows(this.tenure, this.rowsFrom, epoch)
     const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $max: { rowsFrom } })
     if (!matchedCount) throw this.tenure.superseded()
     this.rowsFrom = rowsFrom
