@@ -1,0 +1,67 @@
+import { array, constantFrom, nat, oneof, record } from "fast-check"
+
+/** What happens to a write on its way. */
+const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
+export type Fate = (typeof FATES)[number]
+
+const STEPS = [
+  "commit",
+  "fold",
+  "sleep",
+  "take over",
+  "sleep at take over",
+  "late ones come at take over",
+  "hand over",
+  "wake",
+  "late ones come",
+] as const
+/** A collection whose writes meet a fate, or any. */
+const WHERE = ["any", "any", "broker", "sessions", "holds", "retained", "wills", "logs"] as const
+/** `nth`: which of the writes that come meets its fate, or so many steps later it sleeps */
+const step = record({
+  kind: constantFrom(...STEPS),
+  fate: constantFrom(...FATES),
+  where: constantFrom(...WHERE),
+  nth: nat({ max: 12 }),
+})
+/** What is done one behind the other more often than by chance. */
+const PHRASES: (typeof STEPS)[number][][] = [
+  ["commit", "commit", "fold"],
+  ["commit", "sleep", "fold", "take over", "commit", "fold"],
+  ["sleep", "commit", "take over", "commit"],
+  ["commit", "fold", "wake", "take over"],
+  ["late ones come", "take over"],
+  ["commit", "sleep at take over", "take over", "commit"],
+  ["fold", "wake", "hand over"],
+]
+/** What is tried first: each shows what one safeguard is for. */
+export const EXAMPLES: (typeof STEPS)[number][][] = [
+  // a row is changed only where no later owner wrote it; the fourth commit changes no Session
+  ["commit", "commit", "commit", "fold", "commit", "sleep", "fold", "take over", "commit", "fold", "wake", "take over"],
+]
+const ENDS: (typeof STEPS)[number][][] = [["late ones come", "hand over"], ["late ones come", "take over"], ["late ones come at take over"]]
+/** A write of a fold comes late, after the next folds, before and after another owner. */
+const late = record({
+  where: constantFrom(...WHERE),
+  nth: nat({ max: 2 }),
+  next: constantFrom("fold" as const, "take over" as const),
+  end: constantFrom(...ENDS),
+}).map(({ where, nth, next, end }) => [
+  fine("commit"),
+  { kind: "fold" as const, fate: "late" as const, where, nth },
+  ...([next, "commit", "fold", "commit", "commit", "fold", "commit"] as const).map(fine),
+  ...end.map(fine),
+])
+export function fine(kind: Step["kind"]): Step {
+  return { kind, fate: "fine", where: "any", nth: 0 }
+}
+const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map(fine))
+export const history = array(
+  oneof(
+    step.map((one) => [one]),
+    phrase,
+    late,
+  ),
+  { maxLength: 12 },
+).map((parts) => parts.flat())
+export type Step = { kind: (typeof STEPS)[number]; fate: Fate; where: (typeof WHERE)[number]; nth: number }
