@@ -10,6 +10,7 @@ const STEPS = [
   "sleep",
   "take over",
   "sleep at take over",
+  "sleep at hand over",
   "late ones come at take over",
   "hand over",
   "wake",
@@ -33,6 +34,7 @@ const PHRASES: (typeof STEPS)[number][][] = [
   ["late ones come", "take over"],
   ["commit", "sleep at take over", "take over", "commit"],
   ["fold", "wake", "hand over"],
+  ["commit", "wake", "sleep at hand over", "take over", "commit"],
 ]
 /** What is tried first: each shows what one safeguard is for. */
 export const EXAMPLES: (typeof STEPS)[number][][] = [
@@ -46,16 +48,19 @@ const late = record({
   nth: nat({ max: 2 }),
   next: constantFrom("fold" as const, "take over" as const),
   end: constantFrom(...ENDS),
-}).map(({ where, nth, next, end }) => [
+  at: nat({ max: 12 }),
+}).map(({ where, nth, next, end, at }) => [
   fine("commit"),
   { kind: "fold" as const, fate: "late" as const, where, nth },
   ...([next, "commit", "fold", "commit", "commit", "fold", "commit"] as const).map(fine),
-  ...end.map(fine),
+  ...end.map((kind): Step => ({ ...fine(kind), nth: at })),
 ])
 export function fine(kind: Step["kind"]): Step {
   return { kind, fate: "fine", where: "any", nth: 0 }
 }
-const phrase = constantFrom(...PHRASES).map((kinds) => kinds.map(fine))
+const phrase = record({ kinds: constantFrom(...PHRASES), nth: nat({ max: 12 }) }).map(({ kinds, nth }) =>
+  kinds.map((kind): Step => ({ ...fine(kind), nth })),
+)
 export const history = array(
   oneof(
     step.map((one) => [one]),

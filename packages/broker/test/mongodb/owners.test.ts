@@ -28,6 +28,12 @@ interface Owner {
   hasEnded: boolean
 }
 
+/** One that slept after it had taken over, and until the next one did. */
+function replaced(way: Way, serving: Serving): Owner {
+  const found = serving.state.next.position - 1
+  return { way, serving, acknowledged: found, tried: found, taken: found, hasEnded: false }
+}
+
 class History {
   private owner: Owner | undefined = undefined
   private readonly former: Owner[] = []
@@ -54,10 +60,12 @@ class History {
     if (kind === "take over") return this.takeOver(fate, nth)
     if (kind === "late ones come at take over") return this.takeOver("fine", 0, false, nth)
     if (kind === "sleep at take over") return this.sleepAtTakeOver(nth)
-    if (kind === "hand over") return this.handOver()
+    if (kind === "hand over") return this.handOver((clean) => this.takeOver("fine", 0, clean))
+    if (kind === "sleep at hand over") return this.handOver((clean) => this.sleepAtTakeOver(nth, clean))
     if (kind === "late ones come") return this.late()
     if (kind === "wake") return this.wake()
     if (!owner || kind === "sleep") return owner?.way.sleep()
+    if (owner.hasEnded) return
     owner.way.fate = fate
     owner.way.where = kind === "commit" ? "any" : where
     owner.way.nth = kind === "commit" ? 0 : nth
@@ -76,6 +84,8 @@ class History {
       owner.acknowledged = n
     } catch (error) {
       if (!(error instanceof NoAnswer || error instanceof Superseded)) throw error
+      if (error instanceof Superseded && owner === this.owner && this.owned === this.epoch)
+        this.wrong.push(`commit ${n} was refused, and nobody else wants the database`)
     }
   }
 
@@ -119,23 +129,23 @@ class History {
   }
 
   /** After some of its writes and questions. */
-  private async sleepAtTakeOver(left: number): Promise<void> {
+  private async sleepAtTakeOver(left: number, followsRelease = false): Promise<void> {
     this.owner?.way.sleep()
     const way = new Way(this.db)
     way.left = left
-    const serving = this.begin(way, false)
+    const serving = this.begin(way, followsRelease)
     serving.catch(() => {})
     this.halves.push({ way, epoch: this.epoch, serving })
     await Promise.race([serving.catch(() => {}), pause(300)])
   }
 
   /** Its owner ends in order: nothing of it is on its way then. */
-  private async handOver(): Promise<void> {
+  private async handOver(to: (clean: boolean) => Promise<void>): Promise<void> {
     const { owner } = this
-    if (!owner || owner.way.isAsleep) return
+    if (!owner || owner.hasEnded || owner.way.isAsleep) return
     const clean = await owner.serving.finish()
     owner.hasEnded = true
-    await this.takeOver("fine", 0, clean)
+    await to(clean)
   }
 
   /** What the new owner has: all that was acknowledged, and at most the one that was under way. */
@@ -160,7 +170,7 @@ class History {
         if (!(error instanceof Superseded)) throw error
       })
       if (done && epoch > this.owned) await this.owns({ way, epoch }, done) // oxlint-disable-line no-await-in-loop
-      else if (done) this.wrong.push("an owner that slept while the next one took over has taken over")
+      else if (done) this.former.push(replaced(way, done))
     }
     for (const one of this.former) {
       one.way.wake()

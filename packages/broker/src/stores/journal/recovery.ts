@@ -35,8 +35,9 @@ export function readJournal(
   const unfolded: UnfoldedFile[] = []
   let last = folded
   for (const [n, { file, header }] of segments.entries()) {
-    if ((segments[n + 1]?.header.first ?? Infinity) <= last) continue // all of it is folded
+    if ((segments[n + 1]?.header.first ?? Infinity) <= last + 1) continue // all of it is folded
     if (header.first > last + 1) throw damaged(last + 1)
+    if (header.clean) continue // it has nothing
     const found = replay(readSegment(folder, file), last, take)
     if (found.end && found.last > folded) unfolded.push({ ...file, ...found })
     last = Math.max(last, found.last)
