@@ -224,7 +224,7 @@ function storeNews(log: EventLog): StoreOptions {
       }),
     standsBy: ({ host, pid }) => {
       const message = `standing by: the broker with process id ${pid} on ${host} has the store; this one listens when that one is gone`
-      log.info(message, { event: "standing by", host, owner: pid })
+      log.warn(message, { event: "standing by", host, owner: pid })
     },
     failing: (why) => log.limited("warn", "store", { message: why }),
     unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),

@@ -36,11 +36,6 @@ const PHRASES: (typeof STEPS)[number][][] = [
   ["fold", "wake", "hand over"],
   ["commit", "wake", "sleep at hand over", "take over", "commit"],
 ]
-/** What is tried first: each shows what one safeguard is for. */
-export const EXAMPLES: (typeof STEPS)[number][][] = [
-  // a row is changed only where no later owner wrote it; the fourth commit changes no Session
-  ["commit", "commit", "commit", "fold", "commit", "sleep", "fold", "take over", "commit", "fold", "wake", "take over"],
-]
 const ENDS: (typeof STEPS)[number][][] = [["late ones come", "hand over"], ["late ones come", "take over"], ["late ones come at take over"]]
 /** A write of a fold comes late, after the next folds, before and after another owner. */
 const late = record({
@@ -55,6 +50,25 @@ const late = record({
   ...([next, "commit", "fold", "commit", "commit", "fold", "commit"] as const).map(fine),
   ...end.map((kind): Step => ({ ...fine(kind), nth: at })),
 ])
+/** What is tried first: each shows what one safeguard is for. */
+export const EXAMPLES: Step[][] = [
+  // a row is changed only where no later owner wrote it; the fourth commit changes no Session
+  [
+    ...(["commit", "commit", "commit", "fold", "commit", "sleep", "fold", "take over"] as const).map(fine),
+    ...(["commit", "fold", "wake", "take over"] as const).map(fine),
+  ],
+  // what is folded only rises
+  lateWrite("broker", 1, "late ones come at take over"),
+  // what came late does not count, also where nobody claimed rows since
+  lateWrite("holds", 0, "late ones come", "hand over"),
+]
+
+/** The first fold's write comes late, when others have changed what it changes. */
+function lateWrite(where: Step["where"], nth: number, ...end: Step["kind"][]): Step[] {
+  const kinds = ["fold", "commit", "fold", "commit", "commit", "fold", "commit", ...end] as const
+  return [fine("commit"), { kind: "fold", fate: "late", where, nth }, ...kinds.map(fine)]
+}
+
 export function fine(kind: Step["kind"]): Step {
   return { kind, fate: "fine", where: "any", nth: 0 }
 }
