@@ -1,4 +1,4 @@
-import { array, constantFrom, nat, oneof, record } from "fast-check"
+import { array, boolean, constantFrom, nat, oneof, record } from "fast-check"
 
 /** What happens to a write on its way. */
 const FATES = ["fine", "fine", "fine", "lost", "unanswered", "late"] as const
@@ -13,6 +13,7 @@ const STEPS = [
   "sleep at hand over",
   "late ones come at take over",
   "hand over",
+  "the owner wakes",
   "wake",
   "late ones come",
 ] as const
@@ -36,7 +37,12 @@ const PHRASES: (typeof STEPS)[number][][] = [
   ["fold", "wake", "hand over"],
   ["commit", "wake", "sleep at hand over", "take over", "commit"],
 ]
-const ENDS: (typeof STEPS)[number][][] = [["late ones come", "hand over"], ["late ones come", "take over"], ["late ones come at take over"]]
+const ENDS: (typeof STEPS)[number][][] = [
+  ["late ones come", "hand over"],
+  ["late ones come", "take over"],
+  ["late ones come at take over"],
+  ["sleep at take over", "late ones come", "the owner wakes", "fold", "wake"],
+]
 /** A write of a fold comes late, after the next folds, before and after another owner. */
 const late = record({
   where: constantFrom(...WHERE),
@@ -44,11 +50,12 @@ const late = record({
   next: constantFrom("fold" as const, "take over" as const),
   end: constantFrom(...ENDS),
   at: nat({ max: 12 }),
-}).map(({ where, nth, next, end, at }) => [
+  inThat: boolean(),
+}).map(({ where, nth, next, end, at, inThat }) => [
   fine("commit"),
   { kind: "fold" as const, fate: "late" as const, where, nth },
   ...([next, "commit", "fold", "commit", "commit", "fold", "commit"] as const).map(fine),
-  ...end.map((kind): Step => ({ ...fine(kind), nth: at })),
+  ...end.map((kind): Step => ({ ...fine(kind), where: inThat ? where : "any", nth: at })),
 ])
 /** What is tried first: each shows what one safeguard is for. */
 export const EXAMPLES: Step[][] = [
@@ -61,6 +68,8 @@ export const EXAMPLES: Step[][] = [
   lateWrite("broker", 1, "late ones come at take over"),
   // what came late does not count, also where nobody claimed rows since
   lateWrite("holds", 0, "late ones come", "hand over"),
+  // nor when it comes in the middle of a claim
+  [...lateWrite("holds", 0), { ...fine("late ones come at take over"), where: "holds", nth: 1 }],
 ]
 
 /** The first fold's write comes late, when others have changed what it changes. */

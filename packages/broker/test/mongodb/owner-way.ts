@@ -13,6 +13,7 @@ export class Way {
   nth = 0
   /** so many writes and questions for one document later it sleeps, or something else happens first */
   left = Infinity
+  leftWhere: Step["where"] = "any"
   meanwhile = async (): Promise<void> => this.sleep()
   readonly late: (() => Promise<unknown>)[] = []
   private asleep: Promise<void> | undefined = undefined
@@ -43,7 +44,7 @@ export class Way {
   private collection<T>(collection: string, target: T): T {
     return this.wrapped(target, (name, method) => {
       if (WRITES.has(name)) return async (...args: unknown[]) => this.write(collection, () => method(...args))
-      if (name === "findOne") return async (...args: unknown[]) => this.step(() => method(...args))
+      if (name === "findOne") return async (...args: unknown[]) => this.step(collection, () => method(...args))
       return method
     })
   }
@@ -58,14 +59,14 @@ export class Way {
     })
   }
 
-  private async step(go: () => Promise<unknown>): Promise<unknown> {
-    if (this.left-- === 0) await this.meanwhile()
+  private async step(collection: string, go: () => Promise<unknown>): Promise<unknown> {
+    if ((this.leftWhere === "any" || this.leftWhere === collection) && this.left-- === 0) await this.meanwhile()
     await this.asleep
     return go()
   }
 
   private write(collection: string, go: () => Promise<unknown>): Promise<unknown> {
-    return this.step(async () => {
+    return this.step(collection, async () => {
       if (this.where !== "any" && this.where !== collection) return go()
       if (this.nth-- > 0) return go()
       const { fate } = this

@@ -58,7 +58,8 @@ class History {
   private async step({ kind, fate, where, nth }: Step): Promise<void> {
     const { owner } = this
     if (kind === "take over") return this.takeOver(fate, nth)
-    if (kind === "late ones come at take over") return this.takeOver("fine", 0, false, nth)
+    if (kind === "late ones come at take over") return this.takeOver("fine", 0, false, { where, nth })
+    if (kind === "the owner wakes") return owner?.way.wake()
     if (kind === "sleep at take over") return this.sleepAtTakeOver(nth)
     if (kind === "hand over") return this.handOver((clean) => this.takeOver("fine", 0, clean))
     if (kind === "sleep at hand over") return this.handOver((clean) => this.sleepAtTakeOver(nth, clean))
@@ -89,13 +90,14 @@ class History {
     }
   }
 
-  private async takeOver(fate: Fate, nth = 0, followsRelease = this.epoch === 0, lateAt = Infinity): Promise<void> {
+  private async takeOver(fate: Fate, nth = 0, followsRelease = this.epoch === 0, lateAt?: Pick<Step, "where" | "nth">): Promise<void> {
     this.owner?.way.sleep()
     const way = new Way(this.db)
     way.fate = fate
     way.nth = nth
-    way.left = lateAt
-    if (lateAt < Infinity) way.meanwhile = () => this.late()
+    way.left = lateAt?.nth ?? Infinity
+    way.leftWhere = lateAt?.where ?? "any"
+    if (lateAt) way.meanwhile = () => this.late()
     let serving: Serving
     try {
       serving = await this.begin(way, followsRelease)
