@@ -49,9 +49,19 @@ export async function startMongoServer(options: { readonly port?: number } = {})
   return given === undefined ? ownServer(options.port ?? (await freePort())) : givenServer(given)
 }
 
+/** The server of `startMongoServer` for who starts and kills it by a command line of his own, and the URL of a database in it. */
+export async function mongoServerCommand(): Promise<{ command: string; url: string }> {
+  const port = await freePort()
+  const words = [neededCommand(), ...settings(port, temporaryFolder())]
+  return { command: words.map((word) => `'${word}'`).join(" "), url: databaseUrl(port) }
+}
+
+function databaseUrl(port: number): string {
+  return `mongodb://127.0.0.1:${port}/${randomId()}`
+}
+
 async function ownServer(port: number): Promise<MongoServer> {
-  const ferretdb = command()
-  if (ferretdb === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
+  const ferretdb = neededCommand()
   const args = settings(port, temporaryFolder())
   const launch = async (): Promise<RunningProcess> => {
     const started = new RunningProcess(ferretdb, args)
@@ -65,7 +75,7 @@ async function ownServer(port: number): Promise<MongoServer> {
   let running = await launch()
   const resume = (): void => void running.child.kill("SIGCONT")
   return {
-    url: `mongodb://127.0.0.1:${port}/${randomId()}`,
+    url: databaseUrl(port),
     port,
     get pid() {
       return running.pid
@@ -135,6 +145,12 @@ function command(): string | undefined {
   const named = process.env["MQTT_TEST_FERRETDB_DIR"] ?? ""
   const folder = named === "" ? join(homedir(), ".cache/mqtt-trio-tests/ferretdb") : named
   return [join(folder, "ferretdb"), "ferretdb"].find(isOurs)
+}
+
+function neededCommand(): string {
+  const found = command()
+  if (found === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
+  return found
 }
 
 function isOurs(program: string): boolean {
