@@ -26,6 +26,11 @@ export class Brokers {
   private line: Promise<unknown> = Promise.resolve()
   private changes = 0
   private looking: NodeJS.Timeout | undefined
+  private hasFallen = false
+  private isOver = false
+  private tellGone: (why: string) => void = () => {}
+  /** Resolves, with words, when nobody serves and nobody will. */
+  readonly gone = new Promise<string>((resolve) => (this.tellGone = resolve))
 
   constructor(
     private readonly all: readonly [TorturedBroker, ...TorturedBroker[]],
@@ -47,7 +52,7 @@ export class Brokers {
 
   /** True when one ended that was neither told to nor replaced. */
   get hasEnded(): boolean {
-    return this.all.some((broker) => broker.hasEnded && !this.isReplaced(broker))
+    return this.hasFallen || this.all.some((broker) => broker.hasEnded && !this.isReplaced(broker))
   }
 
   /** Starts them; resolves when the first accepts connections. */
@@ -84,25 +89,30 @@ export class Brokers {
     })
   }
 
-  /** Ends all. */
+  /** Ends all; none is started again. */
   async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     clearInterval(this.looking)
+    this.isOver = true
     await this.line
     await Promise.all(this.all.map((broker) => broker.end(signal)))
   }
 
   private change<T>(task: () => Promise<T>): Promise<T> {
     this.changes++
-    const done = this.line.then(task).finally(() => this.changes--)
+    const done = this.line.then(() => (this.isOver ? new Promise<never>(() => {}) : task())).finally(() => this.changes--)
     this.line = done.catch(() => {})
     return done
   }
 
-  /** Whether one was replaced unasked: its lease ran out while the machine, or the store's server, was busy. */
+  /** Whether one ended unasked: its lease ran out while the machine, or the store's server, was busy; or it fell. */
   private look(): void {
-    if (this.changes > 0 || !this.all.some((broker) => this.isReplaced(broker))) return
-    if (this.isReplaced(this.serving)) this.change(() => this.replace(async () => {})).catch(() => {}) // clients that find nobody are seen
-    else for (const broker of this.all) if (this.isReplaced(broker)) broker.launch()
+    if (this.changes > 0) return
+    const { serving } = this
+    if (serving.hasEnded) {
+      this.hasFallen ||= !this.isReplaced(serving)
+      if (this.all.length === 1) return this.tellGone(`the broker ended without being told to: ${serving.stderr.slice(-LAST_WORDS)}`)
+      this.change(() => this.replace(async () => {})).catch(() => {}) // told as gone
+    } else for (const broker of this.all) if (this.isReplaced(broker)) broker.launch()
   }
 
   private isReplaced({ exitCode }: TorturedBroker): boolean {
@@ -126,7 +136,9 @@ export class Brokers {
     const others = this.all.filter((broker) => broker !== from && !broker.isAsleep)
     const allEnded = (): string | undefined => (others.every(({ hasEnded }) => hasEnded) ? "those that stood by ended" : undefined)
     this.serving = await firstToAccept(others, allEnded).catch((cause: unknown) => {
-      throw new Error(`no broker took over: ${others.map(({ stderr }) => stderr.slice(-LAST_WORDS)).join("") || "no message"}`, { cause })
+      const why = `no broker took over: ${others.map(({ stderr }) => stderr.slice(-LAST_WORDS)).join("") || "no message"}`
+      this.tellGone(why)
+      throw new Error(why, { cause })
     })
     this.takeOvers++
     this.longestTakeOverMs = Math.max(this.longestTakeOverMs, Math.round(performance.now() - since))

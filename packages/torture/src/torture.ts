@@ -79,9 +79,7 @@ export async function torture(targets: readonly [TorturedBroker, ...TorturedBrok
   const run = new Run(targets, options, acknowledgements)
   try {
     await run.start()
-    if (options.shape !== "sparse") await run.live()
-    if (options.shape !== "live") await run.sparse()
-    await run.leftOver()
+    await run.all()
     return { ...run.report(), durationMs: Math.round(performance.now() - startedAt) }
   } finally {
     await run.end()
@@ -131,7 +129,23 @@ class Run {
     return { verdict: checker.verdict(), signal: this.options.signal, signals, serverKills, takeOvers, longestTakeOverMs }
   }
 
-  async live(): Promise<void> {
+  /** Ends early when nobody serves any more. */
+  async all(): Promise<void> {
+    const shapes = this.shapes()
+    shapes.catch(() => {}) // what goes on among clients that find nobody
+    const gone = await Promise.race([shapes, this.brokers.gone])
+    if (gone !== undefined) this.checker.report("stalled", [gone])
+  }
+
+  private async shapes(): Promise<undefined> {
+    const { shape } = this.options
+    if (shape !== "sparse") await this.live()
+    if (shape !== "live") await this.sparse()
+    await this.leftOver()
+    return undefined
+  }
+
+  private async live(): Promise<void> {
     const { seed, rounds, publishers, subscribers, acknowledgements: mostAcknowledgements } = this.options
     const cast = liveCast(this.castOptions())
     this.casts.push(cast)
@@ -143,7 +157,7 @@ class Run {
     await this.drain("live", cast)
   }
 
-  async sparse(): Promise<void> {
+  private async sparse(): Promise<void> {
     const { seed, rounds, publishers, acknowledgements } = this.options
     const mostAcknowledgements = Math.ceil(acknowledgements / 2)
     const cast = sparseCast(this.castOptions(), this.options.sessions)
@@ -159,7 +173,7 @@ class Run {
   }
 
   /** Once all is delivered, acknowledged and quiet, no session may get anything again. */
-  async leftOver(): Promise<void> {
+  private async leftOver(): Promise<void> {
     const { checker } = this
     if (this.stalled || checker.outstanding > 0) return
     const subscribers = this.casts.flatMap((cast) => cast.subscribers)

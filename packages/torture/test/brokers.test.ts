@@ -23,15 +23,21 @@ const STANDS_BY = `
   }, 20)
 `
 
+interface Started {
+  brokers: Brokers
+  ports: number[]
+  all: TorturedBroker[]
+}
+
 /** Two of them, the first one serves. */
-async function start(code: number, over = (): void => {}): Promise<{ brokers: Brokers; ports: number[]; all: TorturedBroker[] }> {
+async function start(code: number, over = (): void => {}, script = STANDS_BY): Promise<Started> {
   const file = join(temporaryFolder(), "owner")
   const ports = [await freePort(), await freePort()]
-  const make = (port = 0): TorturedBroker => {
-    const command = [process.execPath, "-e", STANDS_BY, file, String(port), String(code)] as const
+  const make = (port = 0, does = STANDS_BY): TorturedBroker => {
+    const command = [process.execPath, "-e", does, file, String(port), String(code)] as const
     return new TorturedBroker({ host: "127.0.0.1", port }, command)
   }
-  const [first, second] = [make(ports[0]), make(ports[1])]
+  const [first, second] = [make(ports[0]), make(ports[1], script)]
   const brokers = new Brokers([first, second], { replacedExitCode: REPLACED, over })
   onTestFinished(() => brokers.end("SIGKILL"))
   await brokers.start()
@@ -79,5 +85,12 @@ test("it was replaced unasked: clients are sent to the other one", async () => {
 test("one that ended by itself is told from one that was replaced", async () => {
   const { brokers, all } = await start(3)
   await nap(all)
+  await waitFor(() => brokers.takeOvers === 1, { what: "the take-over to be seen" })
   expect(brokers.hasEnded).toBe(true)
+})
+
+test("nobody takes over: that is told", async () => {
+  const { brokers } = await start(REPLACED, undefined, "process.exit(11)")
+  await expect(brokers.signal("SIGKILL")).rejects.toThrow("no broker took over")
+  expect(await brokers.gone).toContain("no broker took over")
 })
