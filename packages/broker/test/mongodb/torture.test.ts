@@ -49,7 +49,7 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
     expect(signals).toBeGreaterThan(2)
   })
 
-  test.each(["KILL", "STOP"])(
+  test.each(["KILL", "TERM", "STOP"])(
     "another broker stands by: it takes over from one that gets SIG%s, again and again",
     { timeout: LIMIT_MS },
     async (signal) => {
