@@ -5,7 +5,7 @@ export { cliPath, runCli, runProcess, spawnCli, type CliName, type RunResult } f
 export { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.js"
 export { freePort } from "./free-port.js"
 export { hasMosquitto, mosquittoVersion, startMosquitto, type Mosquitto } from "./mosquitto.js"
-export { hasMongoServer, startMongoServer, type MongoServer } from "./mongodb.js"
+export { hasMongoServer, mongoServerCommand, startMongoServer, type MongoServer } from "./mongodb.js"
 export { doorOf, type Door } from "./extra-doors.js"
 export { startRecordingProxy } from "./recording-proxy.js"
 export { machineLine, machineLines } from "./machine.js"

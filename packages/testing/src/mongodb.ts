@@ -57,9 +57,15 @@ export async function startMongoServer(options: { readonly port?: number; readon
   return given === undefined ? ownServer(options.port ?? (await freePort()), options.secure) : givenServer(given)
 }
 
+/** The server of `startMongoServer` for who starts and kills it by a command line of his own, and the URL of a database in it. */
+export async function mongoServerCommand(): Promise<{ command: string; url: string }> {
+  const port = await freePort()
+  const words = [neededCommand(), ...settings(port, temporaryFolder())]
+  return { command: words.map((word) => `'${word}'`).join(" "), url: urlOf(port) }
+}
+
 async function ownServer(port: number, secure: SecureServer | undefined): Promise<MongoServer> {
-  const ferretdb = command()
-  if (ferretdb === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
+  const ferretdb = neededCommand()
   const args = settings(port, temporaryFolder(), secure)
   const launch = async (): Promise<RunningProcess> => {
     const started = new RunningProcess(ferretdb, args)
@@ -100,13 +106,13 @@ function stands(pid: number): boolean {
   return threads.every((stat) => stat.slice(stat.lastIndexOf(")")).startsWith(") T"))
 }
 
-function urlOf(port: number, secure: SecureServer | undefined): string {
+function urlOf(port: number, secure?: SecureServer): string {
   if (!secure) return `mongodb://127.0.0.1:${port}/${randomId()}`
   const { username, password, certificates } = secure
   return `mongodb://${username}:${password}@127.0.0.1:${port}/${randomId()}?authSource=admin&tls=true&tlsCAFile=${certificates.ca}`
 }
 
-function settings(port: number, dir: string, secure: SecureServer | undefined): string[] {
+function settings(port: number, dir: string, secure?: SecureServer): string[] {
   return [
     "--handler=sqlite",
     `--sqlite-url=file:${dir}/?_pragma=synchronous(full)`,
@@ -162,6 +168,12 @@ function command(): string | undefined {
   const named = process.env["MQTT_TEST_FERRETDB_DIR"] ?? ""
   const folder = named === "" ? join(homedir(), ".cache/mqtt-trio-tests/ferretdb") : named
   return [join(folder, "ferretdb"), "ferretdb"].find(isOurs)
+}
+
+function neededCommand(): string {
+  const found = command()
+  if (found === undefined) throw new Error("no MongoDB server to start: run packages/testing/ferretdb/build.sh")
+  return found
 }
 
 function isOurs(program: string): boolean {

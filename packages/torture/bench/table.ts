@@ -40,11 +40,14 @@ interface Verdict {
   anomalies: Record<AnomalyKind, number>
 }
 
+/** Those that one broker by itself may have. */
+const KINDS = ANOMALY_KINDS.filter((kind) => kind !== "outlived")
+
 const ROWS: readonly [string, (verdict: Verdict) => number][] = [
   ["acknowledged", (verdict) => verdict.acknowledged],
   ["signals sent to the broker", (verdict) => verdict.signals],
   ["deliveries owed to sessions", (verdict) => verdict.expected],
-  ...ANOMALY_KINDS.map((kind): [string, (verdict: Verdict) => number] => [ANOMALY_TITLES[kind], ({ anomalies }) => anomalies[kind]]),
+  ...KINDS.map((kind): [string, (verdict: Verdict) => number] => [ANOMALY_TITLES[kind], ({ anomalies }) => anomalies[kind]]),
   ["QoS 1 repeats (allowed)", (verdict) => verdict.repeats],
 ]
 

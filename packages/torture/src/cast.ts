@@ -86,6 +86,26 @@ export function sparseCast(options: CastOptions, sessions: number): Cast {
   return { subscribers, publishers: makePublishers(options, "sparse", topics) }
 }
 
+/**
+ * A publisher that is connected to a broker before it sleeps, and a subscriber to its topic who comes to the next one: the sleeper
+ * has nobody to store its messages for. They are of QoS 1: what an exchange at QoS 2 needs is stored in any case.
+ */
+export function lateCast(options: CastOptions, number: number): { publisher: TorturePublisher; subscriber: TortureSubscriber } {
+  const { prefix, checker, address, acknowledgements, qos, seed } = options
+  const topic = `${prefix}/late/${number}`
+  const clientId = (part: string): string => `${prefix}-late-${part}-${number}`
+  const filters = [{ filter: topic, qos }]
+  const subscriber = new TortureSubscriber({ address, checker, filters, clientId: clientId("sub"), slow: false, withholds: false })
+  const own = {
+    clientId: clientId("pub"),
+    streams: streamsOf({ ...options, qos: 1 }, clientId("pub"), topic),
+    window: 1,
+    budget: { remaining: 0 },
+  }
+  const publisher = new TorturePublisher({ address, checker, acknowledgements, random: new Random(seed + number), ...own })
+  return { publisher, subscriber }
+}
+
 /** Connects and subscribes all subscribers, 50 at a time. */
 export async function subscribeAll(subscribers: readonly TortureSubscriber[]): Promise<void> {
   await inGroups(subscribers, (subscriber) => subscriber.subscribe())

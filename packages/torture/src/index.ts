@@ -1,10 +1,11 @@
 /*
- * Users of the library: torture() on a TorturedBroker, and its report.
+ * Users of the library: torture() on a TorturedBroker or several, and its report.
  */
 export { renderJson, renderReport } from "./report.js"
 export type { Address, TlsTrust } from "./address.js"
-export { TorturedBroker, type TortureSignal } from "./tortured-broker.js"
-export { torture, type TortureReport, type TortureShape } from "./torture.js"
+export { StoreServer } from "./store-server.js"
+export { TorturedBroker } from "./tortured-broker.js"
+export { torture, type TortureOptions, type TortureReport, type TortureShape, type TortureSignal } from "./torture.js"
 /*
  * Sister packages: the checker by itself and the actors, for histories of their own.
  */

@@ -4,6 +4,7 @@ const FEWEST_ACKNOWLEDGEMENTS = 50
 const LONGEST_WAIT_MS = 5
 const SIGNALLED_SHARE = 0.75
 const MOVES_PER_ROUND = 10
+const LONGEST_AWAY_MS = 1500
 
 /** Something that one client does once `afterAcknowledgements` of the round have come. */
 export interface Move {
@@ -13,6 +14,9 @@ export interface Move {
   client: number
 }
 
+/** Who gets the signal at the end of a round: the broker, or the server of its store. */
+export type Victim = "broker" | "server"
+
 /** What happens until the broker gets its signal or, in some rounds, does not. */
 export interface Round {
   /** Acknowledgements until its end, and how long it waits after the last of them. */
@@ -20,8 +24,10 @@ export interface Round {
   waitMs: number
   /** Every second publisher is deaf during that wait: acknowledgements are lost with the broker. */
   deaf: boolean
-  /** Ends with a signal; otherwise the broker lives on. */
-  signal: boolean
+  /** Who gets a signal at its end; otherwise all live on. */
+  victim: Victim | undefined
+  /** How long the server stays away, at least. */
+  awayMs: number
   /** In the order in which they are due. */
   moves: Move[]
 }
@@ -34,15 +40,23 @@ export interface PlanOptions {
   subscribers: number
   /** Acknowledgements of the longest round. */
   mostAcknowledgements: number
+  /** Who may get signals: several do in turn, which of them first is left to chance. */
+  victims: readonly Victim[]
 }
 
 /** The moves of a torture. The same options give the same plan. */
 export function planRounds(options: PlanOptions): Round[] {
   const random = new Random(options.seed)
-  return Array.from({ length: options.rounds }, () => planRound(random, options))
+  const rounds = Array.from({ length: options.rounds }, () => planRound(random, options))
+  const { victims } = options
+  let turn = random.integer(0, Math.max(0, victims.length - 1))
+  return rounds.map(({ signal, ...round }) => {
+    const victim = signal ? victims[turn++ % victims.length] : undefined
+    return { ...round, victim, awayMs: victim === "server" ? random.integer(0, LONGEST_AWAY_MS) : 0 }
+  })
 }
 
-function planRound(random: Random, options: PlanOptions): Round {
+function planRound(random: Random, options: PlanOptions): Omit<Round, "victim" | "awayMs"> & { signal: boolean } {
   const acknowledgements = random.scaled(FEWEST_ACKNOWLEDGEMENTS, options.mostAcknowledgements)
   const waitMs = random.chance(0.5) ? 0 : random.next() * LONGEST_WAIT_MS
   const deaf = random.chance(0.5)

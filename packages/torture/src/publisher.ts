@@ -40,6 +40,8 @@ interface InFlight {
   n: number
   /** PUBREC came: PUBREL is what is sent again. */
   received: boolean
+  /** Sent, on this connection, to a broker that was replaced before. */
+  inVain: boolean
 }
 
 /** Publishes numbered messages over its streams, and after a reconnect everything unacknowledged again, in order, with DUP. */
@@ -70,19 +72,20 @@ export class TorturePublisher extends PersistentClient {
     if (!connection) return
     while (this.inFlight.size < options.window && options.budget.remaining > 0 && connection.unsent < UNSENT_BYTES) {
       options.budget.remaining--
-      const stream = options.random.pick(options.streams)
-      const n = this.counts.get(stream.id) ?? 0
-      this.counts.set(stream.id, n + 1)
-      const packetId = this.freeIdentifier()
-      const message: InFlight = { stream, n, received: false }
-      this.inFlight.set(packetId, message)
-      this.transmit(connection, packetId, message, false)
+      this.publish(connection, false)
     }
+  }
+
+  /** Publishes so many messages, whatever the window, to a broker that was replaced: it must not acknowledge them. */
+  publishInVain(count: number): void {
+    const { connection } = this
+    if (connection) for (let n = 0; n < count; n++) this.publish(connection, true)
   }
 
   protected override accepted(connection: RawConnection, sessionPresent: boolean): void {
     this.options.checker.connected(this.session, sessionPresent || this.connections === 1)
     for (const [packetId, message] of this.inFlight) {
+      message.inVain = false
       // Without the broker's half of the state nobody can tell whether a QoS 2 message arrived: it is given up.
       if (!sessionPresent && message.stream.qos === 2) this.inFlight.delete(packetId)
       else if (message.received) connection.send(acknowledgementPacket(PACKET.pubrel, packetId))
@@ -94,6 +97,7 @@ export class TorturePublisher extends PersistentClient {
   protected override take({ head, body }: RawPacket): void {
     const packetId = ((body[0] ?? 0) << 8) | (body[1] ?? 0)
     const message = this.inFlight.get(packetId)
+    if (message?.inVain) this.reportOutlived(head, message)
     if (head === PACKET.puback && message?.stream.qos === 1) {
       this.inFlight.delete(packetId)
       this.news.push({ stream: message.stream.id, n: message.n })
@@ -120,6 +124,23 @@ export class TorturePublisher extends PersistentClient {
 
   protected override drained(): void {
     this.pump()
+  }
+
+  private publish(connection: RawConnection, inVain: boolean): void {
+    const stream = this.options.random.pick(this.options.streams)
+    const n = this.counts.get(stream.id) ?? 0
+    this.counts.set(stream.id, n + 1)
+    const packetId = this.freeIdentifier()
+    const message: InFlight = { stream, n, received: false, inVain }
+    this.inFlight.set(packetId, message)
+    this.transmit(connection, packetId, message, false)
+  }
+
+  private reportOutlived(head: number, { stream, n }: InFlight): void {
+    const what = `message ${n} of "${this.clientId}" on "${stream.topic}" at QoS ${stream.qos}`
+    this.options.checker.report("outlived", [
+      `${what} was sent to a broker that another one had replaced, and acknowledged by it (0x${head.toString(16)})`,
+    ])
   }
 
   private transmit(connection: RawConnection, packetId: number, message: InFlight, dup: boolean): void {

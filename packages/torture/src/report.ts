@@ -9,7 +9,7 @@ export interface SeededReport extends TortureReport {
 
 /** The verdict as a table for people, followed by the first anomaly of each kind with its history. Ends with a newline. */
 export function renderReport(report: SeededReport): string {
-  const { verdict, signals, durationMs } = report
+  const { verdict, durationMs } = report
   const facts: [string, number][] = [
     ["published", verdict.published],
     ["acknowledged", verdict.acknowledged],
@@ -17,7 +17,7 @@ export function renderReport(report: SeededReport): string {
     ["first copies delivered", verdict.firstCopies],
     ["QoS 1 repeats (allowed)", verdict.repeats],
     ["copies for overlapping filters (allowed)", verdict.overlapCopies],
-    ["signals sent to the broker", signals],
+    ...whatWasDone(report),
   ]
   const faults = ANOMALY_KINDS.map((kind): [string, number] => [ANOMALY_TITLES[kind], countOf(report, kind)])
   const width = Math.max(...[...facts, ...faults].map(([name]) => name.length))
@@ -31,13 +31,21 @@ export function renderReport(report: SeededReport): string {
   return [...facts.map(line), "", ...faults.map(line), ...histories, "", end, ""].join("\n")
 }
 
+/** How often who got a signal, and what came of it. */
+function whatWasDone({ signal, signals, serverKills, takeOvers, longestTakeOverMs }: SeededReport): [string, number][] {
+  const facts: [string, number][] = [[`${signal === "none" ? "signals" : `SIG${signal}`} sent to the broker`, signals]]
+  if (serverKills > 0) facts.push(["SIGKILL sent to the store's server", serverKills])
+  if (takeOvers > 0) facts.push(["take-overs by a broker that stood by", takeOvers], ["longest take-over, in ms", longestTakeOverMs])
+  return facts
+}
+
 /** The verdict as one JSON object on one line, `anomalies` by kind with 0 for those not seen. Ends with a newline. */
 export function renderJson(report: SeededReport): string {
   const { anomalies, ...counts } = report.verdict
   const byKind = Object.fromEntries(ANOMALY_KINDS.map((kind) => [kind, countOf(report, kind)]))
   const histories = Object.fromEntries(anomalies.map(({ kind, history }) => [kind, history]))
-  const { signals, durationMs, seed } = report
-  return `${jsonLine({ event: "verdict", ...counts, signals, durationMs, seed, anomalies: byKind, histories })}\n`
+  const { verdict: _, ...done } = report
+  return `${jsonLine({ event: "verdict", ...counts, ...done, anomalies: byKind, histories })}\n`
 }
 
 function countOf(report: TortureReport, kind: AnomalyKind): number {

@@ -5,14 +5,21 @@ import { setTimeout as delay } from "node:timers/promises"
 import { Checker, type Verdict } from "./checker/checker.js"
 import type { StoredQos } from "./checker/stream.js"
 import { AcknowledgementFile } from "./acknowledgement-file.js"
-import { inGroups, liveCast, sparseCast, subscribeAll, type Cast, type CastOptions } from "./cast.js"
-import { planRounds, type Move, type Round } from "./plan.js"
+import { Brokers } from "./brokers.js"
+import { inGroups, lateCast, liveCast, sparseCast, subscribeAll, type Cast, type CastOptions } from "./cast.js"
+import { planRounds, type Move, type Round, type Victim } from "./plan.js"
 import { progressUntil } from "./progress.js"
-import type { Budget, TorturePublisher } from "./publisher.js"
-import type { TorturedBroker, TortureSignal } from "./tortured-broker.js"
+import type { PersistentClient } from "./persistent-client.js"
+import { TorturePublisher, type Budget } from "./publisher.js"
+import type { StoreServer } from "./store-server.js"
+import type { TortureSubscriber } from "./subscriber.js"
+import type { TorturedBroker } from "./tortured-broker.js"
 
 /** Shapes of a torture: `live` has subscribers that come and go, `sparse` many absent sessions with logs of their own. */
 export type TortureShape = "live" | "sparse" | "all"
+
+/** What the broker that serves gets; STOP: SIGSTOP until another one has taken over, then SIGCONT. `none` leaves it alone. */
+export type TortureSignal = "KILL" | "TERM" | "STOP" | "none"
 
 export interface TortureOptions {
   shape: TortureShape
@@ -22,7 +29,16 @@ export interface TortureOptions {
   /** Absent sessions of the sparse shape. */
   sessions: number
   qos: StoredQos
+  /** Of the longest round; half of it in the sparse shape. */
+  acknowledgements: number
+  /** STOP needs a broker that stands by. */
   signal: TortureSignal
+  /** Is killed in turn with the broker, which lives on. */
+  storeServer?: StoreServer | undefined
+  /** The store is there when all is over: then no session of the torture is left in it. */
+  lastingStore?: boolean
+  /** Exit code of a broker that another one has replaced. */
+  replacedExitCode?: number
   seed: number
   /** Ends the torture early. */
   stop?: AbortSignal | undefined
@@ -33,44 +49,50 @@ export interface TortureOptions {
 /** What was done, and what it showed. */
 export interface TortureReport {
   verdict: Verdict
-  /** Signals sent to the broker. */
+  signal: TortureSignal
+  /** How often it was sent to the broker that served. */
   signals: number
+  /** How often the store's server was killed. */
+  serverKills: number
+  /** How often a broker that stood by took over, and the longest time that it took. */
+  takeOvers: number
+  longestTakeOverMs: number
   durationMs: number
 }
 
-/** Publishers may be ahead of the planned acknowledgements by this many messages while a signal is on its way. */
-const MESSAGES_AHEAD = 3000
-const LONGEST_LIVE_ROUND = 10_000
-const LONGEST_SPARSE_ROUND = 5000
+/** Publishers may be ahead of the planned acknowledgements by this share of the longest round while a signal is on its way. */
+const SHARE_AHEAD = 0.3
 const ACKNOWLEDGEMENT_STALL_MS = 20_000
 const DELIVERY_STALL_MS = 10_000
 /** Rounds of PINGREQ in a row that bring nothing else, until all queues count as empty: an exchange at QoS 2 takes some. */
 const QUIET_PINGS = 10
+/** What each publisher that stays with a sleeping broker sends to it after it was replaced. */
+const MESSAGES_IN_VAIN = 20
+/** What is acknowledged by the next broker while the one before sleeps. */
+const ACKNOWLEDGEMENTS_MEANWHILE = 20
 
-/** Tortures the broker and gives the verdict. The target is started and, at the end, stopped. */
-export async function torture(target: TorturedBroker, options: TortureOptions): Promise<TortureReport> {
+/** Tortures the broker, or several on one store, and gives the verdict. They are started and, at the end, stopped. */
+export async function torture(targets: readonly [TorturedBroker, ...TorturedBroker[]], options: TortureOptions): Promise<TortureReport> {
   const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-"))
   const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
   const startedAt = performance.now()
-  const run = new Run(target, options, acknowledgements)
+  const run = new Run(targets, options, acknowledgements)
   try {
-    await target.start()
-    if (options.shape !== "sparse") await run.live()
-    if (options.shape !== "live") await run.sparse()
-    await run.leftOver()
-    return { verdict: run.checker.verdict(), signals: run.signals, durationMs: Math.round(performance.now() - startedAt) }
+    await run.start()
+    await run.all()
+    return { ...run.report(), durationMs: Math.round(performance.now() - startedAt) }
   } finally {
-    await run.goAway()
-    await target.end("SIGKILL")
+    await run.end()
     acknowledgements.close()
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
 class Run {
-  readonly checker = new Checker()
-  signals = 0
-  private readonly target: TorturedBroker
+  private readonly checker = new Checker()
+  private readonly brokers: Brokers
+  private signals = 0
+  private serverKills = 0
   private readonly options: TortureOptions
   private readonly acknowledgements: AcknowledgementFile
   private readonly budget: Budget = { remaining: 0 }
@@ -78,32 +100,72 @@ class Run {
   private readonly casts: Cast[] = []
   /** Moves that were begun; those that wait for the broker go on while it is down. */
   private readonly moves: Promise<void>[] = []
+  private readonly victims: Victim[]
   private stalled = false
 
-  constructor(target: TorturedBroker, options: TortureOptions, acknowledgements: AcknowledgementFile) {
-    this.target = target
+  constructor(targets: readonly [TorturedBroker, ...TorturedBroker[]], options: TortureOptions, acknowledgements: AcknowledgementFile) {
+    const { replacedExitCode, signal, storeServer } = options
+    this.brokers = new Brokers(targets, { replacedExitCode, over: () => this.checker.brokerEnded() })
     this.options = options
     this.acknowledgements = acknowledgements
+    this.victims = [...(signal === "none" ? [] : ["broker" as const]), ...(storeServer ? ["server" as const] : [])]
   }
 
-  async live(): Promise<void> {
-    const { seed, rounds, publishers, subscribers } = this.options
+  async start(): Promise<void> {
+    await this.options.storeServer?.start()
+    await this.brokers.start()
+  }
+
+  async end(): Promise<void> {
+    const { lastingStore, storeServer } = this.options
+    await this.goAway()
+    await this.brokers.end(lastingStore === true ? "SIGTERM" : "SIGKILL")
+    await storeServer?.end("SIGTERM")
+  }
+
+  report(): Omit<TortureReport, "durationMs"> {
+    const { checker, signals, serverKills } = this
+    const { takeOvers, longestTakeOverMs } = this.brokers
+    return { verdict: checker.verdict(), signal: this.options.signal, signals, serverKills, takeOvers, longestTakeOverMs }
+  }
+
+  /** Ends early when nobody serves any more. */
+  async all(): Promise<void> {
+    const shapes = this.shapes()
+    shapes.catch(() => {}) // what goes on among clients that find nobody
+    const gone = await Promise.race([shapes, this.brokers.gone])
+    if (gone !== undefined) this.checker.report("stalled", [gone])
+  }
+
+  private async shapes(): Promise<undefined> {
+    const { shape } = this.options
+    if (shape !== "sparse") await this.live()
+    if (shape !== "live") await this.sparse()
+    await this.leftOver()
+    return undefined
+  }
+
+  private async live(): Promise<void> {
+    const { seed, rounds, publishers, subscribers, acknowledgements: mostAcknowledgements } = this.options
     const cast = liveCast(this.castOptions())
     this.casts.push(cast)
     await subscribeAll(cast.subscribers)
-    const plan = planRounds({ seed, rounds, publishers, subscribers, mostAcknowledgements: LONGEST_LIVE_ROUND })
+    const { victims } = this
+    const plan = planRounds({ seed, rounds, publishers, subscribers, mostAcknowledgements, victims })
     await this.rounds("live", cast, plan)
     await this.finish(cast)
     await this.drain("live", cast)
   }
 
-  async sparse(): Promise<void> {
-    const { seed, rounds, publishers } = this.options
+  private async sparse(): Promise<void> {
+    const { seed, rounds, publishers, acknowledgements } = this.options
+    const mostAcknowledgements = Math.ceil(acknowledgements / 2)
     const cast = sparseCast(this.castOptions(), this.options.sessions)
     this.casts.push(cast)
     await subscribeAll(cast.subscribers)
     await inGroups(cast.subscribers, (subscriber) => subscriber.leave())
-    const plan = planRounds({ seed: seed + 1, rounds, publishers, subscribers: 0, mostAcknowledgements: LONGEST_SPARSE_ROUND })
+    const { victims } = this
+    const plan = planRounds({ seed: seed + 1, rounds, publishers, subscribers: 0, mostAcknowledgements, victims })
     await this.rounds("sparse", cast, plan)
     await this.finish(cast)
     await this.drainUnderFire(cast)
@@ -111,7 +173,7 @@ class Run {
   }
 
   /** Once all is delivered, acknowledged and quiet, no session may get anything again. */
-  async leftOver(): Promise<void> {
+  private async leftOver(): Promise<void> {
     const { checker } = this
     if (this.stalled || checker.outstanding > 0) return
     const subscribers = this.casts.flatMap((cast) => cast.subscribers)
@@ -130,12 +192,12 @@ class Run {
     })
   }
 
-  /** Ends all clients; a broker that somebody else started keeps no session of theirs. */
-  async goAway(): Promise<void> {
+  /** Ends all clients; a store that is not the torture's own keeps no session of theirs. */
+  private async goAway(): Promise<void> {
     const clients = this.casts.flatMap(({ publishers, subscribers }) => [...publishers, ...subscribers])
     for (const client of clients) client.cut()
     // Best effort: a broker that is gone keeps nothing, and the verdict stands either way.
-    if (!this.target.isOurs) await inGroups(clients, (client) => client.forget().catch(() => {}))
+    if (!this.brokers.isOurs || this.options.lastingStore === true) await inGroups(clients, (client) => client.forget().catch(() => {}))
   }
 
   private async rounds(name: string, cast: Cast, plan: Round[]): Promise<void> {
@@ -143,7 +205,7 @@ class Run {
     for (const [index, round] of plan.entries()) {
       if (this.stalled) return
       await this.round(cast, round)
-      if (round.signal) await this.signal()
+      await this.strike(cast, round)
       if (round.deaf) this.moves.push(...deafened(cast).map((publisher) => publisher.takeOver()))
       this.note(`${name}: round ${index + 1} of ${plan.length}, ${acknowledged(cast)} acknowledged, ${this.checker.outstanding} to deliver`)
     }
@@ -152,7 +214,7 @@ class Run {
   private async round(cast: Cast, round: Round): Promise<void> {
     const from = acknowledged(cast)
     const moves = [...round.moves]
-    this.budget.remaining = round.acknowledgements + MESSAGES_AHEAD
+    this.budget.remaining = round.acknowledgements + Math.ceil(this.options.acknowledgements * SHARE_AHEAD)
     const step = (): void => {
       const done = acknowledged(cast) - from
       while (moves[0] && moves[0].afterAcknowledgements <= done) this.moves.push(makeMove(cast, moves.shift()))
@@ -164,13 +226,53 @@ class Run {
     await delay(round.waitMs)
   }
 
-  private async signal(): Promise<void> {
-    const { signal } = this.options
-    if (signal === "none") return
-    this.signals++
-    await this.target.end(`SIG${signal}`)
-    this.checker.brokerEnded()
-    await this.target.start()
+  private async strike(cast: Cast, { victim, awayMs }: Pick<Round, "victim" | "awayMs">): Promise<void> {
+    const { signal, storeServer } = this.options
+    if (victim === "server") {
+      this.serverKills++
+      await storeServer?.end("SIGKILL")
+      await delay(awayMs)
+      await storeServer?.start()
+    } else if (victim === "broker" && signal !== "none") {
+      this.lookForEnded()
+      this.signals++
+      await (signal === "STOP" ? this.sleep(cast) : this.brokers.signal(`SIG${signal}`))
+    }
+  }
+
+  /** The one that serves sleeps until another one has taken over, and wakes among clients that hold on to it. */
+  private async sleep(cast: Cast): Promise<void> {
+    const { brokers, checker } = this
+    const late = lateCast(this.castOptions(), this.signals)
+    this.casts.push({ publishers: [late.publisher], subscribers: [late.subscriber] })
+    await late.publisher.come()
+    const sleeper = await brokers.putToSleep()
+    const leaving = [...deafened(cast), ...everySecond(cast.subscribers)].filter(({ isOnline }) => isOnline)
+    const staying = [...cast.publishers.filter((publisher) => publisher.isOnline && !leaving.includes(publisher)), late.publisher]
+    this.moves.push(...leaving.map((client) => client.takeOver()))
+    await this.meanwhile(cast, leaving, late.subscriber)
+    for (const publisher of staying) publisher.publishInVain(MESSAGES_IN_VAIN)
+    cast.publishers.push(late.publisher)
+    cast.subscribers.push(late.subscriber)
+    this.casts.pop()
+    const wrong = await brokers.wake(sleeper)
+    if (wrong !== undefined)
+      checker.report("outlived", [`a broker that was replaced while it slept was woken, and ${wrong}`, this.stderr()])
+  }
+
+  /** Resolves when those that left are with the next broker, one that it has not seen before has subscribed there, and some messages were acknowledged. */
+  private async meanwhile(cast: Cast, leaving: readonly PersistentClient[], late: TortureSubscriber): Promise<void> {
+    let subscribed = false
+    this.moves.push(late.subscribe().then(() => void (subscribed = true)))
+    const from = acknowledged(cast)
+    const wanted = leaving.some((client) => client instanceof TorturePublisher) ? ACKNOWLEDGEMENTS_MEANWHILE : 0
+    this.budget.remaining = Math.max(this.budget.remaining, wanted)
+    const arrived = (): number => leaving.filter(({ isOnline }) => isOnline).length
+    await this.progress(
+      () => subscribed && arrived() === leaving.length && acknowledged(cast) - from >= wanted,
+      () => acknowledged(cast) + this.checker.deliveryCount + arrived(),
+      ACKNOWLEDGEMENT_STALL_MS,
+    )
   }
 
   /** Publishes nothing more and waits for the last acknowledgements. */
@@ -199,7 +301,7 @@ class Run {
       () => checker.deliveryCount,
       DELIVERY_STALL_MS,
     )
-    await this.signal()
+    await this.strike(cast, { victim: "broker", awayMs: 0 })
     await coming
   }
 
@@ -207,10 +309,10 @@ class Run {
   private async drain(name: string, cast: Cast): Promise<void> {
     const { checker } = this
     await Promise.all(cast.subscribers.map((subscriber) => subscriber.behave()))
-    const { stop } = this.options
     const done = (): boolean => checker.outstanding === 0
+    const { stop } = this.options
     await progressUntil({ done, progress: () => checker.deliveryCount, stallMs: DELIVERY_STALL_MS, signal: stop })
-    if (this.target.hasEnded) checker.report("stalled", ["the broker ended without being told to", this.stderr()])
+    this.lookForEnded()
     this.note(`${name}: drained, ${checker.outstanding} missing`)
   }
 
@@ -222,14 +324,18 @@ class Run {
     this.checker.report("stalled", [`nothing happened for ${stallMs / 1000} s`, this.stderr()])
   }
 
+  private lookForEnded(): void {
+    if (this.brokers.hasEnded) this.checker.report("stalled", ["a broker ended without being told to", this.stderr()])
+  }
+
   private stderr(): string {
-    return `the broker's stderr: ${this.target.stderr || "empty"}`
+    return `the broker's stderr: ${this.brokers.stderr || "empty"}`
   }
 
   private castOptions(): CastOptions {
     const { publishers, subscribers, qos, seed } = this.options
     const { checker, budget, acknowledgements, prefix } = this
-    return { address: this.target.address, prefix, publishers, subscribers, qos, seed, budget, checker, acknowledgements }
+    return { address: this.brokers.address, prefix, publishers, subscribers, qos, seed, budget, checker, acknowledgements }
   }
 
   private note(line: string): void {
@@ -242,7 +348,11 @@ function acknowledged(cast: Cast): number {
 }
 
 function deafened(cast: Cast): TorturePublisher[] {
-  return cast.publishers.filter((_, index) => index % 2 === 1)
+  return everySecond(cast.publishers)
+}
+
+function everySecond<T>(items: readonly T[]): T[] {
+  return items.filter((_, index) => index % 2 === 1)
 }
 
 async function makeMove(cast: Cast, move: Move | undefined): Promise<void> {

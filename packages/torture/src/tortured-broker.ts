@@ -1,27 +1,16 @@
-import { spawn, type ChildProcess } from "node:child_process"
-import { once } from "node:events"
-import { connect } from "node:net"
-import { setTimeout as delay } from "node:timers/promises"
 import type { Address } from "./address.js"
+import { firstToAccept, ForegroundCommand, type Command } from "./foreground-command.js"
 
-const READY_LIMIT_MS = 30_000
-const STOP_LIMIT_MS = 30_000
-const POLL_MS = 5
-
-/** The signals of a torture; `none` leaves the broker alone. */
-export type TortureSignal = "KILL" | "TERM" | "none"
-
-/** The broker under torture: a command that runs it in the foreground, started again and again on the same address. */
+/** A broker under torture: a command that runs it in the foreground, started again and again on the same address. */
 export class TorturedBroker {
   readonly address: Address
-  private readonly command: readonly [string, ...string[]] | undefined
-  private child: ChildProcess | undefined
-  private errors = ""
+  private readonly command: ForegroundCommand | undefined
+  private stopped = false
 
   /** Without a command the broker at `address` must be running already, and no signal can be sent. */
-  constructor(address: Address, command: readonly [string, ...string[]] | undefined) {
+  constructor(address: Address, command: Command | undefined, env?: Readonly<Record<string, string>>) {
     this.address = address
-    this.command = command
+    this.command = command && new ForegroundCommand(command, env)
   }
 
   /** False for a broker that somebody else started. */
@@ -31,53 +20,55 @@ export class TorturedBroker {
 
   /** What the broker wrote to stderr last. */
   get stderr(): string {
-    return this.errors
+    return this.command?.stderr ?? ""
   }
 
   /** True for a command that ended without being told to. */
   get hasEnded(): boolean {
-    return this.child !== undefined && (this.child.exitCode !== null || this.child.signalCode !== null)
+    return this.command?.hasEnded ?? false
+  }
+
+  /** Of one that ended without being told to. */
+  get exitCode(): number | undefined {
+    return this.command?.exitCode
+  }
+
+  /** Stopped by SIGSTOP: the system goes on to accept connections for it. */
+  get isAsleep(): boolean {
+    return this.stopped
+  }
+
+  /** Starts the command; as long as another broker serves it stands by. */
+  launch(): void {
+    this.stopped = false
+    this.command?.launch()
   }
 
   /** Starts the command and resolves when the address accepts connections; rejects with its stderr when it ends or takes 30 s. */
   async start(): Promise<void> {
-    if (this.command) this.launch(this.command)
-    const end = performance.now() + READY_LIMIT_MS
-    while (!(await accepts(this.address))) {
-      if (this.hasEnded || performance.now() > end)
-        throw new Error(`the broker does not accept connections: ${this.errors.trim() || "no message"}`)
-      await delay(POLL_MS)
-    }
+    this.launch()
+    await firstToAccept([this], () => (this.hasEnded ? this.lastWords : undefined)).catch((cause: unknown) => {
+      throw new Error(`the broker does not accept connections: ${this.lastWords}`, { cause })
+    })
   }
 
   /** Sends the signal to the whole process group and resolves when the command has ended; SIGKILL follows after 30 s. */
   async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
-    const { child } = this
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, "exit")
-    process.kill(-child.pid, signal)
-    const { pid } = child
-    const timer = setTimeout(() => process.kill(-pid, "SIGKILL"), STOP_LIMIT_MS)
-    await ended
-    clearTimeout(timer)
-    this.child = undefined
+    await this.command?.end(signal)
   }
 
-  private launch([program, ...args]: readonly [string, ...string[]]): void {
-    const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"], detached: true })
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (this.errors = (this.errors + text).slice(-4000)))
-    child.on("error", (error) => (this.errors += error.message))
-    this.child = child
+  sleep(): void {
+    this.stopped = true
+    this.command?.signal("SIGSTOP")
   }
-}
 
-function accepts({ host, port }: Address): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port })
-    const answer = (open: boolean): void => {
-      socket.destroy()
-      resolve(open)
-    }
-    socket.once("connect", () => answer(true)).once("error", () => answer(false))
-  })
+  /** Resolves when it has ended by itself, with true, or after so many milliseconds. */
+  async wake(limitMs: number): Promise<boolean> {
+    this.command?.signal("SIGCONT")
+    return (await this.command?.ended(limitMs)) ?? false
+  }
+
+  private get lastWords(): string {
+    return this.stderr.trim() || "no message"
+  }
 }

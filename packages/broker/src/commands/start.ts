@@ -82,7 +82,7 @@ export const START_OPTIONS = {
     help: "how long a broker on MongoDB may be away before another one, which stands by, takes over",
     group: "Store",
     env: "MQTT_BROKER_LEASE",
-    parse: leaseMs,
+    parse: parseLeaseMs,
     fallback: 10_000,
     defaultText: "10s",
   }),
@@ -345,7 +345,8 @@ function accessTo(target: Target, { passwordFile, anonymous, tlsRequireCert, tls
   return `${who}, with a certificate of --tls-ca${passwordFile === undefined || tlsUser ? "" : `, ${password}`}`
 }
 
-function leaseMs(text: string): number {
+/** The lease of a broker on MongoDB, in ms. */
+export function parseLeaseMs(text: string): number {
   const ms = parseDurationMs(text, "s", "lease")
   if (ms < 1000 || ms > 3_600_000) throw usageError(`lease ${JSON.stringify(text)} is not between 1s and 1h`)
   return ms

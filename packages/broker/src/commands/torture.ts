@@ -1,9 +1,4 @@
-import { createServer } from "node:net"
-import { randomInt } from "node:crypto"
-import { once } from "node:events"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import {
   applyOptions,
   escapeLine,
@@ -21,15 +16,17 @@ import {
   type OptionValues,
   type TextSink,
 } from "@mqtt-trio/common"
-import type { Address, StoredQos, TorturedBroker, TortureReport, TortureShape, TortureSignal } from "@mqtt-trio/torture"
+import type { Address, StoredQos, TortureShape, TortureSignal } from "@mqtt-trio/torture"
 import type { Command } from "commander"
+import { parseStoreUrl } from "../stores/store-url.js"
+import { parseLeaseMs } from "./start.js"
+import { serverOf, withBrokers } from "./torture-brokers.js"
 
 const WHAT_GROUP = "What happens"
 const WHERE_GROUP = "Which broker"
 const OUTPUT_GROUP = "Output"
-const DAY_MS = 86_400_000
 const SHAPES = ["live", "sparse", "all"] as const satisfies readonly TortureShape[]
-const SIGNALS = ["KILL", "TERM", "none"] as const satisfies readonly TortureSignal[]
+const SIGNALS = ["KILL", "TERM", "STOP", "none"] as const satisfies readonly TortureSignal[]
 
 const HELP: CommandHelp = {
   name: "mqtt-broker torture",
@@ -39,10 +36,11 @@ const HELP: CommandHelp = {
     ["mqtt-broker torture", "this broker, in a temporary folder"],
     ["mqtt-broker torture --target mqtt://127.0.0.1:1883 --start 'mosquitto -p 1883'", "another one"],
     ["mqtt-broker torture --target mqtts://localhost:8883 --cafile ca.crt", "over TLS, one that is left alone"],
+    ["mqtt-broker torture --store mongodb://127.0.0.1/torture --brokers 2", "this broker, with one that stands by"],
   ],
   footer: [
     "Exit code 0: clean. 1: at least one anomaly; the first of each kind is shown with its history.",
-    "The same seed gives the same moves: who comes and goes, and after how many acknowledgements the broker gets its signal.",
+    "The same seed gives the same moves: who comes and goes, and after how many acknowledgements who gets a signal.",
   ],
 }
 
@@ -54,6 +52,13 @@ export const TORTURE_OPTIONS = {
     group: WHAT_GROUP,
     parse: integer("rounds", 0, 100_000),
     fallback: 10,
+  }),
+  acknowledgements: value({
+    flags: "--acknowledgements <n>",
+    help: "of the longest round; half of it in the sparse shape",
+    group: WHAT_GROUP,
+    parse: integer("acknowledgements", 100, 1_000_000),
+    fallback: 10_000,
   }),
   publishers: value({
     flags: "--publishers <n>",
@@ -86,7 +91,7 @@ export const TORTURE_OPTIONS = {
   qos: value<StoredQos>({ flags: "--qos <1|2>", help: "1, or 2 for a mix of both", group: WHAT_GROUP, parse: parseStoredQos, fallback: 1 }),
   signal: value({
     flags: "--signal <name>",
-    help: "KILL, TERM or none",
+    help: "KILL, TERM, STOP (sleeps until another broker has taken over, then goes on) or none",
     group: WHAT_GROUP,
     parse: oneOf("signal", SIGNALS),
     defaultText: "KILL",
@@ -118,6 +123,33 @@ export const TORTURE_OPTIONS = {
   start: value({
     flags: "--start <command>",
     help: "runs it in the foreground; without it the broker is left alone (--signal none)",
+    group: WHERE_GROUP,
+    parse: String,
+  }),
+  store: value({
+    flags: "--store <url>",
+    help: "store of the brokers that are started here: file:DIR or mongodb://HOST:PORT/DATABASE",
+    group: WHERE_GROUP,
+    parse: parseStoreUrl,
+    defaultText: "file: in a temporary folder",
+  }),
+  brokers: value({
+    flags: "--brokers <n>",
+    help: "so many on one store in MongoDB: one serves and gets the signal, the others stand by",
+    group: WHERE_GROUP,
+    parse: integer("brokers", 1, 10),
+    fallback: 1,
+  }),
+  lease: value({
+    flags: "--lease <duration>",
+    help: "lease of brokers on MongoDB: after a KILL or STOP another one serves within it",
+    group: WHERE_GROUP,
+    parse: parseLeaseMs,
+    defaultText: "2s",
+  }),
+  storeServer: value({
+    flags: "--store-server <command>",
+    help: "the server of a store in MongoDB: runs it in the foreground, and kills it in turn with the broker, which must live on",
     group: WHERE_GROUP,
     parse: String,
   }),
@@ -155,24 +187,47 @@ export function registerTorture(program: Command, done: (exitCode: number) => vo
 /** Runs the torture and prints the verdict: 0 when it is clean, 1 when not. Throws a usage error for options that contradict each other. */
 export async function runTorture(options: TortureCommandOptions, io: TortureIo): Promise<number> {
   const signal = options.signal ?? (options.target && options.start === undefined ? "none" : "KILL")
-  if (options.start !== undefined && !options.target)
-    throw usageError("--start needs --target", "say where the command listens: --target mqtt://127.0.0.1:1883")
-  if (options.target && options.start === undefined && signal !== "none") {
-    throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
-  }
-  if (options.tls && options.target)
-    throw usageError("--tls is for a broker that is started here", "give --target mqtts://HOST:PORT instead")
+  checkTarget(options, signal)
+  checkStore(options, signal)
   const target = targetOf(options)
   const { renderJson, renderReport, torture } = await import("@mqtt-trio/torture")
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
   const note = (line: string): void => void (options.quiet || io.err.write(`${escapeLine(line)}\n`))
   note(`seed ${seed}`)
-  const { rounds, publishers, subscribers, sessions, shape, qos } = options
-  const report = await withTarget(target, options, (broker) =>
-    torture(broker, { rounds, publishers, subscribers, sessions, shape, qos, signal, seed, stop: io.stop, progress: note }),
+  const { rounds, acknowledgements, publishers, subscribers, sessions, shape, qos } = options
+  const what = { rounds, acknowledgements, publishers, subscribers, sessions, shape, qos, signal, seed }
+  const report = await withBrokers({ ...options, target }, (brokers, settings) =>
+    torture(brokers, { ...settings, ...what, stop: io.stop, progress: note }),
   )
   io.out.write(options.json ? renderJson({ ...report, seed }) : renderReport({ ...report, seed }))
   return report.verdict.clean ? 0 : 1
+}
+
+/** Throws a usage error for what does not go with a target, or needs one. */
+function checkTarget({ target, start, tls, store }: TortureCommandOptions, signal: TortureSignal): void {
+  if (start !== undefined && !target)
+    throw usageError("--start needs --target", "say where the command listens: --target mqtt://127.0.0.1:1883")
+  if (target && start === undefined && signal !== "none") {
+    throw usageError(`--signal ${signal} needs --start`, "only a broker that was started here can be stopped and started again")
+  }
+  if (tls && target) throw usageError("--tls is for a broker that is started here", "give --target mqtts://HOST:PORT instead")
+  if (store && target) throw usageError("--store is for brokers that are started without --target", "say it in the command of --start")
+}
+
+/** Throws a usage error for what the store does not allow. */
+function checkStore({ store, brokers, lease, storeServer }: TortureCommandOptions, signal: TortureSignal): void {
+  const onDatabase = [
+    brokers > 1 && `--brokers ${brokers}`,
+    lease !== undefined && "--lease",
+    storeServer !== undefined && "--store-server",
+  ]
+  const [needy] = onDatabase.filter((option) => option !== false)
+  if (needy !== undefined && store?.kind !== "mongodb")
+    throw usageError(`${needy} needs a store in MongoDB`, "for example --store mongodb://127.0.0.1:27017/torture")
+  if (signal === "STOP" && brokers < 2) throw usageError("--signal STOP needs a broker that stands by", "add --brokers 2")
+  if (store?.kind === "memory" && signal !== "none") throw usageError(`memory: keeps nothing over a ${signal}`, "add --signal none")
+  if (storeServer !== undefined && store?.kind === "mongodb" && !serverOf(store))
+    throw usageError("--store-server needs a store with one host", "for example --store mongodb://127.0.0.1:27017/torture")
 }
 
 /** Where the broker listens and whom its clients trust; `undefined` for one of our own. */
@@ -184,49 +239,6 @@ function targetOf({ target, cafile }: TortureCommandOptions): Address | undefine
   } catch (cause) {
     throw usageError(`--cafile ${JSON.stringify(cafile)} cannot be read: ${messageOf(cause)}`)
   }
-}
-
-async function withTarget(
-  target: Address | undefined,
-  { start, tls }: TortureCommandOptions,
-  run: (broker: TorturedBroker) => Promise<TortureReport>,
-): Promise<TortureReport> {
-  const { TorturedBroker } = await import("@mqtt-trio/torture")
-  if (target) return run(new TorturedBroker(target, start === undefined ? undefined : ["/bin/sh", "-c", `exec ${start}`]))
-  const folder = mkdtempSync(join(tmpdir(), "mqtt-torture-"))
-  try {
-    const { address, args } = tls ? await secureListener(join(folder, "tls")) : await plainListener()
-    const start = ["start", ...args, "--store", `file:${join(folder, "store")}`]
-    return await run(new TorturedBroker(address, [process.execPath, process.argv[1] ?? "", ...start])) // this command itself
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** Where a broker of our own listens, and what tells it. */
-interface OwnListener {
-  address: Address
-  args: string[]
-}
-
-async function plainListener(): Promise<OwnListener> {
-  const port = await freePort()
-  return { address: { host: "127.0.0.1", port }, args: ["--port", String(port)] }
-}
-
-async function secureListener(folder: string): Promise<OwnListener> {
-  const { changeFolder } = await import("./cert-files.js")
-  const { CertFolder } = await import("./cert-folder.js")
-  const until = new Date(Date.now() + DAY_MS)
-  const purpose = { kind: "server", names: ["127.0.0.1"] } as const
-  const { ca, cert, key } = await changeFolder(folder, async () => {
-    const made = await CertFolder.open(folder, "mqtt-broker torture", until)
-    const server = await made.make({ file: "server", name: "127.0.0.1", purpose, until })
-    return { files: made.files, result: { ...server, ca: made.authority.cert } }
-  })
-  const [host, port] = ["127.0.0.1", await freePort()]
-  const args = ["--listen", `mqtts://${host}:${port}`, "--tls-cert", cert, "--tls-key", key]
-  return { address: { host, port, tls: { ca: readFileSync(ca) } }, args }
 }
 
 function parseAddress(text: string): Address {
@@ -241,20 +253,4 @@ function parseAddress(text: string): Address {
 function parseStoredQos(text: string): StoredQos {
   if (text !== "1" && text !== "2") throw usageError(`QoS "${text}" is not 1 or 2`)
   return text === "1" ? 1 : 2
-}
-
-/** A port that the system gives to nobody by chance while the broker is away: below those of outgoing connections and of port 0. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(16_384, 32_768)
-    const server = createServer().listen(port, "127.0.0.1")
-    try {
-      await once(server, "listening")
-    } catch {
-      continue
-    }
-    server.close()
-    await once(server, "close")
-    return port
-  }
 }

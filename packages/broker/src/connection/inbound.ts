@@ -79,7 +79,7 @@ export class Inbound {
     const { connection } = this
     const { intake, commits } = this.delivery
     const fresh = qos === 2 ? this.unknown(run) : run
-    let durable = qos === 2 && (connection.session?.persistent ?? false)
+    let durable = commits.isDoubtful || (qos === 2 && (connection.session?.persistent ?? false))
     if (fresh && intake.accept(fresh, qos, match, connection)) durable = true
     if (qos) {
       const reason = connection.v5 && match.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS

@@ -135,6 +135,8 @@ export interface Store {
   readonly url: string
   /** Why it could take no commit now, in words; undefined: nothing is known that keeps it from that. */
   readonly trouble: string | undefined
+  /** Whether another process may have it by now: whoever answers for it asks for a commit first. Undefined: none can. */
+  readonly isDoubtful?: boolean
   /** Called once, before anything else. Refuses data of a newer format. */
   load(): Promise<StoredState>
   /**

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises"
-import { freePort, hasMongoServer, runCli, startBroker, startCuttingProxy, startMongoServer } from "@mqtt-trio/testing"
+import { hasMongoServer, mongoServerCommand, runCli, startBroker, startCuttingProxy, startMongoServer } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { Peer } from "../support/peer.js"
 import { absent, drain } from "../support/stored.js"
@@ -7,21 +7,76 @@ import { publish, puback } from "../support/wire.js"
 
 const LIMIT_MS = 240_000
 
+/** Few messages: the tests' server looks through all that wait for each query. */
+const FEW = ["--acknowledgements", "300", "--qos", "2", "--publishers", "2", "--subscribers", "3", "--sessions", "5"]
+
+interface Verdict {
+  expected: number
+  signals: number
+  serverKills: number
+  takeOvers: number
+}
+
+/** Resolves with the verdict, which is clean. */
+async function torture(...args: string[]): Promise<Verdict> {
+  const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...args], { timeoutMs: LIMIT_MS })
+  expect(stdout, stderr).toContain('"event":"verdict"')
+  const { anomalies, histories, seed, ...verdict } = JSON.parse(stdout)
+  expect(histories, `seed ${seed} ${JSON.stringify(anomalies)}`).toEqual({})
+  expect(code).toBe(0)
+  return verdict
+}
+
 describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
   test("the broker is killed again and again and keeps the promise", { timeout: LIMIT_MS }, async () => {
     const server = await startMongoServer()
-    const port = await freePort()
-    // few messages: the tests' server looks through all that wait for each query
-    const shape = ["--rounds", "4", "--qos", "2", "--publishers", "1", "--subscribers", "2", "--sessions", "5"]
-    const broker = `${process.execPath} ${process.env["MQTT_TEST_BROKER"]} start --port ${port} --store ${server.url} --lease 1s`
-    const target = ["--target", `mqtt://127.0.0.1:${port}`, "--start", broker]
-    const { code, stdout, stderr } = await runCli("mqtt-broker", ["torture", "--json", ...shape, ...target], { timeoutMs: LIMIT_MS })
-    expect(stdout, stderr).toContain('"event":"verdict"')
-    const { anomalies, histories, seed, expected, signals } = JSON.parse(stdout)
-    expect(histories, `seed ${seed} ${JSON.stringify(anomalies)}`).toEqual({})
+    const shape = [
+      "--rounds",
+      "4",
+      "--acknowledgements",
+      "1500",
+      "--qos",
+      "2",
+      "--publishers",
+      "1",
+      "--subscribers",
+      "2",
+      "--sessions",
+      "5",
+    ]
+    const { expected, signals } = await torture(...shape, "--store", server.url, "--lease", "1s")
     expect(expected).toBeGreaterThan(500)
     expect(signals).toBeGreaterThan(2)
-    expect(code).toBe(0)
+  })
+
+  test.each(["KILL", "TERM", "STOP"])(
+    "another broker stands by: it takes over from one that gets SIG%s, again and again",
+    { timeout: LIMIT_MS },
+    async (signal) => {
+      const server = await startMongoServer()
+      const { expected, signals, takeOvers } = await torture(
+        ...FEW,
+        "--rounds",
+        "2",
+        "--store",
+        server.url,
+        "--brokers",
+        "2",
+        "--signal",
+        signal,
+      )
+      expect(expected).toBeGreaterThan(200)
+      expect(signals).toBeGreaterThan(0)
+      expect(takeOvers).toBeGreaterThanOrEqual(signals)
+    },
+  )
+
+  test("the server is killed in turn with the broker, which lives on", { timeout: LIMIT_MS }, async () => {
+    const { command, url } = await mongoServerCommand()
+    const { expected, signals, serverKills } = await torture(...FEW, "--rounds", "4", "--store", url, "--store-server", command)
+    expect(expected).toBeGreaterThan(200)
+    expect(signals).toBeGreaterThan(0)
+    expect(serverKills).toBeGreaterThan(0)
   })
 
   test("the way to the server is cut again and again while commits are under way: all acknowledged, in order, once", async () => {

@@ -21,7 +21,17 @@ async function cutPower(rounds: number, disk: DiskOptions, small: Record<string,
   ]
   const target = new TorturedBroker({ host: "127.0.0.1", port }, ["/bin/sh", "-c", script.join("\n")])
   const seed = Math.floor(Math.random() * 2 ** 32)
-  return torture(target, { shape: "all", rounds, publishers: 6, subscribers: 10, sessions: 200, qos: 1, signal: "KILL", seed })
+  return torture([target], {
+    shape: "all",
+    rounds,
+    acknowledgements: 10_000,
+    publishers: 6,
+    subscribers: 10,
+    sessions: 200,
+    qos: 1,
+    signal: "KILL",
+    seed,
+  })
 }
 
 test.runIf(hasCompiler()).each([

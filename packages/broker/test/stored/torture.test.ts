@@ -147,6 +147,23 @@ test.each([
   ["--tls with a target", ["--target", "mqtts://127.0.0.1:1", "--tls"], "--tls is for a broker that is started here"],
   ["--cafile for no TLS", ["--target", "mqtt://127.0.0.1:1", "--cafile", "x"], "--cafile needs a target with TLS"],
   ["a --cafile that is not there", ["--target", "mqtts://127.0.0.1:1", "--cafile", "/no/ca"], '--cafile "/no/ca" cannot be read: ENOENT'],
+  [
+    "--store with a target",
+    ["--target", "mqtt://127.0.0.1:1", "--store", "file:x"],
+    "--store is for brokers that are started without --target",
+  ],
+  ["several brokers on a folder", ["--brokers", "2", "--store", "file:x"], "--brokers 2 needs a store in MongoDB"],
+  ["several brokers without a store", ["--brokers", "2", "--signal", "STOP"], "--brokers 2 needs a store in MongoDB"],
+  ["a lease without a database", ["--lease", "3s"], "--lease needs a store in MongoDB"],
+  ["a server without a database", ["--store-server", "true"], "--store-server needs a store in MongoDB"],
+  [
+    "a server of several hosts",
+    ["--store", "mongodb://a:1,b:2/db", "--store-server", "true"],
+    "--store-server needs a store with one host",
+  ],
+  ["STOP without a broker that stands by", ["--signal", "STOP"], "--signal STOP needs a broker that stands by"],
+  ["a store in memory", ["--store", "memory:"], "memory: keeps nothing over a KILL"],
+  ["a lease that is too short", ["--lease", "1ms"], 'lease "1ms" is not between 1s and 1h'],
   ["an unknown shape", ["--shape", "round"], 'shape "round" is not one of live, sparse, all'],
   ["QoS 0", ["--qos", "0"], 'QoS "0" is not 1 or 2'],
 ])("%s is a usage error", async (_, args, message) => {

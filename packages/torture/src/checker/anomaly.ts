@@ -11,6 +11,7 @@
  * - `dupMissing`: a redelivery without DUP [MQTT-3.3.1-1]
  * - `dupUnfounded`: DUP on a first transmission [MQTT-3.3.1-2], be it that of the publisher [MQTT-3.3.1-3]
  * - `leftOver`: delivered again although every acknowledgement had been processed
+ * - `outlived`: a broker that another one had replaced acknowledged something, or did not end as it should
  * - `stalled`: the broker stopped answering or delivering, or did not start again
  */
 export const ANOMALY_KINDS = [
@@ -25,6 +26,7 @@ export const ANOMALY_KINDS = [
   "dupMissing",
   "dupUnfounded",
   "leftOver",
+  "outlived",
   "stalled",
 ] as const
 
@@ -43,6 +45,7 @@ export const ANOMALY_TITLES: Record<AnomalyKind, string> = {
   dupMissing: "DUP missing on a redelivery",
   dupUnfounded: "DUP on a first transmission",
   leftOver: "delivered again after its acknowledgement",
+  outlived: "a replaced broker went on",
   stalled: "stalled",
 }
 

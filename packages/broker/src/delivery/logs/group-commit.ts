@@ -164,6 +164,11 @@ export class GroupCommit {
     }, HOUSEKEEPING_MS)
   }
 
+  /** Another broker may own the store by now, with Sessions that are not known here: every acknowledgement waits for a commit. */
+  get isDoubtful(): boolean {
+    return this.store.isDoubtful ?? false
+  }
+
   get full(): boolean {
     return this.gathering.bytes > BACKLOG_BYTES
   }

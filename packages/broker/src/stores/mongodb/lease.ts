@@ -36,6 +36,7 @@ const LOOK_MS = 500
  */
 export class Lease {
   private cancel = (): void => {}
+  private since: Moment
   private renewing: Promise<void> = Promise.resolve()
 
   constructor(
@@ -43,13 +44,21 @@ export class Lease {
     private readonly document: Pick<LeaseDocument, "epoch" | "owner" | "length">,
     /** Whether the owner before gave it up: nothing of it is on its way any more. */
     readonly followsRelease: boolean,
-  ) {}
+    asked: Moment,
+  ) {
+    this.since = asked
+  }
 
   get epoch(): number {
     return this.document.epoch
   }
   get owner(): string {
     return this.document.owner
+  }
+  /** Whether it was not renewed for so long that another broker may have it. */
+  get isDoubtful(): boolean {
+    const now = moment()
+    return Math.max(now.monotonic - this.since.monotonic, now.wall - this.since.wall) > this.document.length
   }
 
   /** Resolves when this process owns the database. Rejects when the server cannot be asked at first, or by the signal. */
@@ -82,7 +91,9 @@ export class Lease {
   }
 
   private async renew(): Promise<boolean> {
+    const asked = moment()
     const { matchedCount } = await this.collection.updateOne(this.mine, { $currentDate: { renewed: true } })
+    if (matchedCount > 0) this.since = asked
     return matchedCount > 0
   }
 
@@ -102,6 +113,16 @@ export class Lease {
     await this.stop()
     await this.collection.updateOne(this.mine, { $set: { released: true, clean } })
   }
+}
+
+/** By this process's own clocks: the first does not count while the machine sleeps, the second may be set. */
+interface Moment {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+function moment(): Moment {
+  return { monotonic: performance.now(), wall: Date.now() }
 }
 
 /** Somebody who wants the lease. */
@@ -138,8 +159,9 @@ class Waiting {
     if (!found) {
       // somebody may have removed it
       const journal = await this.db.collection<{ _id: string; epoch: number }>(collection.collectionName).findOne({ _id: "journal" })
+      const asked = moment()
       const first = { _id: "lease" as const, epoch: (journal?.epoch ?? 0) + 1, renewed: now, ...mine }
-      return (await inserted(collection, first)) ? new Lease(collection, first, !journal) : 0
+      return (await inserted(collection, first)) ? new Lease(collection, first, !journal, asked) : 0
     }
     const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
     if (found.released || left < 0) return (await this.take(found)) ?? 0
@@ -157,9 +179,10 @@ class Waiting {
   private async take(found: LeaseDocument): Promise<Lease | undefined> {
     const { collection, mine } = this
     const epoch = found.epoch + 1
+    const asked = moment()
     const filter = { _id: "lease" as const, epoch: found.epoch, renewed: found.renewed, released: found.released }
     const { matchedCount } = await collection.updateOne(filter, { $set: { epoch, ...mine }, $currentDate: { renewed: true } })
-    return matchedCount ? new Lease(collection, { ...found, ...mine, epoch }, found.released && found.clean) : undefined
+    return matchedCount ? new Lease(collection, { ...found, ...mine, epoch }, found.released && found.clean, asked) : undefined
   }
 }
 

@@ -99,6 +99,10 @@ export class MongoStore implements Store {
     return this.lastError === undefined ? this.serving?.folding.trouble : messageOf(this.lastError)
   }
 
+  get isDoubtful(): boolean {
+    return this.lease.isDoubtful
+  }
+
   commit(commit: Commit): Promise<void> {
     const done = this.line.then(() => this.write(commit))
     this.line = done.catch(() => {})
