@@ -385,6 +385,38 @@ describe.skipIf(!OWN_SERVER)("a server that goes away while the broker runs", ()
     expect((await drain(broker.port, "s")).slice(0, 10)).toEqual(texts(1, 10))
   })
 
+  test(
+    "it is cut off from a broker that just takes over: that one goes on standing by, and serves later",
+    { timeout: 60_000 },
+    async () => {
+      const server = await startMongoServer()
+      const proxy = await startCuttingProxy(server.port)
+      const client = await MongoClient.connect(server.url)
+      const first = await startBroker({ store: server.url, args: ["--lease", "2s"] })
+      await absent(first.port, "s", "t")
+      await say(first, "t", texts(1, 5))
+      const store = server.url.replace(String(server.port), String(proxy.port))
+      const second = spawnCli("mqtt-broker", ["start", "--port", "0", "--json", "--store", store, "--lease", "2s"])
+      await second.waitForLine("standing by", { stream: "stderr" })
+      const lease = async (): Promise<number> =>
+        (
+          await client
+            .db()
+            .collection("broker")
+            .findOne({ host: { $exists: true } })
+        )?.["epoch"] ?? 0
+      const epoch = await lease()
+      await first.kill9()
+      await waitFor(async () => (await lease()) > epoch, { what: "the second to take the lease", timeoutMs: 30_000 })
+      proxy.block()
+      await second.waitForLine("it is tried again", { stream: "stderr", timeoutMs: 30_000 })
+      await proxy.unblock()
+      const { port } = JSON.parse(await second.waitForLine('"ready"', { timeoutMs: 30_000 }))
+      expect(await drain(port, "s")).toEqual(texts(1, 5))
+      await client.close()
+    },
+  )
+
   test("a broker that stands by outlives it", async () => {
     const server = await startMongoServer()
     const first = await startBroker({ store: server.url, args: ["--lease", "2s"] })

@@ -21,6 +21,8 @@ export interface LeaseOptions {
   waits: (owner: Owner) => void
   /** told why the lease cannot be looked at while it is waited for */
   failing?: ((why: string) => void) | undefined
+  /** a server that cannot be asked is waited for */
+  isPatient?: boolean
   /** ends the waiting */
   signal?: AbortSignal | undefined
 }
@@ -146,7 +148,7 @@ class Waiting {
     try {
       return await this.try()
     } catch (error) {
-      if (!this.told) throw error
+      if (!this.told && this.options.isPatient !== true) throw error
       this.options.failing?.(`the lease of the database cannot be looked at: ${messageOf(error)}`)
       return LOOK_MS
     }

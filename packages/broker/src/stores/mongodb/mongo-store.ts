@@ -1,5 +1,5 @@
 import { setTimeout as after } from "node:timers/promises"
-import type { MongoClient } from "mongodb"
+import { type MongoClient, MongoError } from "mongodb"
 import { messageOf } from "@mqtt-trio/common"
 import { BrokerError } from "../../errors.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "../store.js"
@@ -60,39 +60,62 @@ export class MongoStore implements Store {
     return this.place.shown
   }
 
-  /** Resolves when this broker owns the database; until then it stands by. Throws a BrokerError, or what the signal says. */
+  /**
+   * Resolves when this broker owns the database and has taken it over; until then it stands by. Throws a BrokerError, or what
+   * the signal says.
+   */
   static async open(place: DatabasePlace, options: MongoOptions = {}): Promise<MongoStore> {
-    const { signal, standsBy, admin, leaseMs = LEASE_MS } = options
+    const { signal } = options
     let client: MongoClient | undefined
     try {
       client = await connect(place.connection)
-      const db = client.db(place.database)
-      const lease = await Lease.acquire(db, collectionsOf(db).lease, {
-        admin,
-        length: leaseMs * HELD_SHARE,
-        failing: options.failing,
-        waits: (owner) => standsBy?.(owner),
-        signal,
-      })
-      return new MongoStore(place, client, lease, options)
+      return await MongoStore.takeOver(place, client, options)
     } catch (error) {
       await client?.close().catch(() => {})
-      throw signal?.aborted === true ? error : databaseError(place, error)
+      if (error instanceof BrokerError || signal?.aborted === true) throw error
+      throw databaseError(place, error)
     }
   }
 
-  async load(): Promise<StoredState> {
+  /** One that stood by tries again what fails because of the server, or because another one was faster. */
+  private static async takeOver(place: DatabasePlace, client: MongoClient, options: MongoOptions): Promise<MongoStore> {
+    const { admin, leaseMs = LEASE_MS, failing, standsBy, signal } = options
+    const db = client.db(place.database)
+    let hasStoodBy = false
+    const waits = (owner: Owner): void => {
+      hasStoodBy = true
+      standsBy?.(owner)
+    }
+    for (;;) {
+      const how = { admin, length: leaseMs * HELD_SHARE, failing, waits, isPatient: hasStoodBy, signal }
+      const lease = await Lease.acquire(db, collectionsOf(db).lease, how) // oxlint-disable-line no-await-in-loop -- until it serves
+      const store = new MongoStore(place, client, lease, options)
+      try {
+        await store.begin() // oxlint-disable-line no-await-in-loop
+        return store
+      } catch (error) {
+        await lease.release(false).catch(() => {}) // oxlint-disable-line no-await-in-loop
+        if (!hasStoodBy || !(error instanceof MongoError || error instanceof Superseded)) throw error
+        failing?.(`the database cannot be taken over, it is tried again: ${messageOf(error)}`)
+      }
+    }
+  }
+
+  private async begin(): Promise<void> {
     this.lease.keep(
       () => void this.lost(),
       (why) => this.options.failing?.(`the lease of the database cannot be renewed: ${why}`),
     )
-    try {
-      const serving = await serve(this.tenure, (error) => this.options.failing?.(`messages cannot be read now: ${messageOf(error)}`))
-      this.serving = serving
-      return serving.state
-    } catch (error) {
-      throw error instanceof BrokerError ? error : databaseError(this.place, error)
+    const serving = await serve(this.tenure, (error) => this.options.failing?.(`messages cannot be read now: ${messageOf(error)}`))
+    if (this.isSuperseded) {
+      await serving.close()
+      throw this.lost()
     }
+    this.serving = serving
+  }
+
+  load(): Promise<StoredState> {
+    return this.serving ? Promise.resolve(this.serving.state) : Promise.reject(new Error("the store is not open"))
   }
 
   get trouble(): string | undefined {
@@ -125,7 +148,7 @@ export class MongoStore implements Store {
 
   private lost(): Superseded {
     const error = new Superseded(this.url)
-    if (!this.isSuperseded) this.options.superseded?.(error)
+    if (!this.isSuperseded && this.serving) this.options.superseded?.(error)
     this.isSuperseded = true
     return error
   }

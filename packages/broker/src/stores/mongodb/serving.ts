@@ -32,11 +32,20 @@ export interface Serving {
 
 /** Takes the database over. `unreadable`: told why messages cannot be read for a while; it is tried again. */
 export async function serve(tenure: Tenure, unreadable: (error: unknown) => void): Promise<Serving> {
+  const shown = new AedesLayout(tenure.patient)
+  try {
+    return await begin(tenure, shown, unreadable)
+  } catch (error) {
+    await shown.close().catch(() => {})
+    throw error
+  }
+}
+
+async function begin(tenure: Tenure, shown: AedesLayout, unreadable: (error: unknown) => void): Promise<Serving> {
   const { patient: db, collections } = tenure
   const { packets, retained, state } = collections
   const isStore = async (): Promise<boolean> => (await state.findOne({ _id: "journal" })) !== null
   if (!(await isStore())) await setAside(db, isStore)
-  const shown = new AedesLayout(tenure.patient)
   await Promise.all([
     packets.createIndex({ log: 1, _id: 1 }),
     // as aedes-persistence-mongodb makes it
