@@ -239,15 +239,20 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       expect((await (await reopen()).load()).sessions[0]?.cursor.position).toBe(0)
     })
 
+    const loadIncoming = async (): Promise<number[]> => {
+      const { sessions } = await (await reopen()).load()
+      return [...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)
+    }
+
     test("open identifiers of incoming QoS 2 messages", async () => {
       const session = 4
       await commit({
         sessions: [{ id: session, row: row("a") }],
         incoming: [1, 2, 65_535].map((identifier) => ({ session, identifier, open: true })),
       })
+      expect(await loadIncoming()).toEqual([1, 2, 65_535])
       await commit({ incoming: [{ session, identifier: 2, open: false }] })
-      const { sessions } = await (await reopen()).load()
-      expect([...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([1, 65_535])
+      expect(await loadIncoming()).toEqual([1, 65_535])
     })
 
     test("retained messages by their numbers, byte for byte; one that takes the place of a removed one of its topic", async () => {

@@ -287,7 +287,7 @@ export class MongoTables implements FoldedTables {
       if (sessions.has(_id) && !sessions.get(_id)) continue
       const [open, closed] = [true, false].map((wanted) => [...identifiers].flatMap(([one, isOpen]) => (isOpen === wanted ? [one] : [])))
       if (open?.length) writes.push({ updateOne: { filter: { _id, ...older }, update: { $addToSet: { incoming: { $each: open } } } } })
-      if (closed?.length) writes.push({ updateOne: { filter: { _id, ...older }, update: { $pull: { incoming: { $in: closed } } } } })
+      if (closed?.length) writes.push({ updateOne: { filter: { _id, ...older }, update: { $pullAll: { incoming: closed } } } })
     }
     return writes
   }
