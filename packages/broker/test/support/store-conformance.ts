@@ -191,6 +191,11 @@ interface LastingTools {
 }
 
 function describeLasting({ commit, reopen }: LastingTools): void {
+  const loadIncoming = async (): Promise<number[]> => {
+    const { sessions } = await (await reopen()).load()
+    return [...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)
+  }
+
   describe("after it was closed and opened again", () => {
     test("sessions, subscriptions and cursors are as they were written last", async () => {
       await commit({
@@ -238,11 +243,6 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       await commit({ sessions: [{ id: 1, row: row("b") }] })
       expect((await (await reopen()).load()).sessions[0]?.cursor.position).toBe(0)
     })
-
-    const loadIncoming = async (): Promise<number[]> => {
-      const { sessions } = await (await reopen()).load()
-      return [...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)
-    }
 
     test("open identifiers of incoming QoS 2 messages", async () => {
       const session = 4
