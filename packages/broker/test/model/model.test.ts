@@ -48,15 +48,15 @@ async function search(store: MortalStore, limitMs: number, fewest: typeof FEWEST
     const world = new World(mortal)
     try {
       await world.run(list)
-      histories++
-      taken += list.length
     } catch (error) {
+      await world.finish().catch(() => {}) // what was wrong first is said
       const message = error instanceof Error ? error.message : String(error)
       throw new Error(`${message}\n${world.history.join("\n")}\n`, { cause: error })
-    } finally {
-      most = Math.max(most, world.possible.most)
-      await world.finish()
     }
+    await world.finish()
+    histories++
+    taken += list.length
+    most = Math.max(most, world.possible.most)
   }
   await assert(asyncProperty(steps, history), {
     seed: SEED,
