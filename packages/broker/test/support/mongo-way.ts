@@ -7,7 +7,7 @@ import type { Death, DeathPoint } from "./mortal-store.js"
 type Kind = "commit" | "fold" | "removal"
 
 /** When what was on its way arrives: the next owner closes the journal, is ready, or has folded for a while. */
-type Moment = "sealing" | "serving" | "folded"
+export type Moment = "sealing" | "serving" | "folded"
 
 /** The broker dies with such a write on its way, which is late, or when the server has answered and the broker has not heard it. */
 const POINTS: Record<DeathPoint, { kind: Kind; late?: Moment }> = {
@@ -80,7 +80,7 @@ class Link {
  */
 export class MongoWay {
   private readonly links = new Set<Link>()
-  private death: (Death & { kill: () => void }) | undefined
+  private death: (Death & { kill: () => void; late: Moment | undefined }) | undefined
   /** the answer at which the broker dies */
   private last: { link: Link; request: number } | undefined
   private isClosed = false
@@ -109,8 +109,9 @@ export class MongoWay {
     return typeof address === "object" && address !== null ? address.port : 0
   }
 
-  arm(death: Death, kill: () => void): void {
-    this.death = { ...death, kill }
+  /** `late`: at another moment than else. */
+  arm(death: Death, kill: () => void, late = POINTS[death.at].late): void {
+    this.death = { ...death, kill, late }
   }
 
   disarm(): void {
@@ -169,7 +170,7 @@ export class MongoWay {
 
   private strike(link: Link, message: Buffer): void {
     if (!this.death) return
-    const { late } = POINTS[this.death.at]
+    const { late } = this.death
     this.moment = late ?? "serving"
     this.folds = 0
     if (late === undefined) this.last = { link, request: requestOf(message) }

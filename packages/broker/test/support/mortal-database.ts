@@ -1,6 +1,6 @@
 import { hasMongoServer, type MongoServer, randomId, temporaryFolder, type TestBroker } from "@mqtt-trio/testing"
 import { MongoClient } from "mongodb"
-import { MongoWay } from "./mongo-way.js"
+import { type Moment, MongoWay } from "./mongo-way.js"
 import type { Death, End, MortalStore } from "./mortal-store.js"
 
 /** So long after a commit it is folded, in ms. */
@@ -35,8 +35,8 @@ export class MortalDatabase implements MortalStore {
     return new MortalDatabase(server, await MongoWay.to(server.port), foldBytes)
   }
 
-  arm(death: Death, broker: TestBroker): void {
-    this.way.arm(death, () => void broker.kill9())
+  arm(death: Death, broker: TestBroker, late?: Moment): void {
+    this.way.arm(death, () => void broker.kill9(), late)
   }
 
   disarm(): void {

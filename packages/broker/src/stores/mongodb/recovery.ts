@@ -33,13 +33,14 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   const state = await journalState(collections)
   if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
+  if (!found) return takeOver(tenure)
   const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
   for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
   const { matchedCount } = await collections.state.updateOne(
     { _id: "journal", epoch: state.epoch },
     { $set: { epoch, folded: found.folded, rowsFrom } },
   )
-  if (!matchedCount) throw tenure.superseded()
+  if (!matchedCount) return takeOver(tenure) // the last write of who died while it took over came late, or this one is too late itself
   await removeOlder(tenure)
   return { ...found, journal: { ...state, epoch, folded: found.folded, rowsFrom } }
 }
@@ -62,8 +63,8 @@ interface ReadJournal extends Omit<Recovered, "journal"> {
   folded: number
 }
 
-/** Everything behind what is folded, up to the end, which is sealed. */
-async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise<ReadJournal> {
+/** Everything behind what is folded, up to the end, which is sealed. Undefined: meanwhile the journal of another owner counts. */
+async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise<ReadJournal | undefined> {
   const { collections, epoch, owner, followsRelease } = tenure
   const found: ReadJournal = { commits: [], documents: [], folded: state.folded, last: state.folded }
   let pieces: JournalDocument[] = []
@@ -74,7 +75,7 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
     if (!document) {
       // what is folded is removed: the owner before may just have done that
       const { folded, epoch: now } = await journalState(collections)
-      if (now !== state.epoch) throw tenure.superseded()
+      if (now !== state.epoch) return undefined
       if (folded >= sequence) return await readJournal(tenure, { ...state, folded })
       if (followsRelease || (await sealed(tenure, { _id: key, epoch: state.epoch, sequence })))
         return await withNothingBehind(tenure, found, state)
