@@ -34,15 +34,16 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
   if (!found) return takeOver(tenure)
-  const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
+  const isClaimed = followsRelease && state.rows === state.rowsFrom
+  const rowsFrom = isClaimed ? state.rowsFrom : await claimRows(tenure, state.rowsFrom)
   for (const document of found.documents) await insert(tenure, document) // oxlint-disable-line no-await-in-loop -- in their order
   const { matchedCount } = await collections.state.updateOne(
-    { _id: "journal", epoch: state.epoch },
+    { _id: "journal", epoch: state.epoch, rows: rowsFrom },
     { $set: { epoch, folded: found.folded, rowsFrom } },
   )
-  if (!matchedCount) return takeOver(tenure) // the last write of who died while it took over came late, or this one is too late itself
+  if (!matchedCount) return takeOver(tenure) // another one takes over, or its last write came late
   await removeOlder(tenure)
-  return { ...found, journal: { ...state, epoch, folded: found.folded, rowsFrom } }
+  return { ...found, journal: { ...state, epoch, folded: found.folded, rows: rowsFrom, rowsFrom } }
 }
 
 async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {
