@@ -68,15 +68,18 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const dir = options.dir ?? temporaryFolder()
   const doors = await ExtraDoors.choose(options.tls ?? false)
   const fixed = ["--store", options.store ?? `file:${join(dir, "store")}`, "--json", ...accessArguments(dir, options)]
-  const launch = async (wantedPort: number): Promise<[RunningProcess, Ready]> => {
+  const launch = (wantedPort: number): RunningProcess => {
     const args = ["start", "--port", String(wantedPort), ...fixed, ...(options.args ?? []), ...doors.args]
-    const running = spawnCli("mqtt-broker", args, { env: options.env ?? {}, cwd: dir })
-    const ready = readReady(await running.waitForLine('"event":"ready"'))
-    tlsUrl = doors.opened(ready.port, ready.urls)
-    return [running, ready]
+    return spawnCli("mqtt-broker", args, { env: options.env ?? {}, cwd: dir })
+  }
+  const ready = async (): Promise<Ready> => {
+    const found = readReady(await running.waitForLine('"event":"ready"'))
+    tlsUrl = doors.opened(found.port, found.urls)
+    return found
   }
   let tlsUrl: string | undefined
-  let [running, { port, urls }] = await launch(await freePort())
+  let running = launch(await freePort())
+  let { port, urls } = await ready()
   return {
     port,
     url: `mqtt://127.0.0.1:${port}`,
@@ -105,7 +108,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     kill9: () => running.kill9(),
     stop: async () => (await running.stop()).code,
     restart: async () => {
-      ;[running, { port, urls }] = await launch(port)
+      running = launch(port)
+      ;({ port, urls } = await ready())
     },
   }
 }

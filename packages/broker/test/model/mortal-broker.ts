@@ -1,10 +1,7 @@
-import { rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
-import { startBroker, temporaryFolder, type TestBroker } from "@mqtt-trio/testing"
-import { afterEnd, compileDisk, diskEnvironment, hasCompiler, tinyJournal, type DeathPoint, type End } from "../support/misbehaving-disk.js"
-import type { Death } from "./steps.js"
+import { startBroker, type TestBroker } from "@mqtt-trio/testing"
+import type { Death, DeathPoint, End, MortalStore } from "../support/mortal-store.js"
 
-/** The real broker on a disk that tells it where to die. Its journal is so small that it is folded every few steps. */
+/** The real broker on a store that tells it where to die. */
 export class MortalBroker {
   /** Where it died. */
   readonly deaths: DeathPoint[] = []
@@ -12,26 +9,25 @@ export class MortalBroker {
 
   private constructor(
     readonly broker: TestBroker,
-    /** Whether there is such a disk: else it is only killed. */
-    readonly hasDisk: boolean,
-    private readonly folder: string,
+    private readonly store: MortalStore,
   ) {}
 
-  static async start(): Promise<MortalBroker> {
-    const folder = temporaryFolder()
-    const hasDisk = hasCompiler()
-    const disk = hasDisk && diskEnvironment(compileDisk(), { die: join(folder, "die"), image: join(folder, "image"), tear: "random" })
-    const env = { ...tinyJournal(1 << 10), ...disk }
-    return new MortalBroker(await startBroker({ dir: folder, args: ["--log-level", "error"], env }), hasDisk, folder)
+  static async start(store: MortalStore): Promise<MortalBroker> {
+    return new MortalBroker(await startBroker(store.options), store)
   }
 
-  arm({ at, nth }: Death): void {
-    this.armed = at
-    if (this.hasDisk) writeFileSync(join(this.folder, "die"), `${at} ${nth}\n`)
+  /** Whether it dies at points: else it is only killed. */
+  get hasPoints(): boolean {
+    return this.store.hasPoints
+  }
+
+  arm(death: Death): void {
+    this.armed = death.at
+    this.store.arm(death, this.broker)
   }
 
   disarm(): void {
-    rmSync(join(this.folder, "die"), { force: true })
+    this.store.disarm()
   }
 
   /** It died where it was told to. */
@@ -40,8 +36,7 @@ export class MortalBroker {
   }
 
   /** Starts it again, when it is dead, on what is left of its store. */
-  async restart(end: End): Promise<void> {
-    if (this.hasDisk) afterEnd(end, { store: join(this.folder, "store"), image: join(this.folder, "image") })
-    await this.broker.restart()
+  restart(end: End): Promise<void> {
+    return this.store.restart(this.broker, end)
   }
 }

@@ -1,5 +1,5 @@
-import type { DeathPoint, End } from "../support/misbehaving-disk.js"
 import { array, constant, constantFrom, integer, oneof, option, record, tuple, type Arbitrary } from "fast-check"
+import type { Death, DeathPoint, End } from "../support/mortal-store.js"
 
 export type QoS = 0 | 1 | 2
 export type ClientName = "A" | "B" | "C"
@@ -32,13 +32,7 @@ export type Action =
   /** SIGKILL, and the broker starts again */
   | { do: "crash" }
 
-/** The broker dies by SIGKILL at the nth such point of its store from the step's beginning, if there is one. */
-export interface Death {
-  at: DeathPoint
-  nth: number
-}
-
-/** `end`: what is left of the store when the broker dies in this step. */
+/** `death`: counted from the step's beginning; `end`: what is left of the store when the broker dies in this step. */
 export type Step = Action & { death: Death | null; end: End }
 
 const TOPICS = ["a", "a/b", "b"]

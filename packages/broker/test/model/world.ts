@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { randomId, waitFor, type TestBroker } from "@mqtt-trio/testing"
-import type { End } from "../support/misbehaving-disk.js"
+import type { Death, End } from "../support/mortal-store.js"
 import { properties, sessionExpiry, word } from "../support/wire.js"
 import { Actor, type Incoming } from "./actor.js"
 import { nothing, type Attempt } from "./attempt.js"
@@ -10,7 +10,7 @@ import type { Model, ModelMessage, ModelWill } from "./plain-model.js"
 import { Mismatch, Possibilities, type Move } from "./possibilities.js"
 import { Publishing } from "./publishing.js"
 import { Receiving } from "./receiving.js"
-import { describeStep, type ClientName, type Death, type QoS, type Step, type WillOptions } from "./steps.js"
+import { describeStep, type ClientName, type QoS, type Step, type WillOptions } from "./steps.js"
 
 /** MQTT version and Receive Maximum of the clients; 3.1.1 has the broker's --max-inflight of 100. */
 const CLIENTS: Record<ClientName, { version: 4 | 5; window: number }> = {
@@ -211,7 +211,7 @@ export class World {
     if (/internal error|unhandled|TypeError/.test(this.broker.stderr)) throw new Error(this.broker.stderr)
     const last = new Map<ClientName, Incoming[]>()
     for (const [name, actor] of this.actors) last.set(name, await actor.last())
-    if (again && this.mortal.hasDisk) await this.dieAtStart(again)
+    if (again && this.mortal.hasPoints) await this.dieAtStart(again)
     await this.mortal.restart(this.end)
     for (const [name, actor] of this.actors) this.seenLast(name, actor, last.get(name) ?? [])
     this.possible.happened((model) => model.crash())

@@ -1,23 +1,19 @@
-import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Checker, type Verdict, AcknowledgementFile, TorturePublisher, Random, TortureSubscriber } from "@mqtt-trio/torture"
-import { startBroker, temporaryFolder, waitFor } from "@mqtt-trio/testing"
+import { startBroker, startMongoServer, waitFor } from "@mqtt-trio/testing"
 import { type Arbitrary, assert, asyncProperty, boolean, constantFrom, integer, record } from "fast-check"
-import { expect, test } from "vitest"
-import {
-  afterEnd,
-  compileDisk,
-  DEATH_POINTS,
-  diskEnvironment,
-  hasCompiler,
-  tinyJournal,
-  type DeathPoint,
-  type End,
-} from "../support/misbehaving-disk.js"
+import { describe, expect, test } from "vitest"
+import { compileDisk, hasCompiler } from "../support/misbehaving-disk.js"
+import { hasMortalServer, MortalDatabase } from "../support/mortal-database.js"
+import { MortalDisk } from "../support/mortal-disk.js"
+import { DEATH_POINTS, type DeathPoint, type End, type MortalStore } from "../support/mortal-store.js"
 
-const RUNS = Number(process.env["CRASH_POINT_RUNS"] ?? 30)
+const RUNS = process.env["CRASH_POINT_RUNS"]
+const FILE_RUNS = Number(RUNS ?? 30)
+const DATABASE_RUNS = Number(RUNS ?? 10)
 /** Ends the runs, or the search for a shorter history that fails. */
 const LIMIT_MS = 150_000
+const FOLD_BYTES = 2 << 10
 
 /** One history: at which point of its store the broker dies, with or without a power cut, and what goes on meanwhile. */
 interface History {
@@ -42,17 +38,13 @@ const histories: Arbitrary<History> = record({
   leaves: boolean(),
 })
 
-/** Plays a history against a real broker: it dies at its commit and is started again on the same store. */
-async function play(history: History, disk: string): Promise<Verdict & { died: boolean }> {
+/** Plays a history against a real broker: it dies at its commit and is started again on the same store, which is a new one. */
+async function play(history: History, store: MortalStore): Promise<Verdict & { died: boolean }> {
   const { at, nth, qos, window, messages } = history
-  const folder = temporaryFolder()
-  const die = join(folder, "die")
-  const [store, image] = [join(folder, "store"), join(folder, "image")]
-  const env = { ...tinyJournal(2 << 10), ...diskEnvironment(disk, { die, image, tear: "random" }) }
-  const broker = await startBroker({ dir: folder, env, args: ["--log-level", "error"] })
+  const broker = await startBroker(store.options)
   const address = { host: "127.0.0.1", port: broker.port }
   const checker = new Checker()
-  const acknowledgements = new AcknowledgementFile(join(folder, "acknowledged"))
+  const acknowledgements = new AcknowledgementFile(join(store.options.dir, "acknowledged"))
   const topics = ["c/a", "c/b"]
   const streams = topics.map((topic) => ({ topic, qos, id: checker.addStream({ publisher: "pub", topic, qos }) }))
   const filters = [["c/#"], ["c/a", "c/+"], ["c/b"]].map((names) => names.map((filter) => ({ filter, qos })))
@@ -78,14 +70,13 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
     checker,
     acknowledgements,
   })
-  writeFileSync(die, `${at} ${at.startsWith("switch") ? Math.ceil(nth / 10) : nth}\n`)
+  store.arm({ at, nth: at.startsWith("switch") ? Math.ceil(nth / 10) : nth }, broker)
   let [over, died] = [false, false]
   const revived = broker.ended.then(async () => {
     if (over) return
     died = true
     checker.brokerEnded()
-    afterEnd(history.end, { store, image })
-    await broker.restart()
+    await store.restart(broker, history.end)
   })
   try {
     await Promise.all(subscribers.map((subscriber) => subscriber.subscribe()))
@@ -107,21 +98,28 @@ async function play(history: History, disk: string): Promise<Verdict & { died: b
   }
 }
 
-test.runIf(hasCompiler())(
-  "killed at any commit, in any fold and at any change of segment, the broker has lost, doubled and reordered nothing",
-  { timeout: 200_000 },
-  async () => {
+async function search(runs: number, newStore: () => MortalStore | Promise<MortalStore>): Promise<void> {
+  const deaths: DeathPoint[] = []
+  const property = asyncProperty(histories, async (history) => {
+    const { anomalies, overlapCopies, died } = await play(history, await newStore())
+    if (died) deaths.push(history.at)
+    // one copy, however many filters match
+    expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
+  })
+  await assert(property, { numRuns: runs, interruptAfterTimeLimit: LIMIT_MS, ...(process.env["CI"] && { seed: 1 }) })
+  process.stderr.write(`${runs} histories, the broker died in ${deaths.length}: ${deaths.toSorted().join(" ")}\n`)
+  expect(deaths.length).toBeGreaterThan(runs / 6)
+  expect(deaths.some((at) => at.startsWith("fold"))).toBe(true)
+}
+
+describe("killed at any commit and in any fold, the broker has lost, doubled and reordered nothing", { timeout: 200_000 }, () => {
+  test.runIf(hasCompiler())("file:, also at any change of segment", async () => {
     const disk = compileDisk()
-    const deaths: DeathPoint[] = []
-    const property = asyncProperty(histories, async (history) => {
-      const { anomalies, overlapCopies, died } = await play(history, disk)
-      if (died) deaths.push(history.at)
-      // one copy, however many filters match
-      expect({ anomalies, overlapCopies }).toEqual({ anomalies: [], overlapCopies: 0 })
-    })
-    await assert(property, { numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS, ...(process.env["CI"] && { seed: 1 }) })
-    process.stderr.write(`${RUNS} histories, the broker died in ${deaths.length}: ${deaths.toSorted().join(" ")}\n`)
-    expect(deaths.length).toBeGreaterThan(RUNS / 6)
-    expect(deaths.some((at) => at.startsWith("fold"))).toBe(true)
-  },
-)
+    await search(FILE_RUNS, () => new MortalDisk(disk, FOLD_BYTES))
+  })
+
+  test.runIf(hasMortalServer())("mongodb:, also with what it wrote last on its way", async () => {
+    const server = await startMongoServer()
+    await search(DATABASE_RUNS, () => MortalDatabase.of(server, FOLD_BYTES))
+  })
+})

@@ -3,13 +3,9 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:f
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { temporaryFolder } from "@mqtt-trio/testing"
+import type { End } from "./mortal-store.js"
 
 const SOURCES = ["disk.c", "disk-image.c", "disk-orders.c"].map((name) => fileURLToPath(new URL(name, import.meta.url)))
-
-/** Points at which a process can be told to die; see disk.c. */
-export const DEATH_POINTS = ["before", "after", "torn", "fold-before", "fold-after", "switch-before", "switch-after"] as const
-
-export type DeathPoint = (typeof DEATH_POINTS)[number]
 
 /** Where and how the disk misbehaves; see disk.c. */
 export interface DiskOptions {
@@ -61,10 +57,7 @@ export function diskEnvironment(library: string, options: DiskOptions): Record<s
   }
 }
 
-/** How the process that had the disk ended: its machine lost power, or it alone died and what it wrote is still written back. */
-export type End = "power" | "process"
-
-/** Makes a store's folder and its image alike again, as the next life of the process needs them. */
+/** Makes the folder of a store whose process ended and its image alike again, as the next life of the process needs them. */
 export function afterEnd(end: End, { store, image }: { store: string; image: string }): void {
   const [from, to] = end === "power" ? [image, store] : [store, image]
   rmSync(to, { recursive: true, force: true })

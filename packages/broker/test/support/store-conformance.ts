@@ -191,6 +191,11 @@ interface LastingTools {
 }
 
 function describeLasting({ commit, reopen }: LastingTools): void {
+  const loadIncoming = async (): Promise<number[]> => {
+    const { sessions } = await (await reopen()).load()
+    return [...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)
+  }
+
   describe("after it was closed and opened again", () => {
     test("sessions, subscriptions and cursors are as they were written last", async () => {
       await commit({
@@ -245,13 +250,12 @@ function describeLasting({ commit, reopen }: LastingTools): void {
         sessions: [{ id: session, row: row("a") }],
         incoming: [1, 2, 65_535].map((identifier) => ({ session, identifier, open: true })),
       })
+      expect(await loadIncoming()).toEqual([1, 2, 65_535])
       await commit({ incoming: [{ session, identifier: 2, open: false }] })
-      const { sessions } = await (await reopen()).load()
-      expect([...(sessions[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([1, 65_535])
+      expect(await loadIncoming()).toEqual([1, 65_535])
       // what earlier lives of the store have
       await commit({ incoming: [1, 7].map((identifier) => ({ session, identifier, open: identifier === 7 })) })
-      const again = (await (await reopen()).load()).sessions
-      expect([...(again[0]?.incoming ?? [])].toSorted((a, b) => a - b)).toEqual([7, 65_535])
+      expect(await loadIncoming()).toEqual([7, 65_535])
     })
 
     test("retained messages by their numbers, byte for byte; one that takes the place of a removed one of its topic", async () => {

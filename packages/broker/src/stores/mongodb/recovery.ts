@@ -36,15 +36,17 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
   const state = await journalState(collections)
   if (state.epoch >= epoch) throw tenure.superseded()
   const found = await readJournal(tenure, state)
+  if (!found) return takeOver(tenure)
   await insertAll(tenure, found.documents)
   const { folded } = found
-  const rowsFrom = followsRelease ? state.rowsFrom : await claimRows(tenure, state.rowsFrom, state.epoch)
-  // nobody claimed rows meanwhile, or what came late may have the epoch of that
-  const still = { epoch: state.epoch, ...(!followsRelease && { rows: rowsFrom }) }
-  const { matchedCount } = await collections.state.updateOne({ _id: "journal", ...still }, { $set: { epoch, folded, rowsFrom } })
-  if (!matchedCount) return takeOver(tenure)
+  const isClaimed = followsRelease && state.rows === state.rowsFrom
+  const rows = isClaimed ? state.rows : await claimRows(tenure, state.rowsFrom, state.epoch)
+  if (rows === undefined) return takeOver(tenure)
+  const still = { _id: "journal", epoch: state.epoch, rows } as const
+  const { matchedCount } = await collections.state.updateOne(still, { $set: { epoch, folded, rowsFrom: rows } })
+  if (!matchedCount) return takeOver(tenure) // another one takes over, or its last write came late
   await removeOlder(tenure)
-  return { ...found, journal: { ...state, epoch, folded, rowsFrom } }
+  return { ...found, journal: { ...state, epoch, folded, rows, rowsFrom: rows } }
 }
 
 async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {
@@ -65,8 +67,8 @@ interface ReadJournal extends Omit<Recovered, "journal"> {
   folded: number
 }
 
-/** Everything behind what is folded, up to the end, which is sealed. */
-async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise<ReadJournal> {
+/** Everything behind what is folded, up to the end, which is sealed. Undefined: meanwhile the journal of another owner counts. */
+async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise<ReadJournal | undefined> {
   const { collections, epoch, owner, followsRelease } = tenure
   const found: ReadJournal = { commits: [], documents: [], folded: state.folded, last: state.folded }
   let pieces: JournalDocument[] = []
@@ -80,7 +82,7 @@ async function readJournal(tenure: Tenure, state: JournalStateDocument): Promise
     if (!document) {
       // what is folded is removed: the owner before may just have done that
       const { folded, epoch: now } = await journalState(collections)
-      if (now !== state.epoch) throw tenure.superseded()
+      if (now !== state.epoch) return undefined
       if (folded >= sequence) return await readJournal(tenure, { ...state, folded })
       if (followsRelease || (await sealed(tenure, { _id: key, epoch: state.epoch, sequence })))
         return await withNothingBehind(tenure, found, state)

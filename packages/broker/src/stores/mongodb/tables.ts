@@ -176,6 +176,7 @@ export class MongoTables implements FoldedTables {
   private async claim(): Promise<void> {
     const { collections, epoch } = this.tenure
     const rowsFrom = await claimRows(this.tenure, this.rowsFrom, epoch)
+    if (rowsFrom === undefined) throw this.tenure.superseded()
     const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $max: { rowsFrom } })
     if (!matchedCount) throw this.tenure.superseded()
     this.rowsFrom = rowsFrom
@@ -187,10 +188,18 @@ export class MongoTables implements FoldedTables {
     const folded = await this.insert(unfolded, cut)
     await this.options.shown.fold(unfolded, (write) => this.step(write)) // first: what it had is known only as long as rows say it
     await this.rows(unfolded, folded)
-    const { matchedCount } = await collections.state.updateOne({ _id: "journal", epoch }, { $max: { folded: through } })
-    if (!matchedCount) throw this.tenure.superseded()
+    const counted = { _id: "journal", epoch, rows: this.rowsFrom } as const
+    const { matchedCount } = await collections.state.updateOne(counted, { $max: { folded: through } })
+    if (!matchedCount) throw await this.claimedByOther()
     for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
     for (const [log, { last }] of folded) this.lasts.set(log, last)
+  }
+
+  /** Somebody who takes over has claimed the rows meanwhile: what this fold removed may be there, so it is done again. */
+  private async claimedByOther(): Promise<Error> {
+    const { collections, epoch, superseded } = this.tenure
+    const state = await collections.state.findOne({ _id: "journal" })
+    return state?.epoch === epoch ? new Error("another broker has begun to take over") : superseded()
   }
 
   private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {

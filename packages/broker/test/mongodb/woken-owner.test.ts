@@ -1,0 +1,82 @@
+import { hasMongoServer, startMongoServer } from "@mqtt-trio/testing"
+import { type Db, MongoClient } from "mongodb"
+import { expect, onTestFinished, test } from "vitest"
+import { collectionsOf } from "../../src/stores/mongodb/database.js"
+import { serve, type Serving } from "../../src/stores/mongodb/serving.js"
+import type { Commit } from "../../src/stores/store.js"
+import { NOTHING } from "../support/chunks.js"
+
+/** A take-over that stands still before its last write. */
+interface Standing {
+  serving: Promise<Serving>
+  /** it has come so far */
+  stands: Promise<void>
+  goOn: () => void
+}
+
+const SESSION = 4
+
+function begin(db: Db, epoch: number): Standing {
+  let [stand, goOn] = [(): void => {}, (): void => {}]
+  const stands = new Promise<void>((resolve) => {
+    stand = resolve
+  })
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  const collections = collectionsOf(db)
+  const { state } = collections
+  const standing: typeof state = Object.assign(Object.create(state), {
+    updateOne: async (...args: Parameters<typeof state.updateOne>) => {
+      stand()
+      await gate
+      return state.updateOne(...args)
+    },
+  })
+  const tenure = {
+    db,
+    patient: db,
+    collections: { ...collections, state: standing },
+    epoch,
+    owner: `owner ${epoch}`,
+    followsRelease: epoch === 1,
+    superseded: () => new Error("superseded"),
+  }
+  return { serving: serve(tenure, () => {}), stands, goOn }
+}
+
+async function begun(db: Db, epoch: number): Promise<Serving> {
+  const { serving, goOn } = begin(db, epoch)
+  goOn()
+  const done = await serving
+  onTestFinished(() => done.close())
+  return done
+}
+
+/** Takes a commit and folds it. */
+async function store({ folding }: Serving, commit: Partial<Commit>): Promise<void> {
+  await folding.commit({ ...NOTHING, ...commit })
+  await folding.foldAll()
+}
+
+test.runIf(hasMongoServer())("who took over wakes while the next one does, and removes something: it does not come back", async () => {
+  const { url } = await startMongoServer()
+  const client = await MongoClient.connect(url)
+  onTestFinished(() => client.close())
+  const db = client.db(new URL(url).pathname.slice(1))
+  const first = await begun(db, 1)
+  await store(first, {
+    sessions: [{ id: SESSION, row: { clientId: "a", expirySeconds: null, disconnectedAt: null } }],
+    incoming: [{ session: SESSION, identifier: 5, open: true }],
+  })
+  const second = begin(db, 2)
+  await second.stands
+  const third = begin(db, 3)
+  await third.stands
+  second.goOn()
+  await store(await second.serving, { incoming: [{ session: SESSION, identifier: 5, open: false }] })
+  third.goOn()
+  expect((await third.serving).state.sessions).toMatchObject([{ id: SESSION, incoming: [] }])
+  for (const { serving } of [second, third]) await (await serving).close()
+  expect((await begun(db, 4)).state.sessions).toMatchObject([{ id: SESSION, incoming: [] }])
+})
