@@ -221,5 +221,5 @@ describe.skipIf(!hasMongoServer())("owners of one database, one after the other"
     })
     const seed = process.env["CI"] === undefined ? {} : { seed: 1 }
     await assert(property, { numRuns: runs, endOnFailure: false, examples: EXAMPLES.map((steps): [Step[]] => [steps]), ...seed })
-  }, 300_000)
+  }, 1_800_000)
 })
