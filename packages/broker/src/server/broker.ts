@@ -226,6 +226,7 @@ function storeNews(log: EventLog): StoreOptions {
       const message = `standing by: the broker with process id ${pid} on ${host} has the store; this one listens when that one is gone`
       log.warn(message, { event: "standing by", host, owner: pid })
     },
+    tookOver: () => log.info("this broker has the store now"),
     failing: (why) => log.limited("warn", "store", { message: why }),
     unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
     compacted: ({ before, after }) =>

@@ -62,11 +62,12 @@ export class Folding {
   private stopped = false
 
   /**
+   * @param parts `failing`: told why a fold failed; it is tried again
    * @param folded the last sequence that is in the tables
    * @param frozen what the journal had behind it, and the last sequence of that
    */
   constructor(
-    private readonly parts: { journal: FoldedJournal; tables: FoldedTables; rules: FoldRules },
+    private readonly parts: { journal: FoldedJournal; tables: FoldedTables; rules: FoldRules; failing?: (error: unknown) => void },
     private folded: number,
     private frozen?: { unfolded: Unfolded; through: number },
   ) {
@@ -135,6 +136,7 @@ export class Folding {
       await tables.fold(unfolded, through, (log) => this.active.cuts.get(log) ?? 0)
     } catch (error) {
       this.foldError = error
+      this.parts.failing?.(error)
       throw error
     }
     this.frozen = undefined

@@ -46,7 +46,12 @@ function parseDatabaseUrl(connection: string): StoreLocation {
   const [, scheme = "", hosts = "", path = ""] = MONGODB_URL.exec(connection) ?? []
   const database = decoded(path) || DEFAULT_DATABASE
   // what was given is not repeated: it may have a password
-  if (!hosts || !/^[^/\\. "$*<>:|?\0]{1,63}$/.test(database))
+  if (hosts && !/^[^/\\. "$*<>:|?\0]{1,63}$/.test(database))
+    throw usageError(
+      `${JSON.stringify(path)} in the store's URL is not the name of a database`,
+      'use at most 63 characters, without blanks and / \\ . " $ * < > : | ?',
+    )
+  if (!hosts)
     throw usageError(
       "the store is not a URL of MongoDB",
       "use mongodb://HOST:PORT/DATABASE; special characters of a user name or a password are written as %XX",

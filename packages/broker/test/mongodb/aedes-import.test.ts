@@ -80,6 +80,17 @@ describe.skipIf(!hasMongoServer())("a database of aedes", () => {
     await client.close()
   })
 
+  test("one that was interrupted, and aedes since then: neither is dropped, exit code 11", async () => {
+    const mongo = await startMongoServer()
+    const client = await MongoClient.connect(mongo.url)
+    for (const name of ["aedes_subscriptions", "subscriptions"])
+      await client.db().collection(name).insertOne({ clientId: name, topic: "a", qos: 1 })
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", mongo.url])
+    expect([code, stderr]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, expect.stringContaining('a newer "subscriptions"')])
+    for (const name of ["aedes_subscriptions", "subscriptions"]) expect(await client.db().collection(name).countDocuments()).toBe(1)
+    await client.close()
+  })
+
   test("what is neither ours nor aedes' is refused, and stays as it is", async () => {
     const mongo = await startMongoServer()
     const client = await MongoClient.connect(mongo.url)

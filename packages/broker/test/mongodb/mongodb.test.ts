@@ -210,6 +210,49 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect([now?.["qos"], now?.["topic"]]).toEqual([7, "kept"])
   })
 
+  test.each(["journal", "sessions", "logs", "packets"])(
+    "another program's collection %s: exit code 11, and it stays as it is",
+    async (name) => {
+      await db.collection(name).insertOne({ shop: 1 })
+      const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", url])
+      expect([code, stderr]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, expect.stringContaining(`"${name}" is neither`)])
+      expect(await db.collection(name).countDocuments()).toBe(1)
+    },
+  )
+
+  test.each([
+    ["the database is dropped", () => db.dropDatabase()],
+    ["its lease is removed", () => db.collection<{ _id: string }>("broker").deleteOne({ _id: "lease" })],
+  ])("%s while the broker runs: exit code 11, and nobody is said to have taken over", async (_, change) => {
+    const broker = await start()
+    await absent(broker.port, "s", "t")
+    await change()
+    expect((await broker.ended).code).toBe(BROKER_ERRORS["store-unusable"].exitCode)
+    expect(broker.stderr).toContain("somebody dropped or changed it")
+    expect(broker.stderr).not.toContain("took over")
+  })
+
+  test("a lease that is none: exit code 11, and words that name it", async () => {
+    await db.collection<{ _id: string; epoch: string }>("broker").insertOne({ _id: "lease", epoch: "abc" })
+    const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", "--store", url])
+    expect([code, stderr]).toEqual([BROKER_ERRORS["store-unusable"].exitCode, expect.stringContaining('document with _id "lease"')])
+  })
+
+  test.each(["?foo=1", "?authMechanism=foo", "?tls=maybe"])(
+    "an option that the driver does not know, %s: a usage error",
+    async (options) => {
+      const { code, stderr } = await runCli("mqtt-broker", [
+        "start",
+        "--port",
+        "0",
+        "--store",
+        `mongodb://a:s3cret@127.0.0.1:1/db${options}`,
+      ])
+      expect([code, stderr]).toEqual([2, expect.stringContaining("the URL of the store mongodb://127.0.0.1:1/db cannot be used")])
+      expect(stderr).not.toContain("s3cret")
+    },
+  )
+
   test("queue without a broker on the database: exit code 13", async () => {
     const broker = await start()
     expect(await broker.stop()).toBe(0)

@@ -115,7 +115,7 @@ class History {
     const epoch = ++this.epoch
     return serve(
       { db, patient: db, collections: collectionsOf(db), epoch, owner, followsRelease, superseded: () => new Superseded(owner) },
-      () => {},
+      { unreadable: () => {}, unfoldable: () => {} },
     )
   }
 

@@ -42,7 +42,7 @@ function begin(db: Db, epoch: number): Standing {
     followsRelease: epoch === 1,
     superseded: () => new Error("superseded"),
   }
-  return { serving: serve(tenure, () => {}), stands, goOn }
+  return { serving: serve(tenure, { unreadable: () => {}, unfoldable: () => {} }), stands, goOn }
 }
 
 async function begun(db: Db, epoch: number): Promise<Serving> {

@@ -2,6 +2,7 @@ import { Binary, type Db } from "mongodb"
 import { Frames, NO_AMOUNT } from "../../wire/frames.js"
 import type { QoS } from "../../wire/packet-types.js"
 import type { Commit, SubscriptionRow } from "../store.js"
+import { Damage } from "../errors.js"
 import { bytesOf, messageOf } from "./message.js"
 
 /*
@@ -10,6 +11,8 @@ import { bytesOf, messageOf } from "./message.js"
  */
 
 const NAMES = ["subscriptions", "outgoing", "incoming", "retained", "will"] as const
+/** What only a store has. */
+const OWN = ["journal", "packets", "logs", "sessions", "holds", "wills"] as const
 const ASIDE = "aedes_"
 /** How large a block of queued messages becomes, in bytes. */
 const BLOCK_BYTES = 65_536
@@ -38,17 +41,28 @@ interface ForClient {
 /** Sets the collections aside, in a database that is not a store yet (`isStore`). Throws when they are somebody else's. */
 export async function setAside(db: Db, isStore: () => Promise<boolean>): Promise<void> {
   const there = await names(db)
+  for (const name of OWN) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    if (there.has(name) && (await db.collection(name).findOne({})) && !(await isStore())) throw foreign(name)
+  }
   for (const name of NAMES) {
     if (!there.has(name)) continue
     // oxlint-disable no-await-in-loop -- one after the other
     if (await isStore()) return // another broker was faster
     const one = await db.collection(name).findOne({})
-    if (one && !isOfAedes(name, one))
-      throw new Error(`its collection ${JSON.stringify(name)} is neither mqtt-broker's nor aedes'; give another database`)
+    if (one && !isOfAedes(name, one)) throw foreign(name)
+    if (one && there.has(ASIDE + name))
+      throw new Damage(
+        `it has ${JSON.stringify(ASIDE + name)} of a take-over that was interrupted, and a newer ${JSON.stringify(name)}; keep one, under the second name`,
+      )
     if (there.has(ASIDE + name)) await db.collection(name).drop()
     else await db.collection(name).rename(ASIDE + name)
     // oxlint-enable no-await-in-loop
   }
+}
+
+function foreign(name: string): Damage {
+  return new Damage(`its collection ${JSON.stringify(name)} is neither mqtt-broker's nor aedes'; give another database`)
 }
 
 async function names(db: Db): Promise<Set<string>> {

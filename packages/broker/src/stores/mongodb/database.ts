@@ -11,6 +11,7 @@ import type {
   SessionDocument,
   WillDocument,
 } from "./documents.js"
+import { UnusableUrl } from "./errors.js"
 
 /** How long the server may be looked for, and one question may take, in ms; then it failed. */
 const ANSWER_MS = 5000
@@ -47,7 +48,18 @@ export interface Row {
 
 /** A connection to the server: what was written is on the disk there, and with the majority of a replica set. */
 export async function connect(url: string): Promise<MongoClient> {
-  const client = new MongoClient(url, {
+  const client = clientOf(url)
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    await client.close().catch(() => {})
+    throw error
+  }
+}
+
+function clientOf(url: string): MongoClient {
+  const options = {
     serverSelectionTimeoutMS: ANSWER_MS,
     connectTimeoutMS: ANSWER_MS,
     timeoutMS: ANSWER_MS,
@@ -58,13 +70,11 @@ export async function connect(url: string): Promise<MongoClient> {
     readPreference: "primary",
     readConcern: { level: "local" },
     appName: "mqtt-broker",
-  })
+  } as const
   try {
-    await client.connect()
-    return client
-  } catch (error) {
-    await client.close().catch(() => {})
-    throw error
+    return new MongoClient(url, options)
+  } catch (cause) {
+    throw new UnusableUrl(cause)
   }
 }
 

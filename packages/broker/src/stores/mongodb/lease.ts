@@ -3,6 +3,7 @@ import { hostname } from "node:os"
 import { setTimeout as after } from "node:timers/promises"
 import type { Collection, Db } from "mongodb"
 import { messageOf, startTimer } from "@mqtt-trio/common"
+import { Damage } from "../errors.js"
 import type { LeaseDocument } from "./documents.js"
 import { isDuplicate } from "./errors.js"
 
@@ -165,6 +166,7 @@ class Waiting {
       const first = { _id: "lease" as const, epoch: (journal?.epoch ?? 0) + 1, renewed: now, ...mine }
       return (await inserted(collection, first)) ? new Lease(collection, first, !journal, asked) : 0
     }
+    if (!isLease(found)) throw new Damage('its document with _id "lease" in the collection "broker" is not what was written; remove it')
     const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
     if (found.released || left < 0) return (await this.take(found)) ?? 0
     if (!this.told) this.options.waits({ host: found.host, pid: found.pid })
@@ -186,6 +188,10 @@ class Waiting {
     const { matchedCount } = await collection.updateOne(filter, { $set: { epoch, ...mine }, $currentDate: { renewed: true } })
     return matchedCount ? new Lease(collection, { ...found, ...mine, epoch }, found.released && found.clean, asked) : undefined
   }
+}
+
+function isLease({ epoch, renewed, length }: LeaseDocument): boolean {
+  return Number.isSafeInteger(epoch) && renewed instanceof Date && Number.isFinite(length)
 }
 
 async function inserted(collection: Collection<LeaseDocument>, document: LeaseDocument): Promise<boolean> {

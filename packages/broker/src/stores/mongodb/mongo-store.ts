@@ -5,7 +5,7 @@ import { BrokerError } from "../../errors.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "../store.js"
 import type { DatabasePlace } from "../store-url.js"
 import { collectionsOf, connect, LONG } from "./database.js"
-import { databaseError, Superseded } from "./errors.js"
+import { databaseError, lostLease, Superseded } from "./errors.js"
 import { Lease, type Owner } from "./lease.js"
 import { serve, type Serving } from "./serving.js"
 import type { Tenure } from "./tenure.js"
@@ -18,6 +18,8 @@ export interface MongoOptions {
   leaseMs?: number
   /** told once, when another broker owns the database: this one stands by */
   standsBy?: (owner: Owner) => void
+  /** told when one that stood by has taken over */
+  tookOver?: () => void
   /** ends the standing by */
   signal?: AbortSignal | undefined
   /** told when another broker took over: from then on nothing is acknowledged */
@@ -92,6 +94,7 @@ export class MongoStore implements Store {
       const store = new MongoStore(place, client, lease, options)
       try {
         await store.begin() // oxlint-disable-line no-await-in-loop
+        if (hasStoodBy) options.tookOver?.()
         return store
       } catch (error) {
         await lease.release(false).catch(() => {}) // oxlint-disable-line no-await-in-loop
@@ -106,7 +109,12 @@ export class MongoStore implements Store {
       () => void this.lost(),
       (why) => this.options.failing?.(`the lease of the database cannot be renewed: ${why}`),
     )
-    const serving = await serve(this.tenure, (error) => this.options.failing?.(`messages cannot be read now: ${messageOf(error)}`))
+    const { failing } = this.options
+    const serving = await serve(this.tenure, {
+      unreadable: (error) => failing?.(`messages cannot be read now: ${messageOf(error)}`),
+      unfoldable: (error) =>
+        failing?.(`what is stored stays in the journal, the other collections cannot be brought up to date: ${messageOf(error)}`),
+    })
     if (this.isSuperseded) {
       await serving.close()
       throw this.lost()
@@ -148,9 +156,16 @@ export class MongoStore implements Store {
 
   private lost(): Superseded {
     const error = new Superseded(this.url)
-    if (!this.isSuperseded && this.serving) this.options.superseded?.(error)
+    if (!this.isSuperseded && this.serving) void this.tellWhy(error)
     this.isSuperseded = true
     return error
+  }
+
+  /** Whether another broker took over, or somebody else changed the database. */
+  private async tellWhy(superseded: Superseded): Promise<void> {
+    const found = await this.tenure.collections.lease.findOne({ _id: "lease" }).catch(() => undefined)
+    const isMine = found === null || (found !== undefined && !(found.epoch > this.lease.epoch))
+    this.options.superseded?.(isMine ? lostLease(this.url) : superseded)
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {

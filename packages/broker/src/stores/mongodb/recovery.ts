@@ -52,6 +52,8 @@ export async function takeOver(tenure: Tenure): Promise<Recovered> {
 async function journalState({ state }: Pick<Collections, "state">): Promise<JournalStateDocument> {
   const found = await state.findOne({ _id: "journal" }, { readConcern: "majority" })
   if (found && found.format > FORMAT) throw new Error(`its format is ${found.format}, of a newer mqtt-broker; this one knows ${FORMAT}`)
+  if (found && ![found.epoch, found.folded, found.rows, found.rowsFrom].every(Number.isSafeInteger))
+    throw new Damage('its document with _id "journal" in the collection "broker" is not what was written')
   if (found) return found
   const made: JournalStateDocument = { _id: "journal", format: FORMAT, epoch: 0, folded: 0, rows: 0, rowsFrom: 0 }
   try {

@@ -30,18 +30,26 @@ export interface Serving {
   close(): Promise<void>
 }
 
-/** Takes the database over. `unreadable`: told why messages cannot be read for a while; it is tried again. */
-export async function serve(tenure: Tenure, unreadable: (error: unknown) => void): Promise<Serving> {
+/** What is told of a database at work; each is tried again. */
+export interface Trouble {
+  /** why messages cannot be read for a while */
+  unreadable: (error: unknown) => void
+  /** why what the journal has cannot be brought into the other collections */
+  unfoldable: (error: unknown) => void
+}
+
+/** Takes the database over. */
+export async function serve(tenure: Tenure, trouble: Trouble): Promise<Serving> {
   const shown = new AedesLayout(tenure.patient)
   try {
-    return await begin(tenure, shown, unreadable)
+    return await begin(tenure, shown, trouble)
   } catch (error) {
     await shown.close().catch(() => {})
     throw error
   }
 }
 
-async function begin(tenure: Tenure, shown: AedesLayout, unreadable: (error: unknown) => void): Promise<Serving> {
+async function begin(tenure: Tenure, shown: AedesLayout, { unreadable, unfoldable }: Trouble): Promise<Serving> {
   const { patient: db, collections } = tenure
   const { packets, retained, state } = collections
   const isStore = async (): Promise<boolean> => (await state.findOne({ _id: "journal" })) !== null
@@ -68,7 +76,7 @@ async function begin(tenure: Tenure, shown: AedesLayout, unreadable: (error: unk
   const { last } = journal
   const frozen = last > found.folded ? { unfolded, through: last } : undefined
   const rules = { bytes: FOLD_BYTES, mostBytes: MOST_UNFOLDED_BYTES, ms: FOLD_MS, journalOverfull: () => journal.isOverfull }
-  const folding = new Folding({ journal, tables, rules }, found.folded, frozen)
+  const folding = new Folding({ journal, tables, rules, failing: unfoldable }, found.folded, frozen)
   if (aside) {
     await folding.foldAll()
     await dropAside(db)
