@@ -19,11 +19,7 @@ export interface LeaseOptions {
   /** how long it holds when it is not renewed, in ms */
   length: number
   /** told once, when another broker has it: it is waited for */
-  waits: (owner: Owner) => void
-  /** told why the lease cannot be looked at while it is waited for */
-  failing?: ((why: string) => void) | undefined
-  /** a server that cannot be asked is waited for */
-  isPatient?: boolean
+  waits?: ((owner: Owner) => void) | undefined
   /** ends the waiting */
   signal?: AbortSignal | undefined
 }
@@ -64,13 +60,13 @@ export class Lease {
     return Math.max(now.monotonic - this.since.monotonic, now.wall - this.since.wall) > this.document.length
   }
 
-  /** Resolves when this process owns the database. Rejects when the server cannot be asked at first, or by the signal. */
+  /** Resolves when this process owns the database. Rejects when the server cannot be asked, or by the signal. */
   static async acquire(db: Db, collection: Collection<LeaseDocument>, options: LeaseOptions): Promise<Lease> {
     const waiting = new Waiting(db, collection, options)
     for (;;) {
       options.signal?.throwIfAborted()
       // oxlint-disable no-await-in-loop -- until it is ours
-      const left = await waiting.tryOnce()
+      const left = await waiting.try()
       if (left instanceof Lease) return left
       await after(Math.min(left + 1, LOOK_MS), undefined, { signal: options.signal })
       // oxlint-enable no-await-in-loop
@@ -144,18 +140,8 @@ class Waiting {
     this.mine = { owner: randomUUID(), host: hostname(), pid: process.pid, admin, length, released: false, clean: false }
   }
 
-  /** The lease, or how long to wait, in ms. A server that goes away while somebody waits is waited for too. */
-  async tryOnce(): Promise<Lease | number> {
-    try {
-      return await this.try()
-    } catch (error) {
-      if (!this.told && this.options.isPatient !== true) throw error
-      this.options.failing?.(`the lease of the database cannot be looked at: ${messageOf(error)}`)
-      return LOOK_MS
-    }
-  }
-
-  private async try(): Promise<Lease | number> {
+  /** The lease, or how long to wait, in ms. */
+  async try(): Promise<Lease | number> {
     const { collection, mine } = this
     const now = await serverTime(this.db)
     const found = await collection.findOne({ _id: "lease" }, { readConcern: "majority" })
@@ -169,7 +155,7 @@ class Waiting {
     if (!isLease(found)) throw new Damage('its document with _id "lease" in the collection "broker" is not what was written; remove it')
     const left = Math.min(found.renewed.getTime() + found.length - now.getTime(), this.leftBySight(found))
     if (found.released || left < 0) return (await this.take(found)) ?? 0
-    if (!this.told) this.options.waits({ host: found.host, pid: found.pid })
+    if (!this.told) this.options.waits?.({ host: found.host, pid: found.pid })
     this.told = true
     return left
   }

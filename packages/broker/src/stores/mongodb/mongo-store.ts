@@ -31,6 +31,8 @@ export interface MongoOptions {
 /** How long the end may take when the server does not answer, in ms. */
 const CLOSE_MS = 2500
 const LEASE_MS = 10_000
+/** How long one that stands by waits before it tries again, in ms. */
+const AGAIN_MS = 500
 /** So much of it the lease holds; in the rest the next owner starts. */
 const HELD_SHARE = 0.85
 
@@ -63,44 +65,48 @@ export class MongoStore implements Store {
   }
 
   /**
-   * Resolves when this broker owns the database and has taken it over; until then it stands by. Throws a BrokerError, or what
-   * the signal says.
+   * Resolves when this broker owns the database and has taken it over; until then it stands by, and then tries again what fails
+   * because of the server, or because another one was faster. Throws a BrokerError, or what the signal says.
    */
   static async open(place: DatabasePlace, options: MongoOptions = {}): Promise<MongoStore> {
-    const { signal } = options
-    let client: MongoClient | undefined
-    try {
-      client = await connect(place.connection)
-      return await MongoStore.takeOver(place, client, options)
-    } catch (error) {
-      await client?.close().catch(() => {})
-      if (error instanceof BrokerError || signal?.aborted === true) throw error
-      throw databaseError(place, error)
-    }
-  }
-
-  /** One that stood by tries again what fails because of the server, or because another one was faster. */
-  private static async takeOver(place: DatabasePlace, client: MongoClient, options: MongoOptions): Promise<MongoStore> {
-    const { admin, leaseMs = LEASE_MS, failing, standsBy, signal } = options
-    const db = client.db(place.database)
+    const { failing, signal, standsBy, tookOver } = options
     let hasStoodBy = false
     const waits = (owner: Owner): void => {
       hasStoodBy = true
       standsBy?.(owner)
     }
     for (;;) {
-      const how = { admin, length: leaseMs * HELD_SHARE, failing, waits, isPatient: hasStoodBy, signal }
-      const lease = await Lease.acquire(db, collectionsOf(db).lease, how) // oxlint-disable-line no-await-in-loop -- until it serves
-      const store = new MongoStore(place, client, lease, options)
+      // oxlint-disable no-await-in-loop -- until it serves
       try {
-        await store.begin() // oxlint-disable-line no-await-in-loop
-        if (hasStoodBy) options.tookOver?.()
+        const store = await MongoStore.takeOver(place, { ...options, standsBy: waits })
+        if (hasStoodBy) tookOver?.()
         return store
       } catch (error) {
-        await lease.release(false).catch(() => {}) // oxlint-disable-line no-await-in-loop
-        if (!hasStoodBy || !(error instanceof MongoError || error instanceof Superseded)) throw error
+        if (signal?.aborted === true) throw error
+        if (!hasStoodBy || !(error instanceof MongoError || error instanceof Superseded))
+          throw error instanceof BrokerError ? error : databaseError(place, error)
         failing?.(`the database cannot be taken over, it is tried again: ${messageOf(error)}`)
+        await after(AGAIN_MS, undefined, { signal })
       }
+      // oxlint-enable no-await-in-loop
+    }
+  }
+
+  /** One try, with a connection of its own. */
+  private static async takeOver(place: DatabasePlace, options: MongoOptions): Promise<MongoStore> {
+    const { admin, leaseMs = LEASE_MS, signal, standsBy: waits } = options
+    const client = await connect(place.connection)
+    let lease: Lease | undefined
+    try {
+      const db = client.db(place.database)
+      lease = await Lease.acquire(db, collectionsOf(db).lease, { admin, length: leaseMs * HELD_SHARE, waits, signal })
+      const store = new MongoStore(place, client, lease, options)
+      await store.begin()
+      return store
+    } catch (error) {
+      await lease?.release(false).catch(() => {})
+      await client.close().catch(() => {})
+      throw error
     }
   }
 
