@@ -59,24 +59,44 @@ async function store({ folding }: Serving, commit: Partial<Commit>): Promise<voi
   await folding.foldAll()
 }
 
-test.runIf(hasMongoServer())("who took over wakes while the next one does, and removes something: it does not come back", async () => {
+/** A database whose first owner stored a Session with an open QoS 2 exchange. */
+async function withExchange(): Promise<Db> {
   const { url } = await startMongoServer()
   const client = await MongoClient.connect(url)
   onTestFinished(() => client.close())
   const db = client.db(new URL(url).pathname.slice(1))
-  const first = await begun(db, 1)
-  await store(first, {
+  await store(await begun(db, 1), {
     sessions: [{ id: SESSION, row: { clientId: "a", expirySeconds: null, disconnectedAt: null } }],
     incoming: [{ session: SESSION, identifier: 5, open: true }],
   })
+  return db
+}
+
+const CLOSED = { incoming: [{ session: SESSION, identifier: 5, open: false }] }
+const WITHOUT_IT = [{ id: SESSION, incoming: [] }]
+
+test.runIf(hasMongoServer())("who took over wakes while the next one does, and removes something: it does not come back", async () => {
+  const db = await withExchange()
   const second = begin(db, 2)
   await second.stands
   const third = begin(db, 3)
   await third.stands
   second.goOn()
-  await store(await second.serving, { incoming: [{ session: SESSION, identifier: 5, open: false }] })
+  await store(await second.serving, CLOSED)
   third.goOn()
-  expect((await third.serving).state.sessions).toMatchObject([{ id: SESSION, incoming: [] }])
+  expect((await third.serving).state.sessions).toMatchObject(WITHOUT_IT)
   for (const { serving } of [second, third]) await (await serving).close()
-  expect((await begun(db, 4)).state.sessions).toMatchObject([{ id: SESSION, incoming: [] }])
+  expect((await begun(db, 4)).state.sessions).toMatchObject(WITHOUT_IT)
 })
+
+test.runIf(hasMongoServer())(
+  "a fold ends while the next owner takes over, which dies: what the fold removed does not come back",
+  async () => {
+    const db = await withExchange()
+    const { folding } = await begun(db, 2)
+    await folding.commit({ ...NOTHING, ...CLOSED })
+    await begin(db, 3).stands
+    await expect(folding.foldAll()).rejects.toThrow("another broker has begun to take over")
+    expect((await begun(db, 4)).state.sessions).toMatchObject(WITHOUT_IT)
+  },
+)
