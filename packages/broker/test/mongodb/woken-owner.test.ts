@@ -1,10 +1,15 @@
 import { hasMongoServer, startMongoServer } from "@mqtt-trio/testing"
 import { type Db, MongoClient } from "mongodb"
-import { expect, onTestFinished, test } from "vitest"
+import { expect, onTestFinished, test, vi } from "vitest"
 import { collectionsOf } from "../../src/stores/mongodb/database.js"
 import { serve, type Serving } from "../../src/stores/mongodb/serving.js"
 import type { Commit } from "../../src/stores/store.js"
 import { NOTHING } from "../support/chunks.js"
+
+// before the store reads it: nothing is folded by itself
+vi.hoisted(() => {
+  process.env["MQTT_BROKER_TEST_FOLD_MS"] = "60000"
+})
 
 /** A take-over that stands still before its last write. */
 interface Standing {
