@@ -105,3 +105,15 @@ test.runIf(hasMongoServer())(
     expect((await begun(db, 4)).state.sessions).toMatchObject(WITHOUT_IT)
   },
 )
+
+test.runIf(hasMongoServer())("an owner whose last fold was not answered does not say that nothing of it is on its way", async () => {
+  const db = await withExchange()
+  const sessions = db.collection("sessions")
+  const mute = Object.assign(Object.create(sessions), { bulkWrite: () => Promise.reject(new Error("no answer")) })
+  const way: Db = Object.assign(Object.create(db), { collection: (name: string) => (name === "sessions" ? mute : db.collection(name)) })
+  const owner = await begun(way, 2)
+  await owner.folding.commit({ ...NOTHING, ...CLOSED })
+  expect(await owner.finish()).toBe(false)
+  const next = await begun(db, 3)
+  expect(await next.finish()).toBe(true)
+})
