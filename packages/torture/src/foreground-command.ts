@@ -84,7 +84,8 @@ export async function firstToAccept<T extends { readonly address: Address }>(
   }
 }
 
-function accepts({ host, port }: Address): Promise<boolean> {
+/** Whether somebody accepts connections there now. */
+export function accepts({ host, port }: Address): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port })
     const answer = (open: boolean): void => {

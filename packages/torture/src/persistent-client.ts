@@ -24,6 +24,11 @@ export abstract class PersistentClient {
     return this.connection !== undefined
   }
 
+  /** It wants to be connected, and is not yet. */
+  get isComing(): boolean {
+    return this.wanted && !this.connection
+  }
+
   /** Wants to be connected from here on; resolves with the first CONNACK, or when it is told to go meanwhile. */
   async come(): Promise<void> {
     this.wanted = true

@@ -61,6 +61,11 @@ export class TorturePublisher extends PersistentClient {
     this.session = options.checker.addSession(options.clientId, [])
   }
 
+  /** Whether it publishes what this budget allows. */
+  draws(budget: Budget): boolean {
+    return this.options.budget === budget
+  }
+
   /** Messages that wait for their last acknowledgement. */
   get unfinished(): number {
     return this.inFlight.size

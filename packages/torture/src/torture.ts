@@ -265,9 +265,11 @@ class Run {
     let subscribed = false
     this.moves.push(late.subscribe().then(() => void (subscribed = true)))
     const from = acknowledged(cast)
-    const wanted = leaving.some((client) => client instanceof TorturePublisher) ? ACKNOWLEDGEMENTS_MEANWHILE : 0
+    const wanted = leaving.some((client) => client instanceof TorturePublisher && client.draws(this.budget))
+      ? ACKNOWLEDGEMENTS_MEANWHILE
+      : 0
     this.budget.remaining = Math.max(this.budget.remaining, wanted)
-    const arrived = (): number => leaving.filter(({ isOnline }) => isOnline).length
+    const arrived = (): number => leaving.filter(({ isComing }) => !isComing).length
     await this.progress(
       () => subscribed && arrived() === leaving.length && acknowledged(cast) - from >= wanted,
       () => acknowledged(cast) + this.checker.deliveryCount + arrived(),

@@ -1,3 +1,4 @@
+import { CliError } from "@mqtt-trio/common"
 import type { Address } from "./address.js"
 import { firstToAccept, ForegroundCommand, type Command } from "./foreground-command.js"
 
@@ -48,7 +49,7 @@ export class TorturedBroker {
   async start(): Promise<void> {
     this.launch()
     await firstToAccept([this], () => (this.hasEnded ? this.lastWords : undefined)).catch((cause: unknown) => {
-      throw new Error(`the broker does not accept connections: ${this.lastWords}`, { cause })
+      throw new CliError("cannot-connect", `the broker does not accept connections: ${this.lastWords}`, { cause })
     })
   }
 

@@ -5,9 +5,12 @@ import { BrokerError } from "../errors.js"
 import type { AdminReply, AdminRequest } from "./protocol.js"
 import { newestSocket, withAddress } from "../stores/lock-socket.js"
 
-/** Asks the broker that uses a store's folder. Throws a BrokerError when none runs, or when it answers with an error. */
-export async function* ask(folder: string, request: AdminRequest): AsyncGenerator<AdminReply> {
-  const socket = await reach(folder)
+/**
+ * Asks the broker that is reached in a folder. Throws a BrokerError when none runs, or when it answers with an error.
+ * @param store the URL of its store, where that is not the folder
+ */
+export async function* ask(folder: string, request: AdminRequest, store?: string): AsyncGenerator<AdminReply> {
+  const socket = await reach(folder, store)
   socket.on("error", () => {})
   socket.write(`${JSON.stringify(request)}\n`)
   try {
@@ -24,7 +27,7 @@ export async function* ask(folder: string, request: AdminRequest): AsyncGenerato
   }
 }
 
-async function reach(folder: string): Promise<Socket> {
+async function reach(folder: string, store: string | undefined): Promise<Socket> {
   try {
     const newest = newestSocket(folder)
     if (!newest) throw new Error("there is no socket")
@@ -32,8 +35,8 @@ async function reach(folder: string): Promise<Socket> {
     await once(socket, "connect")
     return socket
   } catch (error) {
-    throw new BrokerError("no-broker", `no broker runs on the store in ${JSON.stringify(folder)}`, {
-      hint: `start it with: mqtt-broker start --store file:${folder}`,
+    throw new BrokerError("no-broker", `no broker runs on the store ${store ?? `in ${JSON.stringify(folder)}`}`, {
+      hint: `start it with: mqtt-broker start --store ${store ?? `file:${folder}`}`,
       cause: error,
     })
   }

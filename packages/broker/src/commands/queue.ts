@@ -49,7 +49,9 @@ export async function runQueue(clientId: string, options: OptionValues<typeof QU
   const { ask } = await import("../admin/client.js")
   let shown = 0
   let messages = 0
-  for await (const reply of ask(await adminFolder(options.store), { command: "queue", clientId, peek: options.peek })) {
+  const { store, peek } = options
+  const url = store.kind === "mongodb" ? store.shown : undefined
+  for await (const reply of ask(await adminFolder(store), { command: "queue", clientId, peek }, url)) {
     if (reply.type === "record") shown++
     if (reply.type === "session") messages = reply.messages
     const line = options.json ? jsonLine(reply.type === "record" ? reply.record : reply) : text(reply)

@@ -119,6 +119,7 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     await first.kill9()
     const from = performance.now()
     const { port } = JSON.parse(await second.waitForLine('"ready"'))
+    expect(second.stderr).toContain("this broker has the store now")
     // it takes over within the lease; on a machine with much to do its start takes longer
     expect(performance.now() - from).toBeLessThan(1.5 * 3000)
     expect(await drain(port, "s")).toEqual(texts(1, 50))
@@ -153,6 +154,7 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect((await first.ended).code).toBe(BROKER_ERRORS["store-in-use"].exitCode)
     expect([await sleeper.ended(), await idle.ended()]).toEqual([[], []])
     expect(first.stderr).toContain("another broker took over the database")
+    expect(first.stderr).not.toMatch(/takes no commits|cannot be brought up to date/)
     expect(await drain(port, "s")).toEqual(texts(1, 20))
   })
 
@@ -208,6 +210,14 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB", () => {
     expect(stderr).toContain("hint: nothing was changed")
     const now = await retained.findOne({ topic: "kept" })
     expect([now?.["qos"], now?.["topic"]]).toEqual([7, "kept"])
+  })
+
+  test("queue while nobody has taken over from a broker that was killed: exit code 13, words that name the database", async () => {
+    const broker = await start("--lease", "30s")
+    await broker.kill9()
+    const { code, stderr } = await runCli("mqtt-broker", ["queue", "cli_sub", "--store", url])
+    expect(code).toBe(BROKER_ERRORS["no-broker"].exitCode)
+    expect(stderr).toBe(`error: no broker runs on the store ${url}\nhint: start it with: mqtt-broker start --store ${url}\n`)
   })
 
   test.each(["journal", "sessions", "logs", "packets"])(

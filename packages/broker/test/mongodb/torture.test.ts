@@ -30,20 +30,7 @@ async function torture(...args: string[]): Promise<Verdict> {
 describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
   test("the broker is killed again and again and keeps the promise", { timeout: LIMIT_MS }, async () => {
     const server = await startMongoServer()
-    const shape = [
-      "--rounds",
-      "4",
-      "--acknowledgements",
-      "1500",
-      "--qos",
-      "2",
-      "--publishers",
-      "1",
-      "--subscribers",
-      "2",
-      "--sessions",
-      "5",
-    ]
+    const shape = "--rounds 4 --acknowledgements 1500 --qos 2 --publishers 1 --subscribers 2 --sessions 5".split(" ")
     const { expected, signals } = await torture(...shape, "--store", server.url, "--lease", "1s")
     expect(expected).toBeGreaterThan(500)
     expect(signals).toBeGreaterThan(2)
@@ -54,22 +41,30 @@ describe.skipIf(!hasMongoServer())("a store in MongoDB under load", () => {
     { timeout: LIMIT_MS },
     async (signal) => {
       const server = await startMongoServer()
-      const { expected, signals, takeOvers } = await torture(
-        ...FEW,
-        "--rounds",
-        "2",
-        "--store",
-        server.url,
-        "--brokers",
-        "2",
-        "--signal",
-        signal,
-      )
+      const two = ["--rounds", "2", "--store", server.url, "--brokers", "2", "--signal", signal]
+      const { expected, signals, takeOvers } = await torture(...FEW, ...two)
       expect(expected).toBeGreaterThan(200)
       expect(signals).toBeGreaterThan(0)
       expect(takeOvers).toBeGreaterThanOrEqual(signals)
     },
   )
+
+  test(
+    "one publisher, and brokers that sleep twice: those that came for the first one's sake stall nobody",
+    { timeout: LIMIT_MS },
+    async () => {
+      const server = await startMongoServer()
+      const shape = "--rounds 2 --acknowledgements 200 --qos 2 --publishers 1 --subscribers 2 --sessions 5 --seed 4045616683".split(" ")
+      const { signals } = await torture(...shape, "--shape", "live", "--store", server.url, "--brokers", "2", "--signal", "STOP")
+      expect(signals).toBe(2)
+    },
+  )
+
+  test("--store-server where something else listens: exit code 3, and nothing is started", async () => {
+    const server = await startMongoServer()
+    const { code, stderr } = await runCli("mqtt-broker", ["torture", "--store", server.url, "--store-server", "false"])
+    expect([code, stderr]).toEqual([3, expect.stringContaining("something else listens at 127.0.0.1:")])
+  })
 
   test("the server is killed in turn with the broker, which lives on", { timeout: LIMIT_MS }, async () => {
     const { command, url } = await mongoServerCommand()

@@ -115,11 +115,13 @@ export class MongoStore implements Store {
       () => void this.lost(),
       (why) => this.options.failing?.(`the lease of the database cannot be renewed: ${why}`),
     )
-    const { failing } = this.options
+    const failing = (why: string): void => {
+      if (!this.isSuperseded) this.options.failing?.(why)
+    }
     const serving = await serve(this.tenure, {
-      unreadable: (error) => failing?.(`messages cannot be read now: ${messageOf(error)}`),
+      unreadable: (error) => failing(`messages cannot be read now: ${messageOf(error)}`),
       unfoldable: (error) =>
-        failing?.(`what is stored stays in the journal, the other collections cannot be brought up to date: ${messageOf(error)}`),
+        failing(`what is stored stays in the journal, the other collections cannot be brought up to date: ${messageOf(error)}`),
     })
     if (this.isSuperseded) {
       await serving.close()
@@ -154,8 +156,8 @@ export class MongoStore implements Store {
       await serving.folding.commit(commit)
       this.lastError = undefined
     } catch (error) {
+      if (this.isSuperseded) await never() // it is said once, and why
       this.lastError = error
-      if (error instanceof Superseded) await never()
       throw error
     }
   }
