@@ -5,14 +5,15 @@
 /** Folders of the broker, each with those that it may import beside itself. */
 const BROKER = {
   wire: [],
+  accounting: [],
   stores: ["wire"],
   access: ["wire"],
-  delivery: ["wire", "stores", "access"],
+  delivery: ["wire", "accounting", "stores", "access"],
   engine: ["wire"],
-  connection: ["wire", "stores", "access", "delivery", "engine"],
+  connection: ["wire", "accounting", "stores", "access", "delivery", "engine"],
   admin: ["wire", "stores", "access", "delivery"],
-  server: ["wire", "stores", "access", "delivery", "engine", "connection", "admin"],
-  commands: ["wire", "stores", "access", "admin", "server"],
+  server: ["wire", "accounting", "stores", "access", "delivery", "engine", "connection", "admin"],
+  commands: ["wire", "accounting", "stores", "access", "admin", "server"],
 }
 
 /** Packages, each with those that it may import. */

@@ -26,6 +26,8 @@ import {
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
 import type { ListenOptions } from "../server/listeners/listeners.js"
+import { defaultMemory } from "./default-memory.js"
+import { LEAST_MEMORY_BYTES } from "../accounting/accountant.js"
 import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
@@ -179,6 +181,15 @@ export const START_OPTIONS = {
     fallback: 268_435_456,
     defaultText: "256MB",
   }),
+  maxMemory: value({
+    flags: "--max-memory <size>",
+    help: "what the broker may take; towards it publishers wait, and who holds the most is closed",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_MEMORY",
+    parse: memorySize,
+    fallback: defaultMemory(),
+    defaultText: "half of what the machine or container has",
+  }),
   logLevel: value({
     flags: "--log-level <level>",
     help: "error, warn, info, debug or silent",
@@ -318,6 +329,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       topicLevels: options.maxTopicLevels,
       rate: rateOf(options),
     },
+    maxMemory: options.maxMemory,
     queueBytes: options.maxQueue,
     retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
   }
@@ -350,6 +362,12 @@ export function parseLeaseMs(text: string): number {
   const ms = parseDurationMs(text, "s", "lease")
   if (ms < 1000 || ms > 3_600_000) throw usageError(`lease ${JSON.stringify(text)} is not between 1s and 1h`)
   return ms
+}
+
+function memorySize(text: string): number {
+  const bytes = parseByteSize(text)
+  if (bytes < LEAST_MEMORY_BYTES) throw usageError(`memory size ${JSON.stringify(text)} is less than ${LEAST_MEMORY_BYTES >> 20}MB`)
+  return bytes
 }
 
 function packetSize(text: string): number {

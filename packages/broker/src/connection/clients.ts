@@ -1,3 +1,4 @@
+import type { Place } from "../accounting/tally.js"
 import type { Login } from "../access/access.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import { Takeovers } from "./takeovers.js"
@@ -14,6 +15,12 @@ export interface Client {
   refuse(reason: ReasonCode, message: string): void
   /** Ends it at once. */
   destroy(): void
+  /** where it comes from */
+  readonly place: Place
+  /** bytes of memory that become free when it ends */
+  readonly releasable: number
+  /** Ends it because of the memory that it takes. */
+  evict(message: string): void
 }
 
 /** Every network connection: finds the one of a client, takes over, counts, and stops them. */
@@ -75,6 +82,15 @@ export class Clients {
   recheck(mayStay: (login: Login) => boolean): void {
     for (const client of this.open)
       if (client.login && !mayStay(client.login)) client.refuse(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
+  }
+
+  /** Those from the place whose clients hold most of what becomes free when they end; the largest first. */
+  get largest(): Client[] {
+    const sums = new Map<Place, number>()
+    for (const client of this.open) sums.set(client.place, (sums.get(client.place) ?? 0) + client.releasable)
+    let most: Place | undefined = undefined
+    for (const [place, bytes] of sums) if (!most || bytes > (sums.get(most) ?? 0)) most = place
+    return [...this.open].filter(({ place }) => place === most).toSorted((one, other) => other.releasable - one.releasable)
   }
 
   stopReading(): void {

@@ -2,6 +2,7 @@ import { Pause, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
 import type { Credentials, Login } from "../access/access.js"
+import type { Place, Tally } from "../accounting/tally.js"
 import type { ArmedWill } from "../delivery/wills/wills.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
@@ -15,9 +16,12 @@ import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
+import { Pauses } from "./pauses.js"
 import { PacketReader, type PacketTaker } from "./packet-reader.js"
 import type { RunTaker } from "./publish-reader.js"
 import { ReplyLine } from "./reply-line.js"
+
+type Peer = Pick<Credentials, "address" | "certificateUser">
 
 /** How long a connection that the broker ended may take to go, in ms. */
 const LINGER_MS = 2000
@@ -46,8 +50,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private readonly control: ControlFlow
   private readonly inbound: Inbound
   readonly publish: RunTaker
-  /** why reading stands still: bits of Pause */
-  private pauses = 0
+  private readonly pauses: Pauses
   private keepAliveMs = 0
   /** when something was read last, by the clock; after the end: when it ended */
   private since: number
@@ -62,14 +65,17 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   constructor(
     private readonly socket: ByteStream,
     private readonly context: Context,
-    private readonly arrival: Pick<Credentials, "address" | "certificateUser"> & { readonly remote: string; readonly since: number },
+    private readonly arrival: Peer & { readonly remote: string; readonly since: number; readonly tally: Tally },
   ) {
-    this.output = new Output(socket)
+    this.output = new Output(socket, arrival.tally)
+    this.pauses = new Pauses(socket, () => {
+      this.since = context.clock.now
+    })
     this.replies = new ReplyLine(context.delivery.commits, this.output)
     this.control = new ControlFlow(this, context)
     this.inbound = new Inbound(this, context.delivery)
     this.publish = this.inbound.take
-    this.reader = new PacketReader(this, context.limits, context.runs)
+    this.reader = new PacketReader(this, context.limits, context.runs, arrival.tally)
     this.since = context.clock.now
   }
 
@@ -84,13 +90,22 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     socket.on("close", () => this.gone())
   }
 
+  get place(): Place {
+    return this.arrival.tally.place
+  }
+  /** What becomes free when it ends. */
+  get releasable(): number {
+    const { currentSession: session } = this
+    return this.arrival.tally.bytes + (session && !session.persistent ? session.tally.bytes : 0)
+  }
+
   get claims(): ConnectionFacts["claims"] {
     return this.control.claims
   }
   get remote(): string {
     return this.arrival.remote
   }
-  get peer(): Pick<Credentials, "address" | "certificateUser"> {
+  get peer(): Peer {
     const { address, certificateUser } = this.arrival
     return { address, certificateUser }
   }
@@ -136,8 +151,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   claim(size: number): number {
     return this.output.claim(size)
   }
-  push(bytes: Buffer): void {
-    this.output.push(bytes)
+  push(bytes: Buffer, sharers = 1): void {
+    this.output.push(bytes, sharers)
   }
 
   pushDurable(bytes: Buffer): void {
@@ -145,23 +160,15 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   pauseReading(reason: number): void {
-    this.pauses |= reason
-    this.socket.pause()
-  }
-
-  isPaused(reason: number): boolean {
-    return (this.pauses & reason) !== 0
+    this.pauses.begin(reason)
   }
 
   resumeReading(reason: number): void {
-    if (!(this.pauses & reason)) return
-    this.pauses &= ~reason
-    if (this.pauses) return
-    this.since = this.context.clock.now
-    this.socket.resume()
+    this.pauses.end(reason)
   }
 
   private drained(): void {
+    this.output.count()
     this.resumeReading(Pause.UNSENT)
     this.currentSession?.pump()
   }
@@ -184,6 +191,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** Packets were treated: what they made possible is sent. */
   private treated(): void {
     this.currentSession?.pump()
+    this.currentSession?.count()
     if (this.unsent > MOST_UNSENT_BYTES) this.pauseReading(Pause.UNSENT)
   }
 
@@ -210,6 +218,11 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.await(this.control.ping(bytes))
   }
 
+  yield(): void {
+    this.pauseReading(Pause.CONTROL)
+    this.context.runs.turns.wait(() => this.answered())
+  }
+
   /** Reading waits for the answer; then the rest of the buffer is treated. */
   private await(answered: Promise<void>): void {
     this.pauseReading(Pause.CONTROL)
@@ -222,21 +235,33 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   /** The client is above its rate: it is not read for so many ms. What was, lies in the socket again: an end of the connection comes behind it. */
   hold(rest: Buffer, ms: number): void {
-    this.pauseReading(Pause.RATE)
+    this.pauses.beginFor(Pause.RATE, ms)
     this.socket.unshift(rest)
-    setTimeout(() => this.resumeReading(Pause.RATE), ms).unref()
+  }
+
+  slowDown(ms: number): void {
+    if (!this.pauses.has(Pause.MEMORY)) this.pauses.beginFor(Pause.MEMORY, ms)
   }
 
   private answered(): void {
     if (this.ended) return
-    this.pauses &= ~Pause.CONTROL
+    this.pauses.drop(Pause.CONTROL)
     try {
       this.reader.resume()
       this.treated()
     } catch (error) {
       this.fail(error)
     }
-    if (!this.pauses) this.socket.resume()
+    if (this.currentSession?.persistent) this.waitForStore()
+    this.pauses.goOn()
+  }
+
+  /** What gathers for the next commit is as much as it may be: nothing is read until some of it was written. */
+  waitForStore(): void {
+    const { commits } = this.context.delivery
+    if (!commits.full || this.pauses.has(Pause.STORE)) return
+    this.pauseReading(Pause.STORE)
+    commits.whenDrained(() => this.resumeReading(Pause.STORE))
   }
 
   /** CONNECT was accepted; CONNACK follows. */
@@ -274,7 +299,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       if (late <= most + TICK_MS) return
       if (this.reader.greeted) this.refuse(Reason.SERVER_UNAVAILABLE, "its CONNECT could not be answered in time")
       else this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
-    } else if (this.keepAliveMs && !this.pauses && idle > this.keepAliveMs * 1.5 + TICK_MS)
+    } else if (this.keepAliveMs && !this.pauses.any && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }
 
@@ -314,6 +339,15 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       seconds === undefined ? undefined : sessionExpiry(seconds),
     )
     this.replies.afterwards(() => this.shut(), stored)
+  }
+
+  /** Others need the memory that it takes. */
+  evict(message: string): void {
+    const isStuck = this.output.unsent > 0
+    this.refuse(Reason.QUOTA_EXCEEDED, message)
+    if (!isStuck) return
+    this.output.close() // it does not read what it is sent
+    this.socket.destroy()
   }
 
   private end(reason: ReasonCode, message: string): void {
@@ -359,6 +393,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** The socket is closed. */
   private gone(): void {
     this.finish(undefined, "the connection closed")
+    this.output.close()
     this.context.clients.remove(this)
     this.context.clock.remove(this)
   }

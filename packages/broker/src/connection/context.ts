@@ -9,6 +9,7 @@ import type { ReasonCode } from "../wire/reason-codes.js"
 import type { Clients } from "./clients.js"
 import type { Clock } from "./keep-alive.js"
 import type { Limits } from "./limits.js"
+import type { TellTight } from "./relief.js"
 import type { PublishReader } from "./publish-reader.js"
 
 /** A network connection, as the log tells of it. */
@@ -42,6 +43,8 @@ export interface ConnectionLog {
   fight(clientId: string): void
   /** messages of these Sessions were given up since the last call */
   dropped(sessions: Iterable<Dropper>): void
+  /** memory is tight: publishers wait, and clients may be closed */
+  tight: TellTight
   /** a Will was not sent: its user lost the right to publish to its topic */
   forbiddenWill(clientId: string, topic: string): void
   /** messages were lost with a Session */

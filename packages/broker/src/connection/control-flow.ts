@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as after } from "node:timers/promises"
 import type { IConnectPacket } from "mqtt-packet"
+import type { Place } from "../accounting/tally.js"
 import type { Credentials, Login, Verdict } from "../access/access.js"
 import type { RetainedStream, Wanted } from "../delivery/retained/retained-stream.js"
-import type { Session } from "../delivery/sessions/session.js"
+import { costOfReader } from "../delivery/logs/reader.js"
+import { costOfSession, costOfSubscription, type Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
-import type { ArmedWill } from "../delivery/wills/wills.js"
+import { type ArmedWill, costOf } from "../delivery/wills/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
@@ -32,6 +34,8 @@ export interface ControlledConnection {
   readonly retained: RetainedStream | undefined
   /** the client's Maximum Packet Size in bytes, Infinity without one (MQTT 5.0 section 3.1.2.11.4) */
   readonly maximumPacketSize: number
+  /** where the client is */
+  readonly place: Place
   readonly replies: ReplyLine
   /** what the listener knows of the other side */
   readonly peer: Pick<Credentials, "address" | "certificateUser">
@@ -71,7 +75,8 @@ export class ControlFlow {
     const login = await this.login(packet, clientId)
     if (!login) return
     this.claims = { clientId, user: login.user }
-    const request = { ...sessionRequest(packet, clientId, version), user: login.user }
+    const { place } = connection
+    const request = { ...sessionRequest(packet, clientId, version), user: login.user, place }
     const will = readWill(bytes, connection.v5)
     if (will && !context.delivery.mayPublish(login, topicOf(framesOf(will.packet, connection.v5), 0)))
       throw new PacketError(Reason.NOT_AUTHORIZED, "it may not publish to the topic of its Will")
@@ -85,6 +90,9 @@ export class ControlFlow {
     const old = this.checkOwner(clientId, login)
     if (sessions.count >= context.limits.sessions && !old)
       throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
+    const kept = (request.expirySeconds !== 0 && !old ? costOfSession(clientId) : 0) + (will ? costOf({ clientId, ...will }) : 0)
+    if (kept && !place.mayKeep(kept))
+      throw new PacketError(Reason.QUOTA_EXCEEDED, `what is kept for clients from ${place.name} takes all the memory that it may`)
     context.clients.takeOver(clientId)
     const { session, present, stored } = sessions.open(request)
     if (present) context.delivery.wills.resumed(clientId)
@@ -92,7 +100,7 @@ export class ControlFlow {
       login,
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
-      will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
+      will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, place, ...will }) : undefined,
     })
     // what of it may be read is known when its turn comes
     const waiting =
@@ -198,8 +206,10 @@ export class ControlFlow {
   }
 
   private full(filter: string): boolean {
-    const subscriptions = this.connection.session?.subscriptions
-    return subscriptions !== undefined && subscriptions.size >= this.context.limits.subscriptions && !subscriptions.has(filter)
+    const { session } = this.connection
+    if (!session || session.subscriptions.has(filter)) return false
+    if (session.subscriptions.size >= this.context.limits.subscriptions) return true
+    return session.persistent && !session.tally.mayKeep(costOfSubscription(filter) + costOfReader(filter))
   }
 
   /** A reason as a code of SUBACK; before 5.0 there is only one. */
@@ -231,6 +241,7 @@ export class ControlFlow {
         if (connection.closed) return
         // oxlint-disable-next-line no-await-in-loop
         const found = await context.delivery.sessions.unsubscribe(session, filter)
+        connection.retained?.forget(filter)
         granted.push(found ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
       }
       // oxlint-disable-next-line no-await-in-loop
@@ -299,7 +310,7 @@ function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPa
 }
 
 /** Persistent is what has a Session Expiry Interval above 0, or in older versions Clean Session 0. */
-function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): Omit<SessionRequest, "user"> {
+function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): Omit<SessionRequest, "user" | "place"> {
   const cleanStart = packet.clean ?? true
   if (version < 5) return { clientId, cleanStart, expirySeconds: cleanStart ? 0 : null }
   return { clientId, cleanStart, expirySeconds: sessionExpiry(packet.properties?.sessionExpiryInterval ?? 0) }

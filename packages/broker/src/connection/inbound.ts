@@ -1,6 +1,5 @@
 import type { Origin } from "../delivery/intake.js"
 import type { Delivery } from "../delivery/delivery.js"
-import { Pause } from "../delivery/outlet.js"
 import type { Match } from "../delivery/routing/router.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { type Frames, Trait } from "../wire/frames.js"
@@ -8,14 +7,17 @@ import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../wire/packet-types.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
 
+/** How long a publisher waits that makes memory grow while it is tight. */
+const TIGHT_MS = 200
+
 /** What messages that come in need of their connection. */
 export interface PublishingConnection extends Origin {
   readonly v5: boolean
   readonly replies: ReplyLine
-  /** Reading stands still for this reason, a bit of Pause, until it is taken away. */
-  pauseReading(reason: number): void
-  isPaused(reason: number): boolean
-  resumeReading(reason: number): void
+  /** Reading waits for the store when too much gathers for it. */
+  waitForStore(): void
+  /** Reading stands still for so many ms: memory is tight. */
+  slowDown(ms: number): void
   /** Messages were not taken: the client may not publish to the topic. */
   refusedMessages(topic: string, messages: number): void
 }
@@ -31,7 +33,8 @@ export class Inbound {
   readonly take = (run: Frames, qos: QoS, match: Match): void => {
     const told = qos > 0 && this.connection.v5
     if (!this.mayPublish(match)) this.refuse(run, qos, match)
-    else if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run)) this.takeWhatFits(run, qos, match)
+    else if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run, this.connection.place))
+      this.takeWhatFits(run, qos, match)
     else this.takeAll(run, qos, match)
   }
 
@@ -62,12 +65,12 @@ export class Inbound {
 
   /** Retained messages beyond the limits: those that find no place are refused, and nothing else is done with them (MQTT 5.0 section 3.4.2.1). */
   private takeWhatFits(run: Frames, qos: QoS, match: Match): void {
-    const { replies, session } = this.connection
+    const { place, replies, session } = this.connection
     const { retained } = this.delivery
     for (let k = 0; k < run.n; k++) {
       const one = run.only(k)
       const known = qos === 2 && session?.incoming.has(one.identifierOf(0))
-      if (known || retained.fits(one)) this.takeAll(one, qos, match)
+      if (known || retained.fits(one, place)) this.takeAll(one, qos, match)
       else {
         retained.refuse()
         replies.acknowledge(qos === 2 ? PUBREC : PUBACK, one, Reason.QUOTA_EXCEEDED, false)
@@ -78,6 +81,8 @@ export class Inbound {
   private takeAll(run: Frames, qos: QoS, match: Match): void {
     const { connection } = this
     const { intake, commits } = this.delivery
+    const { accountant } = connection.place
+    const before = accountant.total
     const fresh = qos === 2 ? this.unknown(run) : run
     let durable = commits.isDoubtful || (qos === 2 && (connection.session?.persistent ?? false))
     if (fresh && intake.accept(fresh, qos, match, connection)) durable = true
@@ -86,9 +91,8 @@ export class Inbound {
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
       if (connection.v5) this.checkQuota()
     }
-    if (!durable || !commits.full || connection.isPaused(Pause.STORE)) return
-    connection.pauseReading(Pause.STORE)
-    commits.whenDrained(() => connection.resumeReading(Pause.STORE))
+    if (durable && commits.full) connection.waitForStore()
+    if (accountant.isTight && accountant.total > before) connection.slowDown(TIGHT_MS)
   }
 
   private checkQuota(): void {

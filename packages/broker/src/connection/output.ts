@@ -1,3 +1,4 @@
+import type { Tally } from "../accounting/tally.js"
 import type { ByteSink } from "./byte-stream.js"
 
 const SMALL_BUFFER_BYTES = 1024
@@ -5,6 +6,9 @@ const BUFFER_BYTES = 65_536
 const SPARE_BUFFERS = 64
 /** From this size on, bytes are sent where they lie instead of copied. */
 const REFERENCED_BYTES = 8192
+
+/** From so many unsent bytes on they are counted: more than a stream takes without 'drain' to follow. */
+const COUNTED_FROM_BYTES = 65_536
 
 const spare: Buffer[] = []
 const dirty: Output[] = []
@@ -22,7 +26,34 @@ export class Output {
   private piecesBytes = 0
   private queued = false
 
-  constructor(private readonly sink: ByteSink) {}
+  /** of what is unsent, so much counts for others */
+  private shared = 0
+  /** what the tally has of what is unsent */
+  private counted = 0
+
+  constructor(
+    private readonly sink: ByteSink,
+    private readonly tally: Tally,
+  ) {}
+
+  /** Counts what is unsent; to be called when some of it was sent, too. */
+  count(): void {
+    const { unsent } = this
+    if (unsent < COUNTED_FROM_BYTES) this.shared = 0
+    const bytes = unsent < COUNTED_FROM_BYTES ? 0 : Math.max(COUNTED_FROM_BYTES, unsent - this.shared)
+    if (bytes === this.counted) return
+    this.tally.add("unsent", bytes - this.counted)
+    this.counted = bytes
+  }
+
+  /** The connection is closed: nothing is sent any more. */
+  close(): void {
+    this.pieces = []
+    this.used = this.piecesBytes = 0
+    this.buffer = NO_BYTES
+    this.tally.add("unsent", -this.counted)
+    this.counted = 0
+  }
 
   /** Bytes that the operating system has not taken yet. */
   get unsent(): number {
@@ -38,8 +69,9 @@ export class Output {
     return at
   }
 
-  /** Bytes that must not change any more. */
-  push(bytes: Buffer): void {
+  /** Bytes that must not change any more. `sharers`: how many are sent the same Buffer. */
+  push(bytes: Buffer, sharers = 1): void {
+    if (sharers > 1) this.shared += Math.floor(bytes.length - bytes.length / sharers)
     if (bytes.length < REFERENCED_BYTES) {
       const at = this.claim(bytes.length)
       bytes.copy(this.buffer, at)
@@ -60,7 +92,7 @@ export class Output {
     if (!sink.writable) {
       this.pieces = []
       this.piecesBytes = 0
-      return
+      return this.count()
     }
     if (pieces.length) {
       this.pieces = []
@@ -70,6 +102,7 @@ export class Output {
       if (used) sink.write(buffer.subarray(0, used))
       sink.uncork()
     } else if (used) sink.write(buffer.subarray(0, used))
+    this.count()
     // nothing is left in the stream: the buffer was copied by the operating system and can be used again
     if (buffer.length === BUFFER_BYTES && sink.writableLength === 0 && spare.length < SPARE_BUFFERS) spare.push(buffer)
   }

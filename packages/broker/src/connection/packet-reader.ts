@@ -15,6 +15,7 @@ import {
 import { FixedHeader } from "../wire/fixed-header.js"
 import { DUP, PacketType, type ProtocolVersion } from "../wire/packet-types.js"
 import { CLIENT_REASONS, malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
+import type { Tally } from "../accounting/tally.js"
 import type { Limits } from "./limits.js"
 import { Pace } from "./pace.js"
 import { Splitter } from "./splitter.js"
@@ -34,8 +35,13 @@ export interface PacketTaker {
   ping(bytes: Buffer): void
   /** The client is above its rate: the rest of what was read has to come again, in so many ms. */
   hold(rest: Buffer, ms: number): void
+  /** Others have their turn: resume() is due in a later turn of the event loop. */
+  yield(): void
   disconnect(packet: DisconnectPacket): void
 }
+
+/** From so many bytes on what is kept of a packet is counted: nearly every read ends with a part of one. */
+const COUNTED_FROM_BYTES = 4096
 
 /** The byte half of a connection: splits the stream into packets, checks them, and calls who takes them. */
 export class PacketReader {
@@ -47,21 +53,27 @@ export class PacketReader {
   bridge = false
   private readonly splitter = new Splitter()
   private stopped = false
-  /** a control packet waits for its answer */
+  /** a control packet waits for its answer, or what matches many waits for its turn */
   private waiting = false
+  /** what was published last had many receivers */
+  private wide = false
+  /** what the tally has of what is kept */
+  private counted = 0
   /** undefined: the client may be as fast as it likes, or its CONNECT was not accepted */
   private pace: Pace | undefined = undefined
 
-  /**
-   * @param limit most bytes of a packet, until widen()
-   * @param runs gathers PUBLISH packets; shared by all connections
-   */
+  /** most bytes of a packet */
+  private limit: number
+
+  /** @param runs gathers PUBLISH packets; shared by all connections */
   constructor(
     private readonly taker: PacketTaker,
     private readonly limits: Limits,
     private readonly runs: PublishReader,
-    private limit = limits.firstPacketBytes,
-  ) {}
+    private readonly tally: Tally,
+  ) {
+    this.limit = limits.firstPacketBytes
+  }
 
   get v5(): boolean {
     return this.version === 5
@@ -74,9 +86,19 @@ export class PacketReader {
     if (rate) this.pace = new Pace(rate, performance.now())
   }
 
-  /** The connection ends: no further packet is looked at. */
+  /** The connection ends: no further packet is looked at, nothing is kept. */
   stop(): void {
     this.stopped = true
+    this.splitter.take()
+    this.count()
+  }
+
+  private count(): void {
+    const { kept } = this.splitter
+    const bytes = kept < COUNTED_FROM_BYTES ? 0 : kept
+    if (bytes === this.counted) return
+    this.tally.add("packets", bytes - this.counted)
+    this.counted = bytes
   }
 
   /** Whether so many bytes are more than one packet may have. */
@@ -90,23 +112,24 @@ export class PacketReader {
    */
   read(chunk: Buffer): boolean {
     const buf = this.splitter.add(chunk)
-    if (!buf) return false
-    if (this.waiting) {
-      this.splitter.keep(buf, 0)
-      return false
-    }
-    this.parse(buf)
-    return true
+    const isTurn = buf !== undefined && !this.waiting
+    if (isTurn && this.wide && this.runs.isBusy) this.giveWay(buf, 0)
+    else if (isTurn) this.parse(buf)
+    else if (buf) this.splitter.keep(buf, 0)
+    this.count()
+    return isTurn
   }
 
   /** The control packet is answered: goes on with what came behind it. Throws a PacketError. */
   resume(): void {
     this.waiting = false
     if (this.splitter.kept) this.parse(this.splitter.take())
+    this.count()
   }
 
   private parse(buf: Buffer): void {
     this.runs.begin(buf, this.taker.publish)
+    // who gives way is asked for its rate again
     const until = this.pace ? this.pace.admit(buf, performance.now()) : buf.length
     let at = 0
     try {
@@ -119,12 +142,20 @@ export class PacketReader {
         if (end > buf.length) return this.rest(buf, at, end - at)
         this.packet(buf, at, body, end)
         at = end
+        if (this.runs.isTurnOver) return this.giveWay(buf, at)
       }
     } finally {
       this.runs.flush() // what came before a packet that is wrong is accepted
+      this.wide = this.runs.isWide
     }
     if (this.pace && until < buf.length) this.taker.hold(buf.subarray(until), this.pace.wait)
     else this.rest(buf, at, 0)
+  }
+
+  /** Its messages have many receivers: it goes on in a later turn. */
+  private giveWay(buf: Buffer, at: number): void {
+    this.rest(buf, at, 0)
+    this.wait(() => this.taker.yield())
   }
 
   /** Keeps the bytes from `at` on; `need`: how many the packet there takes at least. */

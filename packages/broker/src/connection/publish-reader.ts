@@ -3,9 +3,13 @@ import { Frames, Trait } from "../wire/frames.js"
 import { DUP, type QoS, qosOf, RETAIN } from "../wire/packet-types.js"
 import { readProperties } from "../wire/properties.js"
 import { malformed, PacketError, protocolError, Reason } from "../wire/reason-codes.js"
+import type { Turns } from "./turns.js"
 
 /** Longest run: PUBLISH packets that are accepted together. */
 const LONGEST_RUN = 16_384
+
+/** From so many receivers and logs on a publisher may have to give way to others. */
+const WIDE = 64
 
 /** Takes a run that ended. */
 export type RunTaker = (run: Frames, qos: QoS, match: Match) => void
@@ -23,12 +27,28 @@ export class PublishReader {
   private match: Match | undefined = undefined
   private taker: RunTaker = () => {}
 
-  constructor(private readonly router: Router) {}
+  /** something of the buffer at hand had many receivers */
+  isWide = false
+
+  constructor(
+    private readonly router: Router,
+    readonly turns: Turns,
+  ) {}
+
+  /** Whether others must have their turn before the next packet of the buffer. */
+  get isTurnOver(): boolean {
+    return this.isWide && this.turns.isOver
+  }
+  /** Whether publishers to many have to wait for a later turn. */
+  get isBusy(): boolean {
+    return this.turns.isOver
+  }
 
   /** A connection's buffer is about to be read. */
   begin(buf: Buffer, taker: RunTaker): void {
     this.run.restart(buf, 0)
     this.taker = taker
+    this.isWide = false
   }
 
   /** The PUBLISH at `start` whose body lies between `body` and `end`. Throws a PacketError. */
@@ -65,6 +85,10 @@ export class PublishReader {
   flush(): void {
     const { run, match } = this
     if (!run.n || !match) return
+    if (match.width > WIDE) {
+      this.isWide = true
+      this.turns.spend(match.width)
+    }
     try {
       this.taker(run, qosOf(this.header), match)
     } finally {

@@ -1,5 +1,6 @@
 import { isReserved } from "../access/rights/reserved-topics.js"
 import type { Identity, Rights } from "../access/rights/rights.js"
+import type { Accountant } from "../accounting/accountant.js"
 import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import { qosOf } from "../wire/packet-types.js"
@@ -43,7 +44,12 @@ export interface DeliveryEvents extends CommitEvents {
 }
 
 /** Opens the way on what the store kept. Wills of connections that died with the last broker are sent. */
-export async function openDelivery(store: Store, limits: DeliveryLimits, events: DeliveryEvents): Promise<Delivery> {
+export async function openDelivery(
+  store: Store,
+  accountant: Accountant,
+  limits: DeliveryLimits,
+  events: DeliveryEvents,
+): Promise<Delivery> {
   let rules: Rights | undefined
   let known = everybody
   const state = await store.load()
@@ -52,26 +58,29 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
   const housekeeping = new Housekeeping(() => commits.later())
   commits.attend(housekeeping)
   const retained = new Retained(commits, limits.retained)
+  const stored = accountant.place("the store")
   const intake = new Intake(commits, retained)
   const mayPublish = (identity: Identity, topic: string): boolean =>
     !isReserved(topic) && (identity.user === undefined || known(identity.user)) && rules?.permissions(identity).mayWrite(topic) !== false
   const wills = new Wills(commits, (message: Frames, will) => {
     const topic = topicOf(message, 0)
-    if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), NO_ORIGIN)
+    const origin = { session: undefined, outlet: undefined, place: will.place }
+    if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), origin)
     else events.forbiddenWill(will.clientId, topic)
   })
   const sessions = new Sessions({
     store,
     commits,
     router,
-    cache: new ChunkCache(),
+    cache: new ChunkCache(accountant),
+    place: stored,
     housekeeping,
     ended: (clientId) => wills.sessionEnded(clientId),
     discarded: (lost) => events.discarded(lost),
   })
-  retained.load(state.retained)
+  retained.load(state.retained, stored)
   sessions.load(state)
-  wills.load(state.wills, (clientId) => sessions.get(clientId) !== undefined)
+  wills.load(state.wills, stored, (clientId) => sessions.get(clientId) !== undefined)
   const govern: Delivery["govern"] = (rights, isUser) => {
     rules = rights
     known = isUser
@@ -81,4 +90,3 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
 }
 
 const everybody = (_user: string): boolean => true
-const NO_ORIGIN = { session: undefined, outlet: undefined }

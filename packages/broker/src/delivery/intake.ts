@@ -1,6 +1,7 @@
 import type { Frames } from "../wire/frames.js"
 import { Trait } from "../wire/frames.js"
 import type { QoS } from "../wire/packet-types.js"
+import type { Place } from "../accounting/tally.js"
 import type { Block } from "./logs/block.js"
 import type { GroupCommit } from "./logs/group-commit.js"
 import type { Outlet } from "./outlet.js"
@@ -9,8 +10,10 @@ import type { Match, Receiver } from "./routing/router.js"
 import { Variants } from "./variants.js"
 import type { Session } from "./sessions/session.js"
 
-/** Who publishes; a Will has neither. */
+/** Who publishes; a Will has neither Session nor outlet. */
 export interface Origin {
+  /** where the publisher is: what is kept of its messages counts for it */
+  readonly place: Place
   readonly session: Session | undefined
   readonly outlet: Outlet | undefined
 }
@@ -29,9 +32,9 @@ export class Intake {
    * True: the store gathers something of it, and the acknowledgement must wait for the commit.
    */
   accept(run: Frames, qos: QoS, match: Match, publisher: Origin): boolean {
-    this.variants.of(run, qos)
+    this.variants.of(run, qos, match.width)
     const own = publisher.session
-    let stored = (run.traits & Trait.RETAIN) !== 0 && this.retained.update(run)
+    let stored = (run.traits & Trait.RETAIN) !== 0 && this.retained.update(run, publisher.place)
     this.atOnce(match.atOnce, own, run)
     if (qos === 0) {
       this.atOnce(match.clean, own, run)
@@ -61,7 +64,7 @@ export class Intake {
     const granted = session === publisher.session ? receiver.qosOfOwn : receiver.qos
     if (granted === undefined) return
     if (granted === 0) session.sendAtOnce(run, this.variants)
-    else session.offer(this.variants.get(session.outlet?.v5 ?? run.isV5(0), granted), publisher.outlet)
+    else session.offer(this.variants.get(session.outlet?.v5 ?? run.isV5(0), granted), publisher.outlet, this.variants)
   }
 
   private atOnce(receivers: Receiver[], own: Session | undefined, run: Frames): void {

@@ -14,6 +14,8 @@ export const Pause = {
   STOPPED: 16,
   /** the client is above its rate */
   RATE: 32,
+  /** memory is tight, and what the client publishes makes it grow */
+  MEMORY: 64,
 } as const
 
 /** What a Session needs of the network connection it is attached to; the connection implements it. */
@@ -27,8 +29,8 @@ export interface Outlet {
   readonly buffer: Buffer
   /** Makes room for `size` bytes in `buffer` and returns the offset where the caller writes them at once. */
   claim(size: number): number
-  /** Sends bytes, which must not change any more. */
-  push(bytes: Buffer): void
+  /** Sends bytes, which must not change any more. `sharers`: how many are sent the same Buffer, about. */
+  push(bytes: Buffer, sharers?: number): void
   /** Sends bytes behind everything that was accepted before is durable, the gathering commit included. */
   pushDurable(bytes: Buffer): void
   pauseReading(reason: number): void

@@ -5,11 +5,15 @@ import { convert } from "../wire/publish.js"
 /** A run in the encodings that its receivers want; each is made once. */
 export class Variants {
   private run: Frames | undefined = undefined
+  private copy: Frames | undefined = undefined
   private qos: QoS = 0
   private readonly made: (Frames | undefined)[] = [undefined, undefined, undefined, undefined, undefined, undefined]
 
-  of(run: Frames, qos: QoS): void {
+  /** @param receivers how many there are */
+  of(run: Frames, qos: QoS, receivers: number): void {
     this.run = run
+    this.copy = undefined
+    run.sharers = receivers
     this.qos = qos
     this.made.fill(undefined)
   }
@@ -21,6 +25,13 @@ export class Variants {
     const qos = granted < this.qos ? granted : this.qos
     if (qos === this.qos && v5 === run.isV5(0)) return run
     const key = (v5 ? 3 : 0) + qos
-    return (this.made[key] ??= convert(run, v5, qos))
+    return (this.made[key] ??= Object.assign(convert(run, v5, qos), { sharers: run.sharers }))
+  }
+
+  /** What get() gave, to be kept: it does not change any more, and all that keep it share it. */
+  keep(given: Frames): Frames {
+    if (given !== this.run) return given
+    this.copy ??= Object.assign(given.slice(0, given.n), { sharers: given.sharers, createdAt: Date.now() })
+    return this.copy
   }
 }

@@ -1,9 +1,11 @@
 import type { Socket } from "node:net"
+import type { Accountant } from "../accounting/accountant.js"
+import type { Place, Tally } from "../accounting/tally.js"
 import type { ByteStream } from "../connection/byte-stream.js"
 import { Connection } from "../connection/connection.js"
 import type { Context } from "../connection/context.js"
 import { TICK_MS, type Timed } from "../connection/keep-alive.js"
-import { AddressLimit } from "./address-limit.js"
+import { AddressLimit, networkOf } from "./address-limit.js"
 import type { EventLog } from "./event-log.js"
 import { tracePackets } from "./packet-trace.js"
 
@@ -16,6 +18,11 @@ export interface Source {
   readonly port: number
 }
 
+/** What a connection takes in memory, and what its handshakes take beside. */
+const CONNECTION_COST_BYTES = 20_000
+const TLS_COST_BYTES = 60_000
+const OTHER_COST_BYTES = 10_000
+
 /** Connections beyond the limit that may still be there to be refused. */
 const HALF_OPEN_CONNECTIONS = 1000
 
@@ -27,6 +34,7 @@ export class Arrivals {
 
   constructor(
     readonly context: Context,
+    readonly accountant: Accountant,
     readonly log: EventLog,
   ) {
     this.addresses = new AddressLimit(context.limits.connectionsPerAddress)
@@ -61,6 +69,9 @@ export class Arrival implements Timed {
   /** where the client is; undefined: a local process */
   private source: Source | undefined
   private stage: string | undefined = undefined
+  /** what the connection takes of memory */
+  tally: Tally
+  private cost = 0
 
   constructor(
     private readonly socket: Socket,
@@ -69,6 +80,18 @@ export class Arrival implements Timed {
     this.since = home.context.clock.now
     const { remoteAddress: address, remotePort: port } = socket
     this.source = address === undefined || port === undefined ? undefined : { address, port }
+    this.tally = this.placeOf().tally(false)
+    this.charge(CONNECTION_COST_BYTES)
+    socket.on("close", () => this.charge(-this.cost))
+  }
+
+  private placeOf(): Place {
+    return this.home.accountant.place(this.source === undefined ? "this machine" : networkOf(this.source.address))
+  }
+
+  private charge(bytes: number): void {
+    this.cost += bytes
+    this.tally.add("connections", bytes)
   }
 
   /** the address of the other side; undefined: a local process */
@@ -87,22 +110,34 @@ export class Arrival implements Timed {
 
   /** The connection counts as one of its address from now on. False: there are as many as may be, and it was closed. */
   admit(): boolean {
-    const { addresses, log } = this.home
+    const { accountant, addresses } = this.home
+    const place = this.placeOf()
+    if (!accountant.mayEnter(place, CONNECTION_COST_BYTES))
+      return this.turnAway("memory", `what comes from ${place.name} takes all the memory that it may`)
+    this.tally.moveTo(place)
     if (this.source === undefined || addresses.most === Infinity) return true
     const leave = addresses.enter(this.source.address)
-    if (leave) this.socket.on("close", leave)
-    else {
-      const message = `${this.remote} was closed: there are ${addresses.most} connections from its address, and --max-connections-per-address allows no more`
-      log.limited("warn", "address", { message, fields: { event: "refused", address: this.remote, detail: "connections per address" } })
-      this.socket.destroy()
-    }
-    return leave !== undefined
+    if (!leave)
+      return this.turnAway(
+        "connections per address",
+        `there are ${addresses.most} connections from its address, and --max-connections-per-address allows no more`,
+      )
+    this.socket.on("close", leave)
+    return true
+  }
+
+  private turnAway(detail: string, why: string): false {
+    const message = `${this.remote} was closed: ${why}`
+    this.home.log.limited("warn", "address", { message, fields: { event: "refused", address: this.remote, detail } })
+    this.socket.destroy()
+    return false
   }
 
   /** What the client does now takes time, and the time is limited. */
   begin(stage: "PROXY header" | "TLS handshake" | "WebSocket upgrade"): void {
     const first = this.stage === undefined
     this.stage = stage
+    this.charge(stage === "TLS handshake" ? TLS_COST_BYTES : OTHER_COST_BYTES)
     if (!first) return
     this.home.add(this.socket)
     this.home.context.clock.add(this)

@@ -1,12 +1,15 @@
 import { setTimeout as after } from "node:timers/promises"
 import { AdminServer } from "../admin/server.js"
 import { answer } from "../admin/answer.js"
+import { Accountant } from "../accounting/accountant.js"
 import { Access, type AccessOptions } from "../access/access.js"
 import { Clients } from "../connection/clients.js"
 import type { Context } from "../connection/context.js"
 import { Clock } from "../connection/keep-alive.js"
 import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
+import { Relief } from "../connection/relief.js"
+import { Turns } from "../connection/turns.js"
 import { type Delivery, type DeliveryEvents, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/logs/group-commit.js"
 import { messageOf, type Target } from "@mqtt-trio/common"
@@ -34,6 +37,8 @@ export interface BrokerOptions {
   signal?: AbortSignal | undefined
   limits: Limits
   retained: RetainedLimits
+  /** bytes of memory that the broker may take */
+  maxMemory: number
   /** most bytes that wait for one persistent Session */
   queueBytes: number
 }
@@ -96,7 +101,9 @@ export class Broker {
         discarded: (one) => says.discarded(one),
         forbiddenWill: (clientId, topic) => says.forbiddenWill(clientId, topic),
       }
-      const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
+      const accountant = new Accountant(options.maxMemory)
+      const { retained, limits } = options
+      const delivery = await openDelivery(store, accountant, { retained, topicLevels: limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
       delivery.govern(access.rights, (user) => access.isUser(user))
       const { owned } = delivery.sessions
@@ -106,7 +113,8 @@ export class Broker {
       undo.push(() => engine.close())
       const context = contextOf({ access, delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())
-      const arrivals = new Arrivals(context, log)
+      context.clock.add(new Relief(accountant, context.clients, says.tight))
+      const arrivals = new Arrivals(context, accountant, log)
       const listeners = await Listeners.open(options.listen, arrivals)
       admin?.start((request) => answer({ delivery, store }, request))
       return new Broker({
@@ -246,7 +254,7 @@ function contextOf(parts: Pick<Context, "access" | "delivery" | "engine" | "limi
   return {
     ...parts,
     clock: new Clock(),
-    runs: new PublishReader(parts.delivery.router),
+    runs: new PublishReader(parts.delivery.router, new Turns()),
     clients: new Clients(parts.limits.connections, (clientId) => parts.log.fight(clientId)),
   }
 }
@@ -259,7 +267,11 @@ function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeou
     delivery.sessions.capQueues(queueBytes)
     log.dropped(delivery.sessions.drops.take())
     const refused = delivery.retained.takeRefused()
-    if (refused) log.notice("retained messages", `${refused} not kept, --max-retained or --max-retained-size is reached`)
+    if (refused)
+      log.notice(
+        "retained messages",
+        `${refused} not kept, --max-retained, --max-retained-size or what --max-memory leaves for them is reached`,
+      )
   }, SWEEP_MS)
 }
 

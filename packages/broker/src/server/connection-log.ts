@@ -52,6 +52,7 @@ export function connectionLog(log: EventLog): ConnectionLog {
           fields: { event: "dropped", client: clientId, ...dropped },
         })
     },
+    tight: (takes) => tellTight(log, takes),
     forbiddenWill: (clientId, topic) =>
       log.limited("warn", "will", {
         message: `${quoted(clientId)}: its Will is not sent, its user may not publish to ${quoted(topic)} any more`,
@@ -96,6 +97,15 @@ function inWords(dropped: Readonly<Dropped>): string {
   return given.map(([why, words]) => `${dropped[why]} ${words}`).join(", ")
 }
 
+function tellTight(log: EventLog, { bytes, limit, counted: takes }: Parameters<ConnectionLog["tight"]>[0]): void {
+  const largest = Object.entries(takes).toSorted(([, one], [, other]) => other - one)
+  const parts = largest.filter(([, some]) => some >= 1_048_576).map(([kind, some]) => `${kind} ${megabytes(some)}`)
+  log.limited("warn", "memory", {
+    message: `clients take ${megabytes(bytes)} of the ${megabytes(limit)} of memory that --max-memory leaves them: ${parts.join(", ")}; publishers wait, and those who hold the most are closed if that does not help`,
+    fields: { event: "memory-tight", bytes, limit, ...takes },
+  })
+}
+
 function tellDiscarded(log: EventLog, { clientId, why, persistent, count, total }: Discarded): void {
   const waited = count ? `${count.exact ? "" : "at least "}${count.messages}` : "an unknown number of"
   // a Session that is not persistent ends with its connection, as everybody expects
@@ -110,6 +120,10 @@ const END_REASONS = {
   expired: "its Session Expiry Interval is over",
   "ended with its connection": "it ended with its connection",
 } as const
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1_048_576)} MB`
+}
 
 const VERSION_NAMES = { 3: "3.1", 4: "3.1.1", 5: "5.0" } as const
 

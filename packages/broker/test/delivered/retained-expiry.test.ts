@@ -12,6 +12,7 @@ import { complete, pubrec } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
 import { readPublish } from "../support/read.js"
 import { long, packet, properties, puback, publish, word } from "../support/wire.js"
+import { place } from "../support/place.js"
 
 const expiring = (topic: string, seconds: number): Buffer =>
   publish(5, { topic, payload: "x", qos: 1, packetId: 1, retain: true, properties: properties([2, ...long(seconds)]) })
@@ -53,7 +54,7 @@ test("expired messages make room at once, and replacing one needs no new place",
   vi.useFakeTimers({ toFake: ["Date"] })
   const commits = new GroupCommit(new MemoryStore(), { position: 1, id: 1 }, { failing: () => {}, recovered: () => {} })
   const retained = new Retained(commits, { count: 3, bytes: 200 })
-  const update = (bytes: Buffer): boolean => retained.fits(framesOf(bytes, true)) && retained.update(framesOf(bytes, true))
+  const update = (bytes: Buffer): boolean => retained.fits(framesOf(bytes, true), place) && retained.update(framesOf(bytes, true), place)
   expect([expiring("a", 1), lasting("b"), expiring("c", 2)].map(update)).toEqual([true, true, true])
   expect([expiring("a", 1), lasting("d")].map(update)).toEqual([true, false])
   vi.advanceTimersByTime(1000)

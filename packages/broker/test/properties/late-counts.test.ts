@@ -6,18 +6,19 @@ import { MemoryStore } from "../../src/stores/memory.js"
 import type { Store } from "../../src/stores/store.js"
 import { framesOf } from "../../src/wire/publish.js"
 import { publish } from "../support/wire.js"
+import { accountant, place } from "../support/place.js"
 
 const EVENTS = { failing: () => {}, recovered: () => {}, discarded: () => {}, forbiddenWill: () => {} }
-const persistent = (clientId: string) => ({ clientId, user: undefined, cleanStart: false, expirySeconds: null })
+const persistent = (clientId: string) => ({ clientId, user: undefined, cleanStart: false, expirySeconds: null, place })
 const options = () => ({ qos: 1, noLocal: false, retainAsPublished: false, identifier: 0 }) as const
 
 function open(store: Store): Promise<Delivery> {
-  return openDelivery(store, { retained: { count: 10, bytes: 1e6 }, topicLevels: 10 }, EVENTS)
+  return openDelivery(store, accountant, { retained: { count: 10, bytes: 1e6 }, topicLevels: 10 }, EVENTS)
 }
 
 async function send({ intake, router, commits }: Delivery): Promise<void> {
   const packet = publish(4, { topic: "q", qos: 1, packetId: 1, payload: "x" })
-  intake.accept(framesOf(packet, false), 1, router.match("q"), { session: undefined, outlet: undefined })
+  intake.accept(framesOf(packet, false), 1, router.match("q"), { session: undefined, outlet: undefined, place })
   await commits.flush()
 }
 

@@ -9,6 +9,7 @@ import { Frames } from "../../src/wire/frames.js"
 import { framesOf, payloadOf } from "../../src/wire/publish.js"
 import { NOTHING } from "../support/chunks.js"
 import { publish } from "../support/wire.js"
+import { accountant, place } from "../support/place.js"
 
 const EVENTS = { failing: () => {}, recovered: () => {}, discarded: () => {}, forbiddenWill: () => {} }
 const TOPICS = ["a", "b", "c", "d"]
@@ -32,9 +33,9 @@ interface Matching {
 /** A session for each filter, with the filter's number in its client identifier. */
 async function absent(filters: readonly string[], noLocal = false): Promise<Matching> {
   const store = new Recording()
-  const delivery = await openDelivery(store, { retained: { count: 10, bytes: 1e6 }, topicLevels: 10 }, EVENTS)
+  const delivery = await openDelivery(store, accountant, { retained: { count: 10, bytes: 1e6 }, topicLevels: 10 }, EVENTS)
   const sessions = filters.map((filter, n) => {
-    const { session } = delivery.sessions.open({ clientId: `${n}`, user: undefined, cleanStart: false, expirySeconds: null })
+    const { session } = delivery.sessions.open({ clientId: `${n}`, user: undefined, cleanStart: false, expirySeconds: null, place })
     if (!(session instanceof PersistentSession)) throw new Error("the session is not persistent")
     delivery.sessions.subscribe(session, filter, { qos: 1, noLocal, retainAsPublished: false, identifier: 0 })
     return session
@@ -51,7 +52,7 @@ interface Message {
 
 function send({ intake, router }: Delivery, { topic, payload, own }: Message): void {
   const run = framesOf(publish(4, { topic, qos: 1, packetId: 1, payload }), false)
-  intake.accept(run, 1, router.match(topic), { session: own, outlet: undefined })
+  intake.accept(run, 1, router.match(topic), { session: own, outlet: undefined, place })
 }
 
 function matches(filter: string, topic: string): boolean {

@@ -1,4 +1,5 @@
 /** What the properties are about, by the names that they use: where it lies is known here alone. */
+import { Turns } from "../../src/connection/turns.js"
 import { PublishReader } from "../../src/connection/publish-reader.js"
 import { PacketReader } from "../../src/connection/packet-reader.js"
 import { CleanSession } from "../../src/delivery/sessions/clean-session.js"
@@ -15,6 +16,7 @@ import type { Frames } from "../../src/wire/frames.js"
 import type { QoS } from "../../src/wire/packet-types.js"
 import { framesOf, topicOf } from "../../src/wire/publish.js"
 import { connect, publish } from "../support/wire.js"
+import { accountant, place } from "../support/place.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
@@ -73,7 +75,7 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] })
+    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] }, place)
     this.sessions.set(name, session)
     return session
   }
@@ -96,7 +98,7 @@ export class RetainedTopics {
 
   /** Publishes with RETAIN 1; an empty payload removes. */
   publish(topic: string, payload: string): void {
-    this.retained.update(framesOf(publish(4, { topic, payload, retain: true }), false))
+    this.retained.update(framesOf(publish(4, { topic, payload, retain: true }), false), place)
   }
 
   /** Topics of the messages that a filter finds. */
@@ -115,7 +117,13 @@ export class StoredLog {
   private readonly commits = commitsTo(this.store)
   private readonly log = new Log(
     1,
-    { commits: this.commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
+    {
+      commits: this.commits,
+      store: this.store,
+      cache: new ChunkCache(accountant),
+      housekeeping: new Housekeeping(() => {}),
+      orphaned: () => {},
+    },
     undefined,
   )
 
@@ -138,7 +146,7 @@ export class StoredLog {
     const { last, total, totalBytes, totalExpiring } = this.log
     return new Log(
       1,
-      { commits, store: this.store, cache: new ChunkCache(), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
+      { commits, store: this.store, cache: new ChunkCache(accountant), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
       { id: 1, last, messages: total, bytes: totalBytes, expiring: totalExpiring },
     )
   }
@@ -164,9 +172,10 @@ export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
     unsubscribe: unexpected,
     ping: unexpected,
     hold: unexpected,
+    yield: unexpected,
     disconnect: unexpected,
   }
-  const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS)))
+  const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS), new Turns()), place.tally(false))
   reader.read(connect(v5 ? 5 : 4))
   reader.widen()
   reader.resume()

@@ -2,6 +2,8 @@ import { Frames } from "../../wire/frames.js"
 
 /** Memory for chunks that were just committed, all logs together, in bytes. */
 const CACHE_BYTES = 16 << 20
+/** The same while memory is tight: what waits is read from the store. */
+const TIGHT_BYTES = 1 << 20
 /** What a chunk costs beside its bytes; with one message per chunk this is ten times the message. */
 const OVERHEAD_BYTES = 1000
 /** Soft limit of one chunk in bytes. */
@@ -28,6 +30,8 @@ export class ChunkCache {
   private oldest = this.entries.values()
   private bytes = 0
 
+  constructor(private readonly memory: { readonly isTight: boolean }) {}
+
   /** An empty chunk with room for `size` bytes at least. */
   chunk(size: number): Frames {
     const buf = size > 4096 && size <= CHUNK_BYTES ? this.spare.pop() : undefined
@@ -51,7 +55,8 @@ export class ChunkCache {
 
   /** First in, first out, until the bound is kept. */
   evict(): void {
-    while (this.bytes > CACHE_BYTES) {
+    const most = this.memory.isTight ? TIGHT_BYTES : CACHE_BYTES
+    while (this.bytes > most) {
       const { done, value: entry } = this.oldest.next()
       if (done === true) {
         this.oldest = this.entries.values()

@@ -46,6 +46,8 @@ export type { Batch }
 
 /** Bytes that may wait for an fsync before publishers are paused. */
 const BACKLOG_BYTES = 8 << 20
+/** What a row takes in memory until it is written, beside its text. */
+const ROW_COST_BYTES = 200
 /** Positions and ids are reserved in blocks, so that the counter is no page of every commit. */
 const RESERVED_BLOCK = 1_000_000
 /** Cursors and cuts are written at most this often; nothing waits for them. */
@@ -127,11 +129,13 @@ export class GroupCommit {
 
   writeSession(id: number, row: SessionRow | undefined): void {
     this.gathering.sessions.set(id, row)
+    this.gathering.bytes += ROW_COST_BYTES + (row?.clientId.length ?? 0)
     this.touch()
   }
 
   writeSubscription(session: number, slot: number, row: SubscriptionRow | undefined): void {
     this.gathering.subscriptions.set(`${session}/${slot}`, { session, slot, row })
+    this.gathering.bytes += ROW_COST_BYTES + (row?.filter.length ?? 0)
     this.touch()
   }
 
@@ -142,16 +146,20 @@ export class GroupCommit {
 
   writeIncoming(session: number, identifier: number, open: boolean): void {
     this.gathering.incoming.set(session * 65_536 + identifier, { session, identifier, open })
+    this.gathering.bytes += ROW_COST_BYTES
     this.touch()
   }
 
   writeRetained(id: number, value: Buffer | undefined): void {
-    this.gathering.retained.set(id, value)
+    const { retained } = this.gathering
+    this.gathering.bytes += (value?.length ?? 0) - (retained.get(id)?.length ?? 0) + (retained.has(id) ? 0 : ROW_COST_BYTES)
+    retained.set(id, value)
     this.touch()
   }
 
   writeWill(id: number, value: WillRow | undefined): void {
     this.gathering.wills.set(id, value)
+    this.gathering.bytes += ROW_COST_BYTES + (value?.packet.length ?? 0)
     this.touch()
   }
 

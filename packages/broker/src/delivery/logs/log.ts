@@ -9,6 +9,9 @@ import type { Cuttable, Housekeeping } from "./housekeeping.js"
 /** A block that one message opens, when its log is not busy, in bytes. */
 const SMALL_BLOCK_BYTES = 128
 
+/** What a log's part of a commit takes in memory beside the messages: a message may go to thousands of logs. */
+const PART_COST_BYTES = 400
+
 /** What a Session that is behind takes from the store in one step. */
 const READ_CHUNKS = 64
 const READ_BYTES = 65_536
@@ -97,6 +100,7 @@ export class Log implements Appendable, Cached, Cuttable {
   private add(block: Block): void {
     block.sharers++
     this.open.push({ block, before: this.amount })
+    this.parts.commits.gathering.bytes += PART_COST_BYTES
   }
 
   /** What went into it since it began. */
@@ -182,7 +186,9 @@ export class Log implements Appendable, Cached, Cuttable {
       if ((this.memory[mid]?.chunk.last ?? Infinity) < position) lo = mid + 1
       else hi = mid
     }
-    return this.memory[lo]?.chunk
+    const chunk = this.memory[lo]?.chunk
+    if (chunk) chunk.sharers = this.online.size
+    return chunk
   }
 
   /** What went into this log below `position`, counted since it began. */

@@ -66,6 +66,11 @@ export class RetainedStream {
     )
   }
 
+  /** The Subscription ended: what was asked for under its Topic Filter is not wanted any more. */
+  forget(filter: string): void {
+    this.requests.delete(filter)
+  }
+
   private async run(): Promise<void> {
     for (const [filter, { qos, upTo, answered }] of this.requests) {
       this.requests.delete(filter)
@@ -90,7 +95,7 @@ export class RetainedStream {
     const { session } = this
     if (message.replaced || message.sequence > upTo || !session.subscriptions.has(filter)) return false
     if (session.permissions?.mayRead(topicOf(message.frames, 0)) === false) return false
-    this.variants.of(upToDate(message.frames), message.qos)
+    this.variants.of(upToDate(message.frames), message.qos, 1)
     return true
   }
 
@@ -98,7 +103,7 @@ export class RetainedStream {
     const { session, variants } = this
     const v5 = session.outlet?.v5 ?? true
     if (qos === 0) session.sendAtOnce(variants.get(v5, 0), variants)
-    else session.offer(variants.get(v5, qos), undefined)
+    else session.offer(variants.get(v5, qos), undefined, variants)
   }
 
   /** Resolves when there is room, or nothing left to send to. */

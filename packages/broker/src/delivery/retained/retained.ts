@@ -2,8 +2,9 @@ import { Frames } from "../../wire/frames.js"
 import { type QoS, qosOf } from "../../wire/packet-types.js"
 import { expirySecondsOf, payloadOf, topicOf } from "../../wire/publish.js"
 import { type Due, DueQueue } from "./due-queue.js"
+import type { Place } from "../../accounting/tally.js"
 import type { GroupCommit } from "../logs/group-commit.js"
-import { TopicTree } from "../routing/topic-tree.js"
+import { costOf, TopicTree } from "../routing/topic-tree.js"
 
 /** Bounds on retained messages, all topics together. */
 export interface RetainedLimits {
@@ -18,15 +19,22 @@ export class RetainedMessage {
   /** when it expires; undefined: never */
   due: Due<RetainedMessage> | undefined = undefined
 
-  /**
-   * @param value a sealed block of this one message, as it was published: there may be a million of them
-   * @param sequence counts the changes of all retained messages since the broker started
-   */
+  /** bytes of memory that are counted for it */
+  cost = 0
+  /** counts the changes of all retained messages since the broker started */
+  readonly sequence: number
+  /** for which it counts */
+  readonly place: Place
+
+  /** @param value a sealed block of this one message, as it was published: there may be a million of them */
   constructor(
     readonly id: number,
     private readonly value: Buffer,
-    readonly sequence: number,
-  ) {}
+    { sequence, place }: { sequence: number; place: Place },
+  ) {
+    this.sequence = sequence
+    this.place = place
+  }
 
   get frames(): Frames {
     return Frames.unseal(0, this.value)
@@ -38,7 +46,14 @@ export class RetainedMessage {
   get bytes(): number {
     return Frames.bytesOf(this.value)
   }
+  /** with what belongs to it in the store */
+  get size(): number {
+    return this.value.length
+  }
 }
+
+/** What a retained message takes in memory beside its bytes and its topic. */
+const COST_BYTES = 400
 
 /** Expired messages that are removed in one turn of the event loop. */
 const MOST_EXPIRED = 1000
@@ -64,17 +79,20 @@ export class Retained {
 
   /**
    * Whether the limits allow what update() would do. A message in the place of another needs no place of its own, only
-   * the bytes that it is larger; those that expired make room.
+   * the bytes that it is larger; those that expired make room. And whether its place may keep it.
    */
-  fits(run: Frames): boolean {
+  fits(run: Frames, place: Place): boolean {
     const k = run.n - 1
     const size = run.endOf(k) - run.startOf(k)
-    if (this.count < this.limits.count && this.bytes + size <= this.limits.bytes) return true
+    const cost = size + COST_BYTES
+    // twice is more than the topic takes beside
+    if (this.count < this.limits.count && this.bytes + size <= this.limits.bytes && place.mayKeep(2 * cost)) return true
     if (!payloadOf(run, k).length) return true
     const topic = topicOf(run, k)
     for (;;) {
       const old = this.tree.get(topic)
-      if ((old || this.count < this.limits.count) && this.bytes + size - (old?.bytes ?? 0) <= this.limits.bytes) return true
+      const isAllowed = (old || this.count < this.limits.count) && this.bytes + size - (old?.bytes ?? 0) <= this.limits.bytes
+      if (isAllowed && place.mayKeep(cost + costOf(topic) - (old?.cost ?? 0))) return true
       if (!this.removeExpired(Date.now())) return false
     }
   }
@@ -89,9 +107,9 @@ export class Retained {
    * the gathering commit. When the limits do not allow it nothing is kept for the topic: the run was accepted, so what
    * was kept is not the last message any more [MQTT-3.3.1-5]. False: nothing changed.
    */
-  update(run: Frames): boolean {
+  update(run: Frames, place: Place): boolean {
     const k = run.n - 1
-    const fits = this.fits(run)
+    const fits = this.fits(run, place)
     const topic = topicOf(run, k)
     const old = this.tree.get(topic)
     if (!fits || !payloadOf(run, k).length) {
@@ -105,7 +123,7 @@ export class Retained {
     const id = old?.id ?? this.commits.newId()
     const value = frames.seal()
     this.commits.writeRetained(id, value)
-    this.put(topic, new RetainedMessage(id, value, ++this.sequence), frames)
+    this.put(topic, new RetainedMessage(id, value, { sequence: ++this.sequence, place }), frames)
     return true
   }
 
@@ -136,9 +154,9 @@ export class Retained {
   }
 
   /** What the store kept; what expired meanwhile is removed. */
-  load(stored: { id: number; value: Buffer }[]): void {
+  load(stored: { id: number; value: Buffer }[], place: Place): void {
     for (const { id, value } of stored) {
-      const message = new RetainedMessage(id, Buffer.from(value), 0)
+      const message = new RetainedMessage(id, Buffer.from(value), { sequence: 0, place })
       const { frames } = message
       this.put(topicOf(frames, 0), message, frames)
     }
@@ -159,6 +177,8 @@ export class Retained {
     if (before) this.forget(before)
     const seconds = expirySecondsOf(frames, 0)
     if (seconds !== Infinity) message.due = this.expiring.add(frames.createdAt + seconds * 1000, message)
+    message.cost = message.size + COST_BYTES + costOf(topic)
+    message.place.keeping.add("retained", message.cost)
     this.count++
     this.bytes += message.bytes
   }
@@ -172,6 +192,7 @@ export class Retained {
 
   private forget(message: RetainedMessage): void {
     message.replaced = true
+    message.place.keeping.add("retained", -message.cost)
     if (message.due) this.expiring.remove(message.due)
     this.count--
     this.bytes -= message.bytes

@@ -60,6 +60,11 @@ export class Match {
     return this.options.get(session) ?? NO_OPTIONS
   }
 
+  /** How many Sessions and logs have to be served. */
+  get width(): number {
+    return this.clean.length + this.queued.length + this.atOnce.length + this.logs.length
+  }
+
   get empty(): boolean {
     return !this.clean.length && !this.queued.length && !this.atOnce.length
   }
@@ -148,7 +153,7 @@ export class Router {
       const kind = target.qos === 0 ? match.atOnce : target.session.persistent ? match.queued : match.clean
       kind.push(target)
     }
-    this.cached += targets.size
+    this.cached += match.width
     if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_RECEIVERS) this.forgetAll()
     if (topic.length <= LONGEST_QUICK_TOPIC) this.cache.set(topic, match)
     return match

@@ -3,6 +3,11 @@ class Node<T> {
   value: T | undefined = undefined
 }
 
+/** What an entry costs in memory, in bytes. */
+export function costOf(path: string): number {
+  return 200 + path.length * 2
+}
+
 /** Values under Topic Names or Topic Filters, in a tree of their levels: finding some does not look at the others (MQTT 5.0 section 4.7). */
 export class TopicTree<T extends object> {
   private readonly root = new Node<T>()

@@ -1,4 +1,5 @@
 import { Frames, Trait } from "../../wire/frames.js"
+import type { Place } from "../../accounting/tally.js"
 import { Reason } from "../../wire/reason-codes.js"
 import { Pause, type Outlet } from "../outlet.js"
 import { CHUNK_BYTES } from "../logs/chunk-cache.js"
@@ -11,70 +12,101 @@ const MOST_QUEUED_BYTES = 64 << 20
 const SLOW_BYTES = 1 << 20
 const WAIT_MS = 50
 
+/** From this size on messages are kept where they lie, once for all receivers; below it sharing them takes as much as a copy. */
+const SHARED_FROM_BYTES = 1024
+/** The first block of a queue, in bytes; most never have another. */
+const SMALL_BLOCK_BYTES = 4096
+/** What a part of a queue takes in memory beside its bytes. */
+const PIECE_COST_BYTES = 300
+
+/** A part of the queue. */
+interface Piece {
+  readonly frames: Frames
+  /** its first message that was not sent */
+  next: number
+  /** others have it too: nothing can be added */
+  readonly isShared: boolean
+  /** bytes of memory that are counted for it */
+  readonly cost: number
+}
+
 /** A Session that ends with its network connection: all of it is in memory. */
 export class CleanSession extends Session {
   readonly persistent = false
   readonly endsWithConnection = true
-  private readonly queue: Frames[] = []
-  private sent = 0 // messages of queue[0]
+  private readonly queue: Piece[] = []
   private queued = 0 // bytes
   private readonly publishers = new Set<Outlet>()
   private timer: NodeJS.Timeout | undefined
   private stalled = false
 
-  constructor(clientId: string, user: string | undefined, surroundings: Surroundings) {
-    super(clientId, 0, user, surroundings)
+  constructor(clientId: string, user: string | undefined, surroundings: Surroundings, place: Place) {
+    super({ id: 0, clientId, user }, surroundings, place.tally(false))
   }
 
   get behind(): boolean {
     return this.queued > SLOW_BYTES
   }
 
-  /** Takes messages `i` up to `n` of a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
-  offer(run: Frames, publisher: Outlet | undefined): void {
+  /** Takes a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
+  offer(run: Frames, publisher: Outlet | undefined, variants: { keep(given: Frames): Frames }): void {
     const outlet = this.outlet
     let k = 0
     if (outlet && !this.queue.length && outlet.unsent < UNSENT_BYTES) {
       k = Math.min(run.n, Math.max(0, this.window.room))
       if (k) this.sendRun(run, 0, k, PLAIN_SENDING)
     }
-    if (k < run.n) this.keep(run, k)
+    if (k < run.n) this.keep(run, k, variants)
     if (this.queued > SLOW_BYTES && publisher && publisher !== outlet) this.slow(publisher)
   }
 
-  private keep(run: Frames, k: number): void {
+  private keep(run: Frames, k: number, variants: { keep(given: Frames): Frames }): void {
     const size = run.endOf(run.n - 1) - run.startOf(k)
     this.queued += size
     if (this.queued > MOST_QUEUED_BYTES) {
       this.outlet?.refuse(Reason.QUOTA_EXCEEDED, `more than ${MOST_QUEUED_BYTES >> 20} MB wait for a Clean Session`)
       return
     }
-    let chunk = this.queue.at(-1)
-    // the age of a chunk counts for all of its messages that expire
-    const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
-    if (!chunk || aged || chunk.bytes + size > CHUNK_BYTES) {
-      chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK_BYTES : 4096)), 8)
-      chunk.createdAt = Date.now()
-      this.queue.push(chunk)
-    }
-    chunk.append(run, k, run.n, 0)
+    if (size >= SHARED_FROM_BYTES) {
+      const frames = variants.keep(run)
+      this.push({ frames, next: k, isShared: true, cost: Math.ceil(size / run.sharers) + PIECE_COST_BYTES })
+    } else this.roomFor(run, size).append(run, k, run.n, 0)
+  }
+
+  private push(piece: Piece): void {
+    this.queue.push(piece)
+    this.tally.add("queues", piece.cost)
+  }
+
+  /** The block of its own that a few small messages go to. */
+  private roomFor(run: Frames, size: number): Frames {
+    const last = this.queue.at(-1)
+    // the age of a block counts for all of its messages that expire
+    const isAged = last && run.traits & Trait.EXPIRY && Date.now() - last.frames.createdAt > 1000
+    if (last && !last.isShared && !isAged && last.frames.bytes + size <= last.frames.buf.length) return last.frames
+    const frames = new Frames(Buffer.allocUnsafe(last ? CHUNK_BYTES : SMALL_BLOCK_BYTES), 8)
+    frames.createdAt = Date.now()
+    // with one message of a few bytes after the other the index is as long as they are
+    this.push({ frames, next: 0, isShared: false, cost: frames.buf.length * (last ? 2 : 1) + PIECE_COST_BYTES })
+    return frames
   }
 
   countWaiting(): Count {
-    const queued = this.queue.reduce((sum, chunk) => sum + chunk.n, 0) - this.sent
+    const queued = this.queue.reduce((sum, { frames, next }) => sum + frames.n - next, 0)
     return { messages: queued + this.window.needing(0), exact: true }
   }
 
   pump(): void {
-    for (let chunk = this.queue[0]; chunk && this.outlet && this.outlet.unsent < UNSENT_BYTES; chunk = this.queue[0]) {
-      const k = Math.min(this.window.room, chunk.n - this.sent)
+    for (let piece = this.queue[0]; piece && this.outlet && this.outlet.unsent < UNSENT_BYTES; piece = this.queue[0]) {
+      const { frames, next } = piece
+      const k = Math.min(this.window.room, frames.n - next)
       if (k <= 0) return
-      this.sendRun(chunk, this.sent, this.sent + k, PLAIN_SENDING)
-      this.sent += k
-      if (this.sent < chunk.n) continue
+      this.sendRun(frames, next, next + k, PLAIN_SENDING)
+      piece.next += k
+      this.queued -= frames.endOf(next + k - 1) - frames.startOf(next)
+      if (piece.next < frames.n) continue
       this.queue.shift()
-      this.sent = 0
-      this.queued -= chunk.bytes
+      this.tally.add("queues", -piece.cost)
       if (this.queued < SLOW_BYTES / 2) this.caughtUp()
     }
   }
@@ -89,7 +121,7 @@ export class CleanSession extends Session {
 
   override detach(): void {
     super.detach()
-    this.queue.length = 0
+    for (const { cost } of this.queue.splice(0)) this.tally.add("queues", -cost)
     this.queued = 0
     this.releasePublishers()
   }

@@ -1,10 +1,11 @@
 import { type Cursor, type Maybe, type SessionRow, type SubscriptionRow, whenThere } from "../../stores/store.js"
+import type { Tally } from "../../accounting/tally.js"
 import type { Frames } from "../../wire/frames.js"
 import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
 import type { Outlet } from "../outlet.js"
 import { ActiveReaders } from "../logs/active-readers.js"
-import { type Hold, Reader, type ReadingSession } from "../logs/reader.js"
+import { costOfReader, type Hold, Reader, type ReadingSession } from "../logs/reader.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
 import { type HoldingSession, Holds, type Logs } from "./holds.js"
@@ -55,11 +56,11 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   private readonly again = new Redelivery(this.window)
 
   constructor(
-    identity: { id: number; row: SessionRow },
+    identity: { id: number; row: SessionRow; tally: Tally },
     cursor: Cursor,
     private readonly parts: PersistentSurroundings,
   ) {
-    super(identity.row.clientId, identity.id, identity.row.user, parts)
+    super({ id: identity.id, ...identity.row }, parts, identity.tally)
     this.lifetime = new Lifetime(identity.id, identity.row, parts.commits)
     this.holds = new Holds(this, parts.logsFor(this), parts.commits)
     this.cursor = cursor.position
@@ -229,6 +230,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   hold(log: Log, hold: Hold): Reader {
     const reader = new Reader(this, log, hold)
     this.readers.push(reader)
+    this.tally.add("subscriptions", costOfReader(hold.filter))
     log.hold(reader)
     if (this.outlet) {
       log.watch(reader)
@@ -237,13 +239,10 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     return reader
   }
 
-  /**
-   * Ends a hold: what is in flight completes, what only waits is dropped. `until`: what waits below it is still delivered.
-   * True: something is left to deliver.
-   */
+  /** Ends a hold: what is in flight completes, what only waits from `until` on is dropped. True: something is left to deliver. */
   letGo(reader: Reader, until = this.window.length ? this.passed + 1 : 0): boolean {
     reader.until = Math.min(until, reader.until, reader.log.last + 1)
-    if (reader.until > this.cursor) {
+    if (reader.until > reader.need) {
       reader.log.ending()
       return true
     }
@@ -252,7 +251,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   private dropReader(reader: Reader): void {
-    this.readers.splice(this.readers.indexOf(reader), 1)
+    this.readers.splice(this.readers.lastIndexOf(reader), 1)
+    this.tally.add("subscriptions", -costOfReader(reader.filter))
     this.active.remove(reader)
     reader.log.release(reader)
     if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, undefined)

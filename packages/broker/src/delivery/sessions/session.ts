@@ -4,21 +4,38 @@ import { copyBytes, type Frames, Trait } from "../../wire/frames.js"
 import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/packet-types.js"
 import { encodeFor, expirySecondsOf, sameTopic, topicOf } from "../../wire/publish.js"
 import { protocolError, Reason } from "../../wire/reason-codes.js"
+import type { Tally } from "../../accounting/tally.js"
 import type { Maybe } from "../../stores/store.js"
 import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
 import type { Peeked } from "./peek.js"
 import type { Count } from "./waiting.js"
+import { costOf } from "../routing/topic-tree.js"
 import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */
 export const UNSENT_BYTES = 1 << 20
 /** The same for QoS 0, which has no queue: beyond it messages are dropped and counted. */
 export const UNSENT_BYTES_QOS_0 = 8 << 20
+/** The same while memory is tight. */
+const UNSENT_BYTES_TIGHT = 65_536
 /** Most messages in flight to an MQTT 5.0 client, whatever Receive Maximum it announces. */
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
 const LARGE_BYTES = 8192
+
+/** What an open Packet Identifier of the client takes in memory. */
+const INCOMING_COST_BYTES = 40
+
+/** What a Session takes in memory without what waits for it. */
+export function costOfSession(clientId: string): number {
+  return 2000 + clientId.length
+}
+
+/** What a Subscription takes in memory, with its place among those of all. */
+export function costOfSubscription(filter: string): number {
+  return 400 + filter.length + costOf(filter)
+}
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
 export interface SubscriptionOptions {
@@ -65,14 +82,33 @@ export abstract class Session implements Dropper {
   private careFor = 0
   private identifiers = false
 
+  /** what of the window and of `incoming` is counted */
+  private counted = 0
+
+  readonly clientId: string
+  /** unique among all persistent Sessions that ever were; 0: not persistent */
+  readonly id: number
+  /** to whom it belongs; undefined: nobody, its clients are anonymous */
+  private owner: string | undefined
+
   constructor(
-    readonly clientId: string,
-    /** unique among all persistent Sessions that ever were; 0: not persistent */
-    readonly id: number,
-    /** to whom it belongs; undefined: nobody, its clients are anonymous */
-    private owner: string | undefined,
+    { id, clientId, user }: { id: number; clientId: string; user?: string | undefined },
     private readonly surroundings: Surroundings,
-  ) {}
+    readonly tally: Tally,
+  ) {
+    this.clientId = clientId
+    this.id = id
+    this.owner = user
+    tally.add("sessions", costOfSession(clientId))
+  }
+
+  /** Counts what grew, or shrank, with messages in flight; called after each read. */
+  count(): void {
+    const bytes = this.window.bytes + this.incoming.size * INCOMING_COST_BYTES
+    if (bytes === this.counted) return
+    this.tally.add("sessions", bytes - this.counted)
+    this.counted = bytes
+  }
 
   get user(): string | undefined {
     return this.owner
@@ -103,7 +139,7 @@ export abstract class Session implements Dropper {
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
   /** Takes messages at QoS 1 or 2 that reach it by no log: sends them, or keeps them until it can. `publisher`: who waits when they are too many. */
-  abstract offer(run: Frames, publisher: Outlet | undefined): void
+  abstract offer(run: Frames, publisher: Outlet | undefined, variants: { keep(given: Frames): Frames }): void
   /** It is new: from now on it is in the store, with the gathering commit, if it is to be kept. */
   begin(): void {}
   /** A CONNECT asks for it again. `expirySeconds`: its Session Expiry Interval, null: never. False: it cannot be resumed. */
@@ -166,6 +202,9 @@ export abstract class Session implements Dropper {
     this.gone = true
     this.detach()
     this.drop()
+    for (const filter of this.subscriptions.keys()) this.tally.add("subscriptions", -costOfSubscription(filter))
+    this.tally.add("sessions", -costOfSession(this.clientId) - this.counted)
+    this.counted = 0
   }
 
   /** What waited for a discarded Session was counted: its queue goes. */
@@ -178,6 +217,7 @@ export abstract class Session implements Dropper {
 
   /** Makes or replaces a Subscription; of a persistent Session it is in the store with the gathering commit. */
   subscribe(filter: string, options: SubscriptionOptions): void {
+    if (!this.subscriptions.has(filter)) this.tally.add("subscriptions", costOfSubscription(filter))
     this.subscriptions.set(filter, options)
     if (options.identifier) this.identifiers = true
   }
@@ -187,7 +227,7 @@ export abstract class Session implements Dropper {
    * before that was counted, and stays.
    */
   async unsubscribe(filter: string): Promise<boolean> {
-    this.subscriptions.delete(filter)
+    if (this.subscriptions.delete(filter)) this.tally.add("subscriptions", -costOfSubscription(filter))
     if (this.identifiers) this.identifiers = [...this.subscriptions.values()].some((s) => s.identifier > 0)
     return true
   }
@@ -224,7 +264,7 @@ export abstract class Session implements Dropper {
   sendAtOnce(run: Frames, variants: { get(v5: boolean, qos: QoS): Frames }): void {
     const outlet = this.outlet
     if (!outlet) return
-    if (outlet.unsent > UNSENT_BYTES_QOS_0) {
+    if (outlet.unsent > (this.tally.isTight ? UNSENT_BYTES_TIGHT : UNSENT_BYTES_QOS_0)) {
       this.giveUp("slow", run.n)
       return
     }
@@ -234,7 +274,7 @@ export abstract class Session implements Dropper {
       return
     }
     const size = frames.bytes
-    if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end))
+    if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end), frames.sharers)
     else {
       const at = outlet.claim(size)
       copyBytes(frames.buf, outlet.buffer, at, frames.start, frames.end)
@@ -264,11 +304,21 @@ export abstract class Session implements Dropper {
       for (let k = i; k < j; k++) this.sendWithCare(src, k, src.positionOf(k), sending)
       return
     }
+    if (src.largest < LARGE_BYTES) return this.copyOut(src, i, j, sending)
+    for (let k = i; k < j; k++) this.copyOut(src, k, k + 1, sending)
+  }
+
+  /** Copies messages `i` up to `j` with fresh Packet Identifiers; of one that is large only what stands before its payload. */
+  private copyOut(src: Frames, i: number, j: number, sending: Sending): void {
+    const outlet = this.outlet
+    if (!outlet) return
     const from = src.startOf(i)
-    const size = src.endOf(j - 1) - from
-    const at = outlet.claim(size)
+    const behind = src.endOf(j - 1)
+    const isLarge = j === i + 1 && behind - from >= LARGE_BYTES
+    const end = isLarge ? src.identifierAt(i) + 2 : behind
+    const at = outlet.claim(end - from)
     const out = outlet.buffer
-    copyBytes(src.buf, out, at, from, from + size)
+    copyBytes(src.buf, out, at, from, end)
     const shift = at - from
     for (let k = i; k < j; k++) {
       const position = src.positionOf(k)
@@ -278,6 +328,7 @@ export abstract class Session implements Dropper {
       out[o + 1] = identifier
       if (position < sending.dupBelow) out[src.startOf(k) + shift] = src.headerOf(k) | DUP
     }
+    if (isLarge) outlet.push(src.buf.subarray(end, behind), src.sharers)
   }
 
   /** Sends one message that a plain copy does not serve. */

@@ -1,5 +1,6 @@
 import type { Rights } from "../../access/rights/rights.js"
 import { type Cursor, type Store, type StoredLog, type StoredState, type SubscriptionRow, whenThere } from "../../stores/store.js"
+import type { Place } from "../../accounting/tally.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
@@ -21,6 +22,8 @@ export interface SessionRequest {
   cleanStart: boolean
   /** Session Expiry Interval in seconds; 0: ends with the connection, undefined: never expires */
   expirySeconds: number | null
+  /** where the client is */
+  place: Place
 }
 
 export interface Opened {
@@ -37,6 +40,8 @@ interface Parts {
   router: Router
   cache: ChunkCache
   housekeeping: Housekeeping
+  /** for which counts what the store has */
+  place: Place
   /** a Session ended */
   ended: (clientId: string) => void
   /** messages were lost with it */
@@ -108,11 +113,11 @@ export class Sessions implements PersistentSurroundings {
    * detached before. In the store with the gathering commit.
    */
   open(request: SessionRequest): Opened {
-    const { clientId, user, cleanStart, expirySeconds } = request
+    const { clientId, user, cleanStart, expirySeconds, place } = request
     this.expire(Date.now(), clientId)
     const old = this.byId.get(clientId)
     if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
-    const session = expirySeconds === 0 ? new CleanSession(clientId, user, this) : this.persistent(request)
+    const session = expirySeconds === 0 ? new CleanSession(clientId, user, this, place) : this.persistent(request)
     session.govern(this.rights)
     if (old) this.discard(old, "clean start", (lost) => session.inheritDiscarded(lost))
     this.byId.set(clientId, session)
@@ -120,16 +125,18 @@ export class Sessions implements PersistentSurroundings {
     return { session, present: false, stored: session.persistent || (old?.persistent ?? false) }
   }
 
-  private resume(session: Session, { user, expirySeconds }: SessionRequest): boolean {
+  private resume(session: Session, { user, expirySeconds, place }: SessionRequest): boolean {
     if (user !== undefined && user !== session.user) session.belongTo(user)
     if (!session.resume(expirySeconds)) return false
+    session.tally.moveTo(place)
     this.expiring.delete(session)
     return true
   }
 
-  private persistent({ clientId, user, expirySeconds }: SessionRequest): PersistentSession {
+  private persistent({ clientId, user, expirySeconds, place }: SessionRequest): PersistentSession {
     const start: Cursor = { position: this.commits.next, sentBelow: 0, inflight: undefined }
-    return new PersistentSession({ id: this.commits.newId(), row: { clientId, user, expirySeconds, disconnectedAt: null } }, start, this)
+    const row = { clientId, user, expirySeconds, disconnectedAt: null }
+    return new PersistentSession({ id: this.commits.newId(), row, tally: place.tally(true) }, start, this)
   }
 
   /**
@@ -204,7 +211,7 @@ export class Sessions implements PersistentSurroundings {
     const { housekeeping, router } = this.parts
     for (const log of state.logs) this.tails.set(log.id, log)
     for (const { id, row, cursor, subscriptions, incoming } of state.sessions) {
-      const session = new PersistentSession({ id, row }, cursor, this)
+      const session = new PersistentSession({ id, row, tally: this.parts.place.tally(true) }, cursor, this)
       for (const packetId of incoming) session.incoming.add(packetId)
       this.byId.set(row.clientId, session)
       for (const [slot, stored] of subscriptions) session.restore(slot, stored)

@@ -41,6 +41,11 @@ export class Window {
   /** @param limit most unacknowledged messages: Receive Maximum, or the broker's limit */
   constructor(public limit: number) {}
 
+  /** What it takes in memory. */
+  get bytes(): number {
+    return this.phases.length * ENTRY_BYTES
+  }
+
   /** Entries from the oldest unacknowledged on, acknowledged ones between them included. */
   get length(): number {
     return this.size

@@ -2,6 +2,7 @@ import { startTimer } from "@mqtt-trio/common"
 import { framesOf } from "../../wire/publish.js"
 import type { Frames } from "../../wire/frames.js"
 import type { WillRow } from "../../stores/store.js"
+import type { Place } from "../../accounting/tally.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 
 /** The Will of one network connection (MQTT 5.0 section 3.1.2.5). */
@@ -14,11 +15,18 @@ export interface Will {
   /** the message as a PUBLISH packet, in the client's version */
   packet: Buffer
   v5: boolean
+  /** where the client is */
+  place: Place
 }
 
 export interface ArmedWill extends Will {
   /** its key in the store */
   readonly id: number
+}
+
+/** What a Will takes in memory: its packet, the names, a timer. */
+export function costOf({ clientId, packet }: Pick<Will, "clientId" | "packet">): number {
+  return packet.length + clientId.length + 500
 }
 
 /**
@@ -38,6 +46,7 @@ export class Wills {
   /** A connection with a Will was accepted. In the store with the gathering commit. */
   arm(will: Will): ArmedWill {
     const armed = { ...will, id: this.commits.newId() }
+    will.place.keeping.add("wills", costOf(will))
     this.commits.writeWill(armed.id, {
       clientId: will.clientId,
       user: will.user,
@@ -50,6 +59,7 @@ export class Wills {
 
   /** The client left in order: its Will is not sent [MQTT-3.14.4-3]. Out of the store with the gathering commit. */
   disarm(will: ArmedWill): void {
+    will.place.keeping.add("wills", -costOf(will))
     this.commits.writeWill(will.id, undefined)
   }
 
@@ -93,10 +103,12 @@ export class Wills {
   }
 
   /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */
-  load(stored: { id: number; value: WillRow }[], known: (clientId: string) => boolean): void {
+  load(stored: { id: number; value: WillRow }[], place: Place, known: (clientId: string) => boolean): void {
     for (const { id, value } of stored) {
       const { clientId, user, delaySeconds, v5, packet } = value
-      this.lost({ id, clientId, user, delaySeconds, v5, packet: Buffer.from(packet, "base64") }, known(clientId))
+      const will = { id, clientId, user, delaySeconds, v5, place, packet: Buffer.from(packet, "base64") }
+      place.keeping.add("wills", costOf(will))
+      this.lost(will, known(clientId))
     }
   }
 

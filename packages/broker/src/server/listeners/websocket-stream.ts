@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events"
 import type { Socket } from "node:net"
 import type { WebSocket } from "ws"
+import type { Tally } from "../../accounting/tally.js"
 import type { ByteStream } from "../../connection/byte-stream.js"
 
 interface Events {
@@ -12,6 +13,9 @@ interface Events {
 
 /** Most bytes of a message that are given on in one turn of the event loop: as many as come from a socket. */
 const CHUNK_BYTES = 65_536
+/** What a part of a message takes in memory beside its bytes, and from how many on it is counted. */
+const CHUNK_COST_BYTES = 200
+const COUNTED_STEP_BYTES = 65_536
 /** Most bytes that may come before a CONNECT is accepted, frames included: the packet, and what a client sends behind it. */
 const FIRST_BYTES = 262_144
 
@@ -31,6 +35,15 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   private wrong = false
   /** bytes that came before a CONNECT was accepted */
   private early = 0
+  /** what came of a message that is not whole, as far as it was counted */
+  private gathered = 0
+  private counted = 0
+  private readonly gather = (chunk: Buffer): void => {
+    this.gathered += chunk.length + CHUNK_COST_BYTES
+    if (this.gathered - this.counted < COUNTED_STEP_BYTES) return
+    this.tally.add("packets", this.gathered - this.counted)
+    this.counted = this.gathered
+  }
   private readonly count = (chunk: Buffer): void => {
     this.early += chunk.length
     if (this.early <= FIRST_BYTES) return
@@ -44,10 +57,12 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   constructor(
     private readonly webSocket: WebSocket,
     private readonly socket: Socket,
+    private readonly tally: Tally,
     private readonly refused: (why: string) => void,
   ) {
     super()
     webSocket.on("message", (data, binary) => {
+      this.whole()
       if (this.wrong) return
       if (binary && Buffer.isBuffer(data)) this.take(data)
       else this.refuse(1003, "a text frame came, MQTT has binary ones [MQTT-6.0.0-1]")
@@ -56,6 +71,13 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
     webSocket.on("close", () => this.closed())
     socket.on("drain", () => this.emit("drain"))
     socket.on("data", this.count)
+    socket.on("data", this.gather)
+  }
+
+  /** A message is whole, or none comes any more. */
+  private whole(): void {
+    if (this.counted) this.tally.add("packets", -this.counted)
+    this.gathered = this.counted = 0
   }
 
   get writable(): boolean {
@@ -138,6 +160,8 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
 
   private closed(): void {
     this.closing = true
+    this.socket.off("data", this.gather)
+    this.whole()
     this.emit("drain") // nothing is left to wait for
     if (this.chunks.length === 0) this.finish()
     else this.giveUp()

@@ -11,6 +11,10 @@ const CLOSE_MS = 2000
 /** Most bytes of a message beyond the largest packet: MQTT.js in a browser joins all that waits to one message. */
 const JOINED_BYTES = 67_108_864
 
+/** Most parts of a message, as the client divides it and as it comes: each takes some memory beside its bytes. */
+const FRAGMENTS = 1000
+const BUFFERED_CHUNKS = 100_000
+
 export interface WebSocketRules {
   /** where MQTT is: `/mqtt` */
   readonly path: string
@@ -28,8 +32,13 @@ interface Refusal {
 /** MQTT over WebSocket (MQTT 5.0 section 6): HTTP until the upgrade, then binary messages. */
 export function webSocketEntrance(rules: WebSocketRules): Entrance {
   const arrivals = new WeakMap<object, Arrival>()
-  // closeTimeout is missing in the library's types
-  const frames = { maxPayload: rules.packetBytes + JOINED_BYTES, closeTimeout: CLOSE_MS }
+  // these are missing in the library's types, but maxPayload
+  const frames = {
+    maxPayload: rules.packetBytes + JOINED_BYTES,
+    closeTimeout: CLOSE_MS,
+    maxFragments: FRAGMENTS,
+    maxBufferedChunks: BUFFERED_CHUNKS,
+  }
   const upgrades = new WebSocketServer({
     ...frames,
     noServer: true,
@@ -46,7 +55,8 @@ export function webSocketEntrance(rules: WebSocketRules): Entrance {
   server.on("upgrade", (request, socket, head) => {
     const arrival = arrivals.get(socket)
     upgrades.handleUpgrade(request, socket, head, (webSocket) => {
-      if (arrival && socket instanceof Socket) arrival.serve(new WebSocketStream(webSocket, socket, (why) => arrival.tell(why)))
+      if (arrival && socket instanceof Socket)
+        arrival.serve(new WebSocketStream(webSocket, socket, arrival.tally, (why) => arrival.tell(why)))
       else webSocket.terminate()
     })
   })
