@@ -27,7 +27,7 @@ export interface Hold {
 
 /** What a hold takes in memory, with a log that nobody else holds. */
 export function costOfReader(filter: string): number {
-  return 1200 + filter.length
+  return 2000 + filter.length
 }
 
 /** One Session's hold on a log, and its place in it. */

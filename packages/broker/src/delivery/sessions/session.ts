@@ -29,7 +29,7 @@ const INCOMING_COST_BYTES = 40
 
 /** What a Session takes in memory without what waits for it. */
 export function costOfSession(clientId: string): number {
-  return 2000 + clientId.length
+  return 4500 + clientId.length
 }
 
 /** What a Subscription takes in memory, with its place among those of all. */
