@@ -26,11 +26,17 @@ async function flood(siege: Siege, qos: 0 | 1 | 2, bytes: number): Promise<void>
   await publisher.flood((n) => Buffer.concat(Array.from({ length: some }, (_, k) => message(n * some + k))))
 }
 
-async function floodFrozen(siege: Siege, options: { qos: 0 | 1; bytes: number; clean: boolean; count?: number }): Promise<void> {
-  const { qos, bytes, clean, count = 1000 } = options
-  const all = await subscribers(siege, { count, qos, fields: (n) => ({ clientId: `frozen-${n}`, clean }) })
-  for (const one of all) one.freeze()
-  await flood(siege, qos, bytes)
+/** Subscribers that never read, and a flood of messages to them. */
+function floodFrozen(options: { grows: string; qos: 0 | 1; bytes: number; clean: boolean; count?: number }): Attack {
+  const { grows, qos, bytes, clean, count = 1000 } = options
+  return {
+    grows,
+    gather: async (siege) => {
+      const all = await subscribers(siege, { count, qos, fields: (n) => ({ clientId: `frozen-${n}`, clean }) })
+      for (const one of all) one.freeze()
+    },
+    run: (siege) => flood(siege, qos, bytes),
+  }
 }
 
 /** Persistent, with a Receive Maximum as large as it may be. */
@@ -38,9 +44,15 @@ function generous(n: number): ConnectFields {
   return { clientId: `generous-${n}`, clean: false, properties: properties(sessionExpiry(100_000), [0x21, ...word(65_535)]) }
 }
 
-async function withhold(siege: Siege, qos: 1 | 2): Promise<void> {
-  await subscribers(siege, { count: 1000, qos, fields: generous, version: 5 })
-  await flood(siege, qos, 10)
+/** Subscribers that read and never acknowledge. */
+function withhold(grows: string, qos: 1 | 2): Attack {
+  return {
+    grows,
+    gather: async (siege) => {
+      await subscribers(siege, { count: 1000, qos, fields: generous, version: 5 })
+    },
+    run: (siege) => flood(siege, qos, 10),
+  }
 }
 
 const QUEUED_TOPICS = 1000
@@ -100,7 +112,7 @@ async function comeBack(siege: Siege): Promise<void> {
 async function pingWithoutReading(siege: Siege): Promise<void> {
   const many = Buffer.alloc(65_536)
   for (let at = 0; at < many.length; at += 2) many[at] = 0xc0
-  const all = await siege.crowd(100, (n) => ({ clientId: `ping-${n}` }))
+  const all = siege.assailants
   await siege.each(all.length, async (n) => {
     all[n]?.freeze()
     await all[n]?.flood(() => many)
@@ -109,42 +121,50 @@ async function pingWithoutReading(siege: Siege): Promise<void> {
 
 /** What receivers make grow that do not read, do not acknowledge, or come all at once. */
 export const RECEIVERS: Record<string, Attack> = {
-  "1,000 frozen subscribers and messages of 8 kB at QoS 0": {
+  "1,000 frozen subscribers and messages of 8 kB at QoS 0": floodFrozen({
     grows: "8 MB that wait for each socket, copied for each",
-    run: (siege) => floodFrozen(siege, { qos: 0, bytes: 8000, clean: true }),
-  },
-  "1,000 frozen subscribers and messages of 100 kB at QoS 0": {
+    qos: 0,
+    bytes: 8000,
+    clean: true,
+  }),
+  "1,000 frozen subscribers and messages of 100 kB at QoS 0": floodFrozen({
     grows: "8 MB that wait for each socket, where they lie",
-    run: (siege) => floodFrozen(siege, { qos: 0, bytes: 100_000, clean: true }),
-  },
-  "1,000 frozen clean sessions and messages of 100 kB at QoS 1": {
+    qos: 0,
+    bytes: 100_000,
+    clean: true,
+  }),
+  "1,000 frozen clean sessions and messages of 100 kB at QoS 1": floodFrozen({
     grows: "64 MB of queue for each, copied for each",
-    run: (siege) => floodFrozen(siege, { qos: 1, bytes: 100_000, clean: true }),
-  },
-  "50 frozen clean sessions and messages of 7 bytes at QoS 1": {
+    qos: 1,
+    bytes: 100_000,
+    clean: true,
+  }),
+  "50 frozen clean sessions and messages of 7 bytes at QoS 1": floodFrozen({
     grows: "64 MB of queue for each, and 12 bytes of index beside every 7",
-    run: (siege) => floodFrozen(siege, { qos: 1, bytes: 0, clean: true, count: 50 }),
-  },
-  "1,000 frozen persistent sessions and messages of 1 MB at QoS 1": {
+    qos: 1,
+    bytes: 0,
+    clean: true,
+    count: 50,
+  }),
+  "1,000 frozen persistent sessions and messages of 1 MB at QoS 1": floodFrozen({
     grows: "1 MB and a message that wait for each socket, copied for each",
-    run: (siege) => floodFrozen(siege, { qos: 1, bytes: 1_000_000, clean: false }),
-  },
+    qos: 1,
+    bytes: 1_000_000,
+    clean: false,
+  }),
   "messages of 1 MB at QoS 1 to 1,000 clean sessions that read": {
     grows: "a copy for each receiver, all in one turn",
-    run: async (siege) => {
+    gather: async (siege) => {
       const all = await subscribers(siege, { count: 1000, qos: 1, fields: (n) => ({ clientId: `reading-${n}` }) })
       for (const one of all) one.willing = true
-      await flood(siege, 1, 1_000_000)
     },
+    run: (siege) => flood(siege, 1, 1_000_000),
   },
-  "1,000 sessions that acknowledge nothing at QoS 1": {
-    grows: "a window of 4,096 messages for each",
-    run: (siege) => withhold(siege, 1),
-  },
-  "1,000 sessions that acknowledge nothing at QoS 2": {
-    grows: "a window of 4,096 messages for each, stored with its cursor at each commit",
-    run: (siege) => withhold(siege, 2),
-  },
+  "1,000 sessions that acknowledge nothing at QoS 1": withhold("a window of 4,096 messages for each", 1),
+  "1,000 sessions that acknowledge nothing at QoS 2": withhold(
+    "a window of 4,096 messages for each, stored with its cursor at each commit",
+    2,
+  ),
   "20 sessions with a queue in 1,000 logs that do not read": {
     grows: "a chunk that was read ahead for each log of each session",
     prepare: queueInManyLogs,
@@ -157,6 +177,9 @@ export const RECEIVERS: Record<string, Attack> = {
   },
   "PINGREQ without end of 100 clients that do not read": {
     grows: "the answers that wait, and the time that they take",
+    gather: async (siege) => {
+      await siege.crowd(100, (n) => ({ clientId: `ping-${n}` }))
+    },
     run: pingWithoutReading,
   },
 }

@@ -52,8 +52,7 @@ async function walkAll(siege: Siege): Promise<void> {
 }
 
 async function subscribeToAllAndFreeze(siege: Siege): Promise<void> {
-  const clients = await siege.crowd(500, (n) => ({ clientId: `all-${n}` }))
-  for (const client of clients) {
+  for (const client of siege.assailants) {
     void client.write(subscribe(4, 1, ["#", 0]))
     client.freeze()
   }
@@ -92,6 +91,9 @@ export const RETAINED: Record<string, Attack> = {
   "500 subscribers of 100,000 retained messages that never read": {
     grows: "1 MB of each that waits for its socket",
     prepare: (siege) => retain(siege, 100_000, (n) => ({ topic: `many/${n}`, bytes: 100 })),
+    gather: async (siege) => {
+      await siege.crowd(500, (n) => ({ clientId: `all-${n}` }))
+    },
     run: subscribeToAllAndFreeze,
   },
 }

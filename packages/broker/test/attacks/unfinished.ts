@@ -9,17 +9,14 @@ const MB = 1 << 20
 const ALMOST = publish(4, { topic: "t", payload: Buffer.alloc(MB - 16) }).subarray(0, -1)
 
 async function almostWhole(siege: Siege): Promise<void> {
-  await siege.each(1500, async (n) => {
-    const client = await siege.join({ clientId: `almost-${n}` })
-    await client.write(ALMOST)
-  })
+  const all = siege.assailants
+  await siege.each(all.length, async (n) => all[n]?.write(ALMOST))
 }
 
 /** A packet of 1 MB on each of many connections, a byte at a time. */
 async function dribble(siege: Siege): Promise<void> {
-  const clients = await siege.crowd(500, (n) => ({ clientId: `dribble-${n}` }))
   for (let at = 0; at < ALMOST.length && !siege.over; at++) {
-    for (const client of clients) void client.write(ALMOST.subarray(at, at + 1))
+    for (const client of siege.assailants) void client.write(ALMOST.subarray(at, at + 1))
     await turn()
   }
 }
@@ -100,10 +97,16 @@ async function fight(siege: Siege): Promise<void> {
 export const UNFINISHED: Record<string, Attack> = {
   "1,500 connections with all but the last byte of a packet of 1 MB": {
     grows: "the pieces of a packet that is not complete",
+    gather: async (siege) => {
+      await siege.crowd(1500, (n) => ({ clientId: `almost-${n}` }))
+    },
     run: almostWhole,
   },
   "packets of 1 MB that come byte by byte on 500 connections": {
     grows: "a Buffer for each byte of a packet that is not complete",
+    gather: async (siege) => {
+      await siege.crowd(500, (n) => ({ clientId: `dribble-${n}` }))
+    },
     run: dribble,
   },
   "10,900 connections with all but the last byte of a CONNECT of 64 kB": {

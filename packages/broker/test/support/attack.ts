@@ -92,14 +92,42 @@ export function doorsOf(broker: TestBroker): Doors {
 const ATTACKERS = "127.0.0.1"
 const OTHERS = "127.0.0.2"
 
-/** Runs a phase of an attack. */
-export function attackers(name: string, phase: "prepare" | "run", { doors, seconds }: { doors: Doors; seconds: number }): RunningProcess {
-  const args = [name, phase, String(seconds), ATTACKERS, JSON.stringify(doors)]
+function phase(name: string, which: "prepare" | "run", { doors, seconds }: { doors: Doors; seconds: number }): RunningProcess {
+  const args = [name, which, String(seconds), ATTACKERS, JSON.stringify(doors)]
   return new RunningProcess(process.execPath, [programPath("attack-process"), ...args])
 }
 
-async function prepare(name: string, doors: Doors): Promise<void> {
-  await attackers(name, "prepare", { doors, seconds: PREPARE_SECONDS }).waitForEnd((PREPARE_SECONDS + 10) * 1000)
+/** What an attack needs beforehand. */
+export async function prepare(name: string, doors: Doors): Promise<void> {
+  const { code } = await phase(name, "prepare", { doors, seconds: PREPARE_SECONDS }).waitForEnd((PREPARE_SECONDS + 10) * 1000)
+  if (code !== 0) throw new Error(`the attack could not be prepared: ${name}`)
+}
+
+/** Those who attack, in a process of their own. */
+export class Attackers {
+  private constructor(
+    private readonly process: RunningProcess,
+    private readonly seconds: number,
+  ) {}
+
+  /** Resolves when they are gathered. */
+  static async gather(name: string, doors: Doors, seconds: number): Promise<Attackers> {
+    const running = phase(name, "run", { doors, seconds })
+    await running.waitForLine("gathered", { timeoutMs: PREPARE_SECONDS * 1000 })
+    return new Attackers(running, seconds)
+  }
+
+  /** They attack; resolves when the time is over. */
+  async attack(): Promise<Tally> {
+    this.process.child.stdin.write("go\n")
+    const tally: Tally = JSON.parse(await this.process.waitForLine(/^\{/, { timeoutMs: (this.seconds + 30) * 1000 }))
+    return tally
+  }
+
+  /** All of their connections end. */
+  leave(): Promise<void> {
+    return this.process.kill9()
+  }
 }
 
 /** A core when it wants one, as on a machine of its own: what is measured is not what else goes on here. */
@@ -128,14 +156,13 @@ export async function besiege(name: string, options: SiegeOptions = {}): Promise
   const idle = memory.now
   await prepare(name, doors)
   memory.highest = memory.now
+  const crowd = await Attackers.gather(name, doors, seconds)
   bystander.measure()
   control.measure()
-  const crowd = attackers(name, "run", { doors, seconds })
-  const line = await crowd.waitForLine(/^\{/, { timeoutMs: (seconds + 30) * 1000 })
-  const tally: Tally = JSON.parse(line)
+  const tally = await crowd.attack()
   const report = memory.end === undefined ? await bystander.report() : undefined
   const quietReport = await control.report()
-  await crowd.kill9()
+  await crowd.leave()
   const from = performance.now()
   await waitFor(() => memory.now <= BACK_TO * idle || performance.now() - from > BACK_MS, { what: "memory", timeoutMs: 2 * BACK_MS })
   const backMs = performance.now() - from

@@ -163,5 +163,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   for (const until = performance.now() + FINISH_MS; performance.now() < until && !(lines.clean.finished && lines.stored.finished);)
     await after(10)
   tell()
-  process.exit() // oxlint-disable-line unicorn/no-process-exit -- its sockets would keep it
+  break
 }
+process.exit() // oxlint-disable-line unicorn/no-process-exit -- its sockets would keep it

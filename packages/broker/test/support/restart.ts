@@ -1,5 +1,5 @@
 import { startBroker, type TestBroker } from "@mqtt-trio/testing"
-import { attackers, doorsOf, memoryBound, MemoryWatch, SECONDS } from "./attack.js"
+import { Attackers, doorsOf, memoryBound, MemoryWatch, SECONDS } from "./attack.js"
 import { anonymousMemory } from "./processes.js"
 
 /** How a broker came back on what an attack left in its store. Memory is RssAnon in bytes. */
@@ -23,9 +23,9 @@ export async function restartAfter(name: string): Promise<RestartReport> {
   const broker = await startBroker({ env, args: await memoryBound() })
   const empty = anonymousMemory(broker.pid)
   const memory = new MemoryWatch(broker)
-  const crowd = attackers(name, "run", { doors: doorsOf(broker), seconds: SECONDS })
-  await crowd.waitForLine(/^\{/, { timeoutMs: (SECONDS + 30) * 1000 })
-  await crowd.kill9()
+  const crowd = await Attackers.gather(name, doorsOf(broker), SECONDS)
+  await crowd.attack()
+  await crowd.leave()
   const lived = memory.end === undefined
   memory.stop()
   await broker.kill9()

@@ -31,6 +31,8 @@ export interface Attack {
   readonly grows: string
   /** what it needs, before anybody measures; it leaves when that is done */
   readonly prepare?: Assault
+  /** who it takes: they come before anybody measures, and stay */
+  readonly gather?: Assault
   readonly run: Assault
 }
 
@@ -40,7 +42,8 @@ const OPENING = 256
 /** A broker, and all that attack it from one address. */
 export class Siege {
   over = false
-  private readonly assailants: Assailant[] = []
+  /** all that came so far */
+  readonly assailants: Assailant[] = []
   private readonly marks = new Map<Assailant, number>()
 
   /** @param from the address that the attackers have */
