@@ -47,6 +47,9 @@ const alone = files(
   "delivered/retained-lookup",
 )
 
+/** What clients do that mean harm, one attack after the other, each of several seconds: measure too, once all others are done. */
+const attacks = files("attacks/*")
+
 /** What a door could change: how bytes come in pieces, how connections begin, end and are given up. */
 const packets = files("standard/connect", "standard/disconnect", "standard/keep-alive", "standard/strict", "bystander/fuzz")
 /** Heavy: through TLS, and through both. */
@@ -81,9 +84,19 @@ export default defineConfig({
     hookTimeout: 60_000,
     sequence: { sequencer: longestFirst(...longest) },
     projects: leaveOut([
-      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone], maxWorkers } },
+      { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone, ...attacks], maxWorkers } },
       { extends: true, test: { name: "searches", include: searches, maxWorkers } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      {
+        extends: true,
+        test: {
+          name: "attacks",
+          include: attacks,
+          globalSetup: "../tools/test-programs.mjs",
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+        },
+      },
       door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
       door("wss", [...packets, ...hostile, ...promise]),

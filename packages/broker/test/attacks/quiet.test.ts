@@ -1,0 +1,3 @@
+import { bears } from "./bounds.js"
+
+bears("normal load")
