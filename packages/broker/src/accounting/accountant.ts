@@ -13,6 +13,9 @@ const KEPT_SHARE = 0.6
 const PLACE_SHARE = 0.75
 const SESSION_SHARE = 0.4
 
+/** From so much on packets that are not complete take a lot together. */
+const CROWDED_BYTES = 8 << 20
+
 /** The smallest bound that makes sense. */
 export const LEAST_MEMORY_BYTES = 192 << 20
 
@@ -82,6 +85,9 @@ export class Accountant implements Whole {
     })
   }
 
+  get isCrowded(): boolean {
+    return this.counted.packets > CROWDED_BYTES
+  }
   get isTight(): boolean {
     return this.total > this.tightFrom
   }

@@ -23,6 +23,8 @@ export interface Whole {
   readonly total: number
   /** publishers should wait */
   readonly isTight: boolean
+  /** packets that are not complete take a lot together */
+  readonly isCrowded: boolean
   /** what one Session may keep, in bytes */
   readonly mostOfSession: number
   mayKeep(place: Place, bytes: number): boolean
@@ -74,6 +76,10 @@ export class Tally {
 
   get isTight(): boolean {
     return this.home.accountant.isTight
+  }
+  /** Packets that are not complete take a lot together. */
+  get isCrowded(): boolean {
+    return this.home.accountant.isCrowded
   }
 
   /** So many bytes more, or less when negative: whole numbers, as what is freed must come to nothing again. */

@@ -71,7 +71,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.pauses = new Pauses(socket, () => {
       this.since = context.clock.now
     })
-    this.replies = new ReplyLine(context.delivery.commits, this.output)
+    this.replies = new ReplyLine(context.delivery.commits, this.output, arrival.tally)
     this.control = new ControlFlow(this, context)
     this.inbound = new Inbound(this, context.delivery)
     this.publish = this.inbound.take
@@ -186,6 +186,10 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     } catch (error) {
       this.fail(error)
     }
+    const { turns } = this.context.runs
+    if (turns.read(chunk.length)) return
+    this.pauses.begin(Pause.TURN)
+    turns.waitToRead(() => this.pauses.end(Pause.TURN))
   }
 
   /** Packets were treated: what they made possible is sent. */
@@ -206,16 +210,16 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.context.log.refusedMessages(this, topic, this.refused)
   }
   connect(bytes: Buffer): void {
-    this.await(this.control.connect(bytes))
+    this.await(() => this.control.connect(bytes))
   }
   subscribe(packet: SubscribePacket): void {
-    this.await(this.control.subscribe(packet))
+    this.await(() => this.control.subscribe(packet))
   }
   unsubscribe(packet: UnsubscribePacket): void {
-    this.await(this.control.unsubscribe(packet))
+    this.await(() => this.control.unsubscribe(packet))
   }
   ping(bytes: Buffer): void {
-    this.await(this.control.ping(bytes))
+    this.await(() => this.control.ping(bytes))
   }
 
   yield(): void {
@@ -224,13 +228,16 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   /** Reading waits for the answer; then the rest of the buffer is treated. */
-  private await(answered: Promise<void>): void {
+  private await(answer: () => Promise<void>): void {
     this.pauseReading(Pause.CONTROL)
-    // one control packet per turn of the event loop: a flood of them takes its turn like everybody
-    void answered.then(
-      () => setImmediate(() => this.answered()),
-      (error: unknown) => this.fail(error),
-    )
+    this.context.runs.turns.take(() => {
+      if (this.ended) return
+      // one control packet per turn of the event loop: a flood of them takes its turn like everybody
+      void answer().then(
+        () => setImmediate(() => this.answered()),
+        (error: unknown) => this.fail(error),
+      )
+    })
   }
 
   /** The client is above its rate: it is not read for so many ms. What was, lies in the socket again: an end of the connection comes behind it. */
@@ -394,6 +401,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private gone(): void {
     this.finish(undefined, "the connection closed")
     this.output.close()
+    this.replies.close()
     this.context.clients.remove(this)
     this.context.clock.remove(this)
   }

@@ -10,6 +10,9 @@ const REFERENCED_BYTES = 8192
 /** From so many unsent bytes on they are counted: more than a stream takes without 'drain' to follow. */
 const COUNTED_FROM_BYTES = 65_536
 
+/** How long it is written in one turn of the event loop, in ms: to thousands at once it goes on in the next. */
+const FLUSH_MS = 10
+
 const spare: Buffer[] = []
 const dirty: Output[] = []
 let scheduled = false
@@ -139,8 +142,16 @@ export class Output {
 }
 
 function flushAll(): void {
-  scheduled = false
-  for (const output of dirty.splice(0)) output.flush()
+  const until = performance.now() + FLUSH_MS
+  let done = 0
+  for (const output of dirty) {
+    output.flush()
+    done++
+    if (performance.now() > until) break
+  }
+  dirty.splice(0, done)
+  scheduled = dirty.length > 0
+  if (scheduled) setImmediate(flushAll)
 }
 
 const NO_BYTES = Buffer.alloc(0)

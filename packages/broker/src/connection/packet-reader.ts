@@ -37,8 +37,13 @@ export interface PacketTaker {
   hold(rest: Buffer, ms: number): void
   /** Others have their turn: resume() is due in a later turn of the event loop. */
   yield(): void
+  /** Memory is tight, and a packet that is not complete takes more and more of it: it is not read for so many ms. */
+  slowDown(ms: number): void
   disconnect(packet: DisconnectPacket): void
 }
+
+/** How long a client is not read while memory is tight and its packet is not complete, in ms. */
+const TIGHT_MS = 200
 
 /** From so many bytes on what is kept of a packet is counted: nearly every read ends with a part of one. */
 const COUNTED_FROM_BYTES = 4096
@@ -51,7 +56,7 @@ export class PacketReader {
   greeted = false
   /** what the CONNECT said: a bridge that cannot ask for No Local and Retain As Published itself */
   bridge = false
-  private readonly splitter = new Splitter()
+  private readonly splitter: Splitter
   private stopped = false
   /** a control packet waits for its answer, or what matches many waits for its turn */
   private waiting = false
@@ -73,6 +78,7 @@ export class PacketReader {
     private readonly tally: Tally,
   ) {
     this.limit = limits.firstPacketBytes
+    this.splitter = new Splitter(() => tally.isCrowded)
   }
 
   get v5(): boolean {
@@ -89,7 +95,7 @@ export class PacketReader {
   /** The connection ends: no further packet is looked at, nothing is kept. */
   stop(): void {
     this.stopped = true
-    this.splitter.take()
+    this.splitter.drop()
     this.count()
   }
 
@@ -98,6 +104,7 @@ export class PacketReader {
     const bytes = kept < COUNTED_FROM_BYTES ? 0 : kept
     if (bytes === this.counted) return
     this.tally.add("packets", bytes - this.counted)
+    if (bytes > this.counted && this.tally.isTight) this.taker.slowDown(TIGHT_MS)
     this.counted = bytes
   }
 

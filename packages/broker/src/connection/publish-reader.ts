@@ -87,7 +87,7 @@ export class PublishReader {
     if (!run.n || !match) return
     if (match.width > WIDE) {
       this.isWide = true
-      this.turns.spend(match.width)
+      this.turns.begin()
     }
     try {
       this.taker(run, qosOf(this.header), match)

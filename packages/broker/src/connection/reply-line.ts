@@ -1,4 +1,5 @@
 import type { Batch, GroupCommit, Waiter } from "../delivery/logs/group-commit.js"
+import type { Tally } from "../accounting/tally.js"
 import type { Frames } from "../wire/frames.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { PUBACK } from "../wire/packet-types.js"
@@ -7,6 +8,9 @@ import type { Output } from "./output.js"
 
 /** Most PUBLISH packets at QoS 1 and 2 that a client may send without an acknowledgement (MQTT 5.0 section 3.2.2.3.3). */
 export const RECEIVE_MAXIMUM = 4096
+
+/** From so many bytes on what waits is counted. */
+const COUNTED_FROM_BYTES = 65_536
 
 interface Entry {
   readonly batch: Batch
@@ -27,10 +31,13 @@ export class ReplyLine implements Waiter {
   private readonly entries: Entry[] = []
   /** bytes that wait for a commit */
   waitingBytes = 0
+  /** what the tally has of them */
+  private counted = 0
 
   constructor(
     private readonly commits: GroupCommit,
     private readonly output: Output,
+    private readonly tally: Tally,
   ) {}
 
   /** Acknowledges a run. `durable`: not before the gathering commit. Other reasons than success are for MQTT 5.0 only. */
@@ -70,8 +77,22 @@ export class ReplyLine implements Waiter {
     const entry = this.entries.shift()
     if (!entry) return
     this.waitingBytes -= entry.used
+    this.count()
     if (entry.used) this.output.push(entry.bytes.subarray(0, entry.used))
     for (const callback of entry.afterwards) callback()
+  }
+
+  /** The connection is closed. */
+  close(): void {
+    this.tally.add("unsent", -this.counted)
+    this.counted = 0
+  }
+
+  private count(): void {
+    const bytes = this.waitingBytes < COUNTED_FROM_BYTES ? 0 : this.waitingBytes
+    if (bytes === this.counted) return
+    this.tally.add("unsent", bytes - this.counted)
+    this.counted = bytes
   }
 
   private put(entry: Entry | undefined, bytes: Buffer): void {
@@ -99,6 +120,7 @@ export class ReplyLine implements Waiter {
       const wider = Buffer.allocUnsafe(Math.max(entry.used, entry.bytes.length * 2, 64))
       entry.bytes.copy(wider, 0, 0, at)
       entry.bytes = wider
+      this.count()
     }
     return at
   }

@@ -1,64 +1,69 @@
-/** From this size on a piece is kept as it came: copying it costs more than what a Buffer takes beside its bytes. */
-const LARGE_BYTES = 4096
-/** What smaller ones are gathered in. */
-const GATHER_BYTES = 16_384
+/** From this size on a packet gets pages of its own where that matters. */
+const LARGE_BYTES = 131_072
 
 /**
- * Puts packets together that arrive in pieces. A large piece is copied once, when its packet is complete, and nothing is
- * kept for a packet that has not arrived. What comes byte by byte takes no Buffer for each.
+ * Puts packets together that arrive in pieces, each of which is copied once: what comes byte by byte takes no Buffer for each,
+ * and what was read together with a packet is not held by it.
  */
 export class Splitter {
-  private pieces: Buffer[] = []
+  private place: Buffer = NO_BYTES
   private bytes = 0
   private need = 0
-  /** where small pieces are gathered, the last of `pieces` is the part of it that is filled */
-  private gather: Buffer | undefined = undefined
-  private filled = 0
+
+  /** @param isCrowded whether many keep a lot: then what was kept must leave no holes in memory */
+  constructor(private readonly isCrowded: () => boolean) {}
 
   /** Bytes to parse, or undefined while the packet at hand is not complete. */
   add(chunk: Buffer): Buffer | undefined {
     if (!this.bytes) return chunk
-    this.bytes += chunk.length
-    if (this.bytes >= this.need || chunk.length >= LARGE_BYTES) {
-      this.pieces.push(chunk)
-      this.gather = undefined
-    } else this.append(chunk)
-    if (this.bytes < this.need) return undefined
-    return this.take()
+    const size = this.bytes + chunk.length
+    if (size > this.place.length) this.grow(size)
+    chunk.copy(this.place, this.bytes)
+    this.bytes = size
+    return size < this.need ? undefined : this.take()
   }
 
-  private append(chunk: Buffer): void {
-    if (this.gather && this.filled + chunk.length <= GATHER_BYTES) this.pieces.pop()
-    else {
-      this.gather = Buffer.allocUnsafeSlow(GATHER_BYTES)
-      this.filled = 0
-    }
-    chunk.copy(this.gather, this.filled)
-    this.filled += chunk.length
-    this.pieces.push(this.gather.subarray(0, this.filled))
+  private grow(size: number): void {
+    // what came behind the packet is taken with it
+    const most = Math.max(size, this.need)
+    const isWhole = most >= LARGE_BYTES && this.isCrowded()
+    const wider = isWhole ? pages(most) : Buffer.allocUnsafe(Math.min(most, Math.max(size, this.place.length * 2)))
+    this.place.copy(wider, 0, 0, this.bytes)
+    this.place = wider
   }
 
   /** Keeps what is left; `need`: how many bytes the packet at its beginning takes at least. */
   keep(rest: Buffer, need: number): void {
-    this.gather = undefined
     // a few bytes do not hold on to all that was read with them
-    this.pieces = rest.length ? [rest.length < LARGE_BYTES ? Buffer.from(rest) : rest] : []
+    this.place = rest.length ? Buffer.from(rest) : NO_BYTES
     this.bytes = rest.length
     this.need = need
   }
 
   /** Everything that was kept, complete or not. */
   take(): Buffer {
-    const all = this.pieces.length === 1 ? (this.pieces[0] ?? NO_BYTES) : Buffer.concat(this.pieces)
-    this.gather = undefined
-    this.pieces = []
-    this.bytes = 0
+    const all = this.place.subarray(0, this.bytes)
+    this.drop()
     return all
+  }
+
+  /** Nothing of it is wanted any more. */
+  drop(): void {
+    this.place = NO_BYTES
+    this.bytes = 0
   }
 
   get kept(): number {
     return this.bytes
   }
+}
+
+/**
+ * Room that takes memory only as far as it is filled, and gives it back to the system when it goes. It takes longer to get than
+ * what Buffers are made of, which is used again, and stays with the process.
+ */
+function pages(bytes: number): Buffer {
+  return Buffer.from(new ArrayBuffer(bytes, { maxByteLength: bytes }), 0, bytes)
 }
 
 const NO_BYTES = Buffer.alloc(0)

@@ -1,30 +1,56 @@
-/** Receivers and logs that are served in one turn of the event loop, over all connections, before the others have theirs. */
-const MOST_WORK = 8000
+/** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
+const READ_BYTES = 8 << 20
+const READERS = 64
+
+/** How long what takes turns may go on in one turn of the event loop, in ms, before the others have theirs. */
+const TURN_MS = 10
 
 /**
- * Publishing to a topic that thousands receive takes long: who does it goes on in a later turn of the event loop, one after
- * the other, and who publishes to a few is served between.
+ * Publishing to a topic that thousands receive takes long, and so do a thousand clients that connect at once: who does it goes
+ * on in a later turn of the event loop, one after the other, and who publishes to a few is served between.
  */
 export class Turns {
-  private spent = 0
+  /** when the first one began in this turn of the event loop; undefined: none did */
+  private since: number | undefined = undefined
   private scheduled = false
   private readonly line: (() => void)[] = []
+  private readBytes = 0
+  private readonly readers: (() => void)[] = []
 
-  /** So many receivers and logs were served. */
-  spend(work: number): void {
-    this.spent += work
+  /** So many bytes were read. False: this turn had enough, who read them waits. */
+  read(bytes: number): boolean {
+    if (this.readBytes === 0) this.schedule()
+    this.readBytes += bytes
+    return this.readBytes <= READ_BYTES
+  }
+
+  /** Calls back in a later turn, when it may be read again. */
+  waitToRead(goOn: () => void): void {
+    this.readers.push(goOn)
+  }
+
+  /** Something begins that may take long. */
+  begin(): void {
+    this.since ??= performance.now()
     this.schedule()
   }
 
   /** Whether this turn had enough. */
   get isOver(): boolean {
-    return this.spent > MOST_WORK
+    return this.since !== undefined && performance.now() - this.since > TURN_MS
   }
 
-  /** Calls back in a turn that has room. */
-  wait(goOn: () => void): void {
-    this.line.push(goOn)
+  /** Does it in a later turn, behind those that wait. */
+  wait(act: () => void): void {
+    this.line.push(act)
     this.schedule()
+  }
+
+  /** Does it now, or in a turn that has room. */
+  take(act: () => void): void {
+    if (this.line.length > 0 || this.isOver) return this.wait(act)
+    this.begin()
+    act()
   }
 
   private schedule(): void {
@@ -35,10 +61,13 @@ export class Turns {
 
   private next(): void {
     this.scheduled = false
-    this.spent = 0
-    let served = 0
-    while (served < this.line.length && !this.isOver) this.line[served++]?.()
-    this.line.splice(0, served)
-    if (this.line.length) this.schedule()
+    this.since = performance.now()
+    let done = 0
+    while (done < this.line.length && !this.isOver) this.line[done++]?.()
+    this.line.splice(0, done)
+    this.since = undefined
+    this.readBytes = 0
+    for (const goOn of this.readers.splice(0, READERS)) goOn()
+    if (this.line.length || this.readers.length) this.schedule()
   }
 }

@@ -16,6 +16,8 @@ export const Pause = {
   RATE: 32,
   /** memory is tight, and what the client publishes makes it grow */
   MEMORY: 64,
+  /** much was read in this turn of the event loop: others have theirs */
+  TURN: 128,
 } as const
 
 /** What a Session needs of the network connection it is attached to; the connection implements it. */

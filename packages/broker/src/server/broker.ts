@@ -21,6 +21,7 @@ import { openStore, type StoreOptions } from "../stores/open-store.js"
 import type { Store } from "../stores/store.js"
 import type { StoreLocation } from "../stores/store-url.js"
 import { Reason } from "../wire/reason-codes.js"
+import { collectWhenQuiet } from "./collecting.js"
 import { connectionLog } from "./connection-log.js"
 import { Arrivals } from "./arrivals.js"
 import type { EventLog } from "./event-log.js"
@@ -64,7 +65,7 @@ export class Broker {
       context: Context
       arrivals: Arrivals
       listeners: Listeners
-      sweep: NodeJS.Timeout
+      timers: NodeJS.Timeout[]
     },
   ) {
     const { passwordFile, aclFile } = parts.access.files
@@ -126,7 +127,7 @@ export class Broker {
         context,
         arrivals,
         listeners,
-        sweep: sweeping(context, options.queueBytes),
+        timers: [sweeping(context, options.queueBytes), collectWhenQuiet()],
       })
     } catch (error) {
       // oxlint-disable-next-line no-await-in-loop -- in the reverse order
@@ -189,11 +190,11 @@ export class Broker {
   }
 
   private closeDoors(): void {
-    const { arrivals, listeners, sweep } = this.parts
+    const { arrivals, listeners, timers } = this.parts
     this.unwatch()
     listeners.close()
     arrivals.destroyAll()
-    clearInterval(sweep)
+    for (const timer of timers) clearInterval(timer)
   }
 
   private async close(): Promise<void> {

@@ -20,6 +20,9 @@ export interface Woken {
   pump(): void
 }
 
+/** How long Sessions are pumped in one turn of the event loop, in ms. */
+const PUMP_MS = 10
+
 /** What is done beside the way of messages: cursors and cuts, which ride on commits, and Sessions that were woken. */
 export class Housekeeping {
   /** logs to look at: a Session that holds them moved, or left */
@@ -28,6 +31,8 @@ export class Housekeeping {
   private readonly moved = new Set<Moving>()
   /** connected Sessions that have something to read */
   private readonly woken = new Set<Woken>()
+  /** those that are left are pumped in the next turn of the event loop */
+  private pumping = false
 
   /** @param later makes a commit come soon */
   constructor(private readonly later: () => void) {}
@@ -51,8 +56,22 @@ export class Housekeeping {
 
   /** All readers were told: Sessions send. Not before, or one that merges two logs would pass what it was not told of yet. */
   pump(): void {
-    for (const session of this.woken) session.pump()
-    this.woken.clear()
+    const until = performance.now() + PUMP_MS
+    for (const session of this.woken) {
+      this.woken.delete(session)
+      session.pump()
+      if (performance.now() > until) break
+    }
+    if (this.woken.size) this.pumpAgain()
+  }
+
+  private pumpAgain(): void {
+    if (this.pumping) return
+    this.pumping = true
+    setImmediate(() => {
+      this.pumping = false
+      this.pump()
+    })
   }
 
   /** Adds what is due to a commit. */
