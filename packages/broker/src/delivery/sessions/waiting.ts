@@ -2,6 +2,7 @@ import type { Amount, Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
 import { Merge } from "../logs/merge.js"
 import type { Reader } from "../logs/reader.js"
+import { filtersOverlap } from "../routing/levels.js"
 
 /** A number of messages; not `exact`: at least so many. */
 export interface Count {
@@ -118,15 +119,5 @@ function sharing(readers: Reader[]): Set<Reader> {
 
 function overlap(a: Reader, b: Reader): boolean {
   if (a.until <= b.since || b.until <= a.since) return false
-  return a.wild || b.wild ? filtersOverlap(a.levels, b.levels) : a.filter === b.filter && a.filter !== ""
-}
-
-/** Whether a Topic Name may match both Topic Filters (MQTT 5.0 section 4.7). */
-function filtersOverlap(a: readonly string[], b: readonly string[]): boolean {
-  for (let level = 0; ; level++) {
-    const [x, y] = [a[level], b[level]]
-    if (x === "#" || y === "#") return true
-    if (x === undefined || y === undefined) return x === y
-    if (x !== y && x !== "+" && y !== "+") return false
-  }
+  return a.wild || b.wild ? filtersOverlap(a.filter, b.filter) : a.filter === b.filter && a.filter !== ""
 }

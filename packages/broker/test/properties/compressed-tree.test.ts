@@ -1,0 +1,148 @@
+import { topicMatches } from "@mqtt-trio/common"
+import * as fc from "fast-check"
+import { expect, test } from "vitest"
+import { topicFilters, topicNames } from "./arbitraries.js"
+import { filtersOverlap, TopicTree } from "./subjects.js"
+
+interface Value {
+  path: string
+  n: number
+}
+
+/** Many beside each other, at the top and below, and some of them deep. */
+const crowded = fc
+  .tuple(fc.constantFrom("", "a/", "a/b/c/"), fc.nat({ max: 60 }), fc.constantFrom("", "/a", "/a/b/c", "/"))
+  .map(([before, n, behind]) => `${before}${n}${behind}`)
+const chains = fc.nat({ max: 99 }).map((levels) => `a${"/a".repeat(levels)}`)
+const names = fc.oneof(topicNames, crowded, chains)
+const wild = fc.constantFrom("#", "+/+", "+", "a/#", "a/+", "a/b/c/+/#", "a/b/c/#", "+/a", "a/b/+/+", "$x/#")
+const filters = fc.oneof(topicFilters, crowded, chains, wild)
+
+/** What is put at paths (false: removed), of a few paths again and again; before them perhaps what makes a crowd of some. */
+const changesOf = (paths: fc.Arbitrary<string>): fc.Arbitrary<[string, boolean][]> =>
+  fc
+    .tuple(fc.array(paths, { minLength: 1, maxLength: 40, size: "max" }), fc.array(crowded, { maxLength: 40, size: "max" }))
+    .chain(([some, crowd]) =>
+      fc
+        .array(fc.tuple(fc.constantFrom(...some, ...crowd), fc.boolean()), { maxLength: 100, size: "max" })
+        .map((list) => [...crowd.map((path): [string, boolean] => [path, true]), ...list]),
+    )
+
+/** A tree, and the same as a Map. */
+class Both {
+  readonly tree = new TopicTree<Value>()
+  readonly map = new Map<string, Value>()
+  private n = 0
+
+  set(path: string): void {
+    const value = { path, n: this.n++ }
+    expect(this.tree.set(path, value)).toBe(this.map.get(path))
+    this.map.set(path, value)
+  }
+
+  delete(path: string): void {
+    this.tree.delete(path)
+    this.map.delete(path)
+  }
+
+  /** That the tree is the one that has never held anything else, in as few nodes. */
+  check(): void {
+    const other = new TopicTree<Value>()
+    for (const [path, value] of this.map) other.set(path, value)
+    expect(this.tree.nodes).toBe(other.nodes)
+    expect(this.tree.nodes).toBeLessThanOrEqual(2 * this.map.size)
+  }
+}
+
+const sorted = (values: Iterable<Value>): Value[] => [...values].toSorted((a, b) => a.n - b.n)
+
+test("a tree has what was put there last, and not more than two nodes for each value, whatever was there before", () => {
+  fc.assert(
+    fc.property(changesOf(fc.oneof(names, filters)), (list) => {
+      const both = new Both()
+      for (const [path, isThere] of list) {
+        if (isThere) both.set(path)
+        else both.delete(path)
+        both.check()
+      }
+      for (const [path] of list) expect(both.tree.get(path)).toBe(both.map.get(path))
+      for (const [path] of list)
+        for (const other of [`${path}/x`, path.slice(0, -2)]) expect(both.tree.get(other)).toBe(both.map.get(other))
+      for (const [path] of list) both.delete(path)
+      expect([both.tree.nodes, both.tree.bytes]).toEqual([0, 0])
+    }),
+  )
+})
+
+test("a tree finds what topicMatches says, among many and deep ones, whatever was removed", () => {
+  fc.assert(
+    fc.property(changesOf(names), changesOf(filters), names, filters, (topics, subscriptions, name, filter) => {
+      const [named, filtered] = [new Both(), new Both()]
+      for (const [path, isThere] of topics) named[isThere ? "set" : "delete"](path)
+      for (const [path, isThere] of subscriptions) filtered[isThere ? "set" : "delete"](path)
+      for (const asked of [filter, ...filtered.map.keys()]) {
+        const expected = [...named.map.values()].filter(({ path }) => topicMatches(asked, path))
+        expect(sorted(named.tree.matchedBy(asked))).toEqual(sorted(expected))
+      }
+      for (const asked of [name, ...named.map.keys()]) {
+        const found: Value[] = []
+        filtered.tree.matching(asked, (value) => found.push(value))
+        expect(sorted(found)).toEqual(sorted([...filtered.map.values()].filter(({ path }) => topicMatches(path, asked))))
+      }
+    }),
+  )
+})
+
+test("of a tree that changes meanwhile, what is there all the time is found, and nothing is found twice", () => {
+  const steps = fc.tuple(
+    changesOf(names),
+    fc.array(fc.tuple(fc.nat({ max: 3 }), names, fc.constantFrom("set", "delete", "delete one")), { maxLength: 40 }),
+  )
+  fc.assert(
+    fc.property(steps, filters, ([before, list], filter) => {
+      const both = new Both()
+      for (const [path, isThere] of before) both[isThere ? "set" : "delete"](path)
+      const always = new Set(both.map.keys())
+      const ever = new Set(both.map.keys())
+      const found: string[] = []
+      const walk = both.tree.matchedBy(filter)
+      const take = (most: number): void => {
+        for (let n = 0; n < most; n++) {
+          const { value } = walk.next()
+          if (!value) return
+          found.push(value.path)
+        }
+      }
+      for (const [taken, name, what] of list) {
+        take(taken)
+        // what goes is mostly near to where the walk is
+        const path = what === "delete one" ? ([...both.map.keys()].find((one) => topicMatches(filter, one)) ?? name) : name
+        if (what === "set") both.set(path)
+        else both.delete(path)
+        if (what === "set") ever.add(path)
+        else always.delete(path)
+      }
+      take(Infinity)
+      expect(new Set(found).size).toBe(found.length)
+      for (const path of found) expect(ever.has(path) && topicMatches(filter, path)).toBe(true)
+      expect(found).toEqual(expect.arrayContaining([...always].filter((path) => topicMatches(filter, path))))
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test("two Topic Filters overlap when there is a Topic Name that both match", () => {
+  const parts = fc.array(fc.constantFrom("a", "ab", "", "+"), { minLength: 1, maxLength: 4 })
+  const some = fc.tuple(parts, fc.boolean()).map(([levels, all]) => [...levels, ...(all ? ["#"] : [])].join("/"))
+  const every = (levels: number): string[] =>
+    levels === 0 ? [""] : every(levels - 1).flatMap((rest) => ["a", "ab", ""].map((level) => (levels === 1 ? level : `${level}/${rest}`)))
+  const topics = [1, 2, 3, 4, 5].flatMap(every)
+  fc.assert(
+    fc.property(some, some, (a, b) => {
+      const both = topics.some((topic) => topicMatches(a, topic) && topicMatches(b, topic))
+      expect(filtersOverlap(a, b)).toBe(both)
+      expect(filtersOverlap(b, a)).toBe(both)
+    }),
+    { numRuns: 300 },
+  )
+})
