@@ -2,16 +2,33 @@ import { topicMatches } from "@mqtt-trio/common"
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { topicFilters, topicNames } from "./arbitraries.js"
-import { filtersOverlap, TopicTree } from "./subjects.js"
+import { filtersOverlap, hashAt, TopicTree } from "./subjects.js"
 
 interface Value {
   path: string
   n: number
 }
 
+/** Levels of which each has the hash of another one. */
+function twins(): string[] {
+  const known = new Map<number, string>()
+  const found: string[] = []
+  for (let n = 0; found.length < 8; n++) {
+    const [hash, level] = [hashAt(`twin ${n}`, 0), `twin ${n}`]
+    const other = known.get(hash)
+    if (other !== undefined) found.push(other, level)
+    known.set(hash, level)
+  }
+  return found
+}
+
 /** Many beside each other, at the top and below, and some of them deep. */
 const crowded = fc
-  .tuple(fc.constantFrom("", "a/", "a/b/c/"), fc.nat({ max: 60 }), fc.constantFrom("", "/a", "/a/b/c", "/"))
+  .tuple(
+    fc.constantFrom("", "a/", "a/b/c/"),
+    fc.oneof(fc.nat({ max: 60 }), fc.constantFrom(...twins())),
+    fc.constantFrom("", "/a", "/a/b/c", "/"),
+  )
   .map(([before, n, behind]) => `${before}${n}${behind}`)
 const chains = fc.nat({ max: 99 }).map((levels) => `a${"/a".repeat(levels)}`)
 const names = fc.oneof(topicNames, crowded, chains)
@@ -93,13 +110,28 @@ test("a tree finds what topicMatches says, among many and deep ones, whatever wa
   )
 })
 
+type Step = [taken: number, path: string, what: "set" | "delete" | "delete found" | "delete next"]
+
+const walks = (
+  before: fc.Arbitrary<[string, boolean][]>,
+  paths: fc.Arbitrary<string>,
+): fc.Arbitrary<{ before: [string, boolean][]; steps: Step[] }> =>
+  fc.record({
+    before,
+    steps: fc.array(fc.tuple(fc.nat({ max: 3 }), paths, fc.constantFrom("set", "delete", "delete found", "delete next")), {
+      maxLength: 30,
+    }),
+  })
+/** So few beside each other that one of them is left alone again and again. */
+const few = fc
+  .tuple(fc.constantFrom("", "p/", "p/q/"), fc.constantFrom("p", "x", "y", ...twins().slice(0, 4)), fc.constantFrom("", "", "/x", "/y"))
+  .map((parts) => parts.join(""))
+const allOf = (list: readonly string[]): [string, boolean][] => list.map((path) => [path, true])
+const walked = fc.oneof(walks(changesOf(names), names), walks(fc.array(few, { maxLength: 8 }).map(allOf), few))
+
 test("of a tree that changes meanwhile, what is there all the time is found, and nothing is found twice", () => {
-  const steps = fc.tuple(
-    changesOf(names),
-    fc.array(fc.tuple(fc.nat({ max: 3 }), names, fc.constantFrom("set", "delete", "delete one")), { maxLength: 40 }),
-  )
   fc.assert(
-    fc.property(steps, filters, ([before, list], filter) => {
+    fc.property(walked, fc.oneof(filters, fc.constantFrom("#", "p/#", "p/+", "+/+")), ({ before, steps }, filter) => {
       const both = new Both()
       for (const [path, isThere] of before) both[isThere ? "set" : "delete"](path)
       const always = new Set(both.map.keys())
@@ -113,13 +145,16 @@ test("of a tree that changes meanwhile, what is there all the time is found, and
           found.push(value.path)
         }
       }
-      for (const [taken, name, what] of list) {
-        take(taken)
-        // what goes is mostly near to where the walk is
-        const path = what === "delete one" ? ([...both.map.keys()].find((one) => topicMatches(filter, one)) ?? name) : name
-        if (what === "set") both.set(path)
+      const pathOf = ([, path, what]: Step): string => {
+        if (what === "delete found") return found.at(-1) ?? path
+        return (what === "delete next" ? [...always].find((one) => !found.includes(one)) : undefined) ?? path
+      }
+      for (const step of steps) {
+        take(step[0])
+        const path = pathOf(step)
+        if (step[2] === "set") both.set(path)
         else both.delete(path)
-        if (what === "set") ever.add(path)
+        if (step[2] === "set") ever.add(path)
         else always.delete(path)
       }
       take(Infinity)
@@ -127,7 +162,7 @@ test("of a tree that changes meanwhile, what is there all the time is found, and
       for (const path of found) expect(ever.has(path) && topicMatches(filter, path)).toBe(true)
       expect(found).toEqual(expect.arrayContaining([...always].filter((path) => topicMatches(filter, path))))
     }),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   )
 })
 

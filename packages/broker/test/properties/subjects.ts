@@ -18,7 +18,7 @@ import { connect, publish } from "../support/wire.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
-export { filtersOverlap } from "../../src/delivery/routing/levels.js"
+export { filtersOverlap, hashAt } from "../../src/delivery/routing/levels.js"
 export { TopicTree } from "../../src/delivery/routing/topic-tree.js"
 export { parseAcl } from "../../src/access/rights/acl-file.js"
 export { AclRules } from "../../src/access/rights/acl-rules.js"
