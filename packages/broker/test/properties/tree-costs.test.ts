@@ -33,7 +33,7 @@ const SHAPES: Shape[] = [
   { what: "that share 99 levels", count: 20_000, topic: (n) => `${LETTERS}/z/${n}`, most: 150 },
   { what: "of 10,000 devices", count: 40_000, topic: (n) => `${device(n >> 2)}/${MEASURES[n & 3]}`, most: 220 },
   { what: "beside each other", count: 40_000, topic: (n) => `device-${n}`, most: 150 },
-  { what: "of levels of one character", count: 20_000, topic: (n) => [...`${n}`].join("/"), most: 200 },
+  { what: "of levels of one character", count: 20_000, topic: (n) => `${n}`.split("").join("/"), most: 200 },
   { what: "below each other, 100 levels deep", count: 20_000, topic: (n) => `${Math.floor(n / 100)}${"/a".repeat(n % 100)}`, most: 200 },
   { what: "of one level of 65,535 bytes", count: 100, topic: (n) => `${n}`.padEnd(65_535, "x"), most: 66_000 },
   { what: "of 1,000 characters that are not all ASCII", count: 2000, topic: (n) => `${n}/${"温度".repeat(500)}`, most: 2200 },
@@ -99,4 +99,19 @@ test("8,192 Topic Filters, each level literal or +: a topic that one of them mat
   const [one, all] = [levels.map((level) => `no${level}`).join("/"), levels.join("/")]
   expect([count(one), count(all)]).toEqual([1, 8192])
   expect(shortest(() => count(one))).toBeLessThan(shortest(() => count(all)) / 10)
+})
+
+test("4,096 nodes at which a level of 60,000 bytes is looked for take no longer than twenty times as with a short one", () => {
+  const [topics, filters] = [new TopicTree<object>(), new TopicTree<object>()]
+  const levels = Array.from({ length: 12 }, (_, n) => `level${n}`)
+  for (let n = 0; n < 4096; n++)
+    for (const last of ["a", "b"]) {
+      topics.set(`${n}/${last}`, VALUE)
+      filters.set(levels.map((level, k) => ((n >> k) & 1 ? "+" : level)).join("/") + `/${last}`, VALUE)
+    }
+  const match = (last: string): void => filters.matching(`${levels.join("/")}/${last}`, () => expect.unreachable())
+  const walk = (last: string): void => expect([...topics.matchedBy(`+/${last}`)]).toEqual([])
+  const long = "x".repeat(60_000)
+  expect(shortest(() => match(long))).toBeLessThan(20 * shortest(() => match("x")))
+  expect(shortest(() => walk(long))).toBeLessThan(20 * shortest(() => walk("x")))
 })

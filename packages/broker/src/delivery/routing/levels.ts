@@ -19,8 +19,27 @@ export const HASH_BITS = 30
 const SEED = randomInt(2 ** 31)
 const FACTOR = randomInt(2 ** 30, 2 ** 31) * 2 + 1
 
-/** A hash of the level at an offset. */
+/** Levels of so many units are long: their hashes are remembered, for the text that was asked about last. */
+const LONG = 256
+const long: { text: string; offsets: number[]; hashes: number[] } = { text: "", offsets: [], hashes: [] }
+
+/** A hash of the level at an offset. One text may be asked about the same level at thousands of nodes. */
 export function hashAt(text: string, from: number): number {
+  if (text.length - from < LONG) return hashOf(text, from)
+  if (text !== long.text) {
+    long.text = text
+    long.offsets = []
+    long.hashes = []
+  }
+  const known = long.hashes[long.offsets.indexOf(from)]
+  if (known !== undefined) return known
+  const hash = hashOf(text, from)
+  long.offsets.push(from)
+  long.hashes.push(hash)
+  return hash
+}
+
+function hashOf(text: string, from: number): number {
   let hash = SEED
   let at = from
   for (; at < text.length; at++) {
@@ -74,9 +93,8 @@ function unitAt(text: string, at: number): number {
 }
 
 function levelEnd(text: string, from: number): number {
-  let at = from
-  while (at < text.length && text.charCodeAt(at) !== SLASH) at++
-  return at
+  const end = text.indexOf("/", from)
+  return end < 0 ? text.length : end
 }
 
 /** Whether the level at an offset of a Topic Filter is "#". */

@@ -10,9 +10,10 @@ export interface Count {
   exact: boolean
 }
 
-/** What a count may look at, about 10 ms of it: positions, chunks (each as LOOKS_PER_CHUNK of them), pairs of Topic Filters. */
+/** What a count may look at, about 10 ms of it: positions, chunks (each as LOOKS_PER_CHUNK of them), pairs of Topic Filters (each UNITS_PER_LOOK of one). */
 const MOST_LOOKS = 100_000
 const LOOKS_PER_CHUNK = 1000
+const UNITS_PER_LOOK = 64
 
 /**
  * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
@@ -106,7 +107,9 @@ async function look(readers: Reader[], from: number, maximumPacketSize: number):
 /** Those of several holds that may have a message in common with another one. */
 function sharing(readers: Reader[]): Set<Reader> {
   const wild = readers.filter((reader) => reader.wild)
-  if (wild.length * readers.length > MOST_LOOKS) return new Set(readers)
+  let looks = 0
+  for (const { filter } of readers) looks += 1 + Math.floor(filter.length / UNITS_PER_LOOK)
+  if (wild.length * looks > MOST_LOOKS) return new Set(readers)
   const shared = new Set<Reader>()
   for (const one of wild)
     for (const other of readers) {
