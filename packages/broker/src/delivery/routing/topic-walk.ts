@@ -36,8 +36,9 @@ export class TopicWalk<T> {
       const at = child ? passFilter(child.label, this.filter, step.at) : NO_MATCH
       if (!child) this.steps.pop()
       else if (at !== NO_MATCH) {
-        this.enter(child, at)
-        if (child.value && (at > this.filter.length || isAll(this.filter, at))) return child.value
+        const value = at > this.filter.length || isAll(this.filter, at) ? child.value : undefined
+        if (value || child.size) this.enter(child, at)
+        if (value) return value
       }
     }
     return undefined
