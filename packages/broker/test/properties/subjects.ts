@@ -20,6 +20,8 @@ import { accountant, place } from "../support/place.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
+export { filtersOverlap, hashAt } from "../../src/delivery/routing/levels.js"
+export { TopicTree } from "../../src/delivery/routing/topic-tree.js"
 export { parseAcl } from "../../src/access/rights/acl-file.js"
 export { AclRules } from "../../src/access/rights/acl-rules.js"
 export { idKey, logKey, readUint64, slotKey } from "../../src/stores/keys.js"

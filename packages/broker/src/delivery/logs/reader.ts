@@ -46,6 +46,8 @@ export class Reader implements Holder {
   qos: 0 | 1 | 2
   /** the Topic Filter that it was made for, "" when it is none: no other log has its messages */
   readonly filter: string
+  /** whether the Topic Filter has a wildcard */
+  readonly wild: boolean
   private at: number
   /** what the log held below a position when it was counted last */
   private counted = { position: -1, below: NO_AMOUNT }
@@ -53,7 +55,6 @@ export class Reader implements Holder {
   private ahead: Frames[] = []
   /** what the store is being asked for */
   private asked: Promise<Frames[]> | undefined = undefined
-  private split: string[] | undefined = undefined
 
   constructor(
     private readonly session: ReadingSession,
@@ -63,16 +64,7 @@ export class Reader implements Holder {
     this.at = this.since = hold.since
     this.qos = hold.qos
     this.filter = hold.filter
-  }
-
-  /** The levels of the Topic Filter. */
-  get levels(): readonly string[] {
-    return (this.split ??= this.filter.split("/"))
-  }
-
-  /** Whether the Topic Filter has a wildcard. */
-  get wild(): boolean {
-    return this.filter.includes("+") || this.filter.includes("#")
+    this.wild = /[+#]/.test(hold.filter)
   }
 
   /** The lowest position that this Session may still ask for. */

@@ -4,7 +4,8 @@ import { expirySecondsOf, payloadOf, topicOf } from "../../wire/publish.js"
 import { type Due, DueQueue } from "./due-queue.js"
 import type { Place } from "../../accounting/tally.js"
 import type { GroupCommit } from "../logs/group-commit.js"
-import { costOf, TopicTree } from "../routing/topic-tree.js"
+import { costOf } from "../routing/topic-node.js"
+import { TopicTree } from "../routing/topic-tree.js"
 
 /** Bounds on retained messages, all topics together. */
 export interface RetainedLimits {

@@ -10,7 +10,7 @@ import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
 import type { Peeked } from "./peek.js"
 import type { Count } from "./waiting.js"
-import { costOf } from "../routing/topic-tree.js"
+import { costOf } from "../routing/topic-node.js"
 import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */

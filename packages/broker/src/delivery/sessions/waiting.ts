@@ -2,6 +2,7 @@ import type { Amount, Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
 import { Merge } from "../logs/merge.js"
 import type { Reader } from "../logs/reader.js"
+import { filtersOverlap } from "../routing/levels.js"
 
 /** A number of messages; not `exact`: at least so many. */
 export interface Count {
@@ -9,9 +10,10 @@ export interface Count {
   exact: boolean
 }
 
-/** What a count may look at, about 10 ms of it: positions, chunks (each as LOOKS_PER_CHUNK of them), pairs of Topic Filters. */
+/** What a count may look at, about 10 ms of it: positions, chunks (each as LOOKS_PER_CHUNK of them), pairs of Topic Filters (each UNITS_PER_LOOK of one). */
 const MOST_LOOKS = 100_000
 const LOOKS_PER_CHUNK = 1000
+const UNITS_PER_LOOK = 64
 
 /**
  * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
@@ -105,7 +107,9 @@ async function look(readers: Reader[], from: number, maximumPacketSize: number):
 /** Those of several holds that may have a message in common with another one. */
 function sharing(readers: Reader[]): Set<Reader> {
   const wild = readers.filter((reader) => reader.wild)
-  if (wild.length * readers.length > MOST_LOOKS) return new Set(readers)
+  let looks = 0
+  for (const { filter } of readers) looks += 1 + Math.floor(filter.length / UNITS_PER_LOOK)
+  if (wild.length * looks > MOST_LOOKS) return new Set(readers)
   const shared = new Set<Reader>()
   for (const one of wild)
     for (const other of readers) {
@@ -118,15 +122,5 @@ function sharing(readers: Reader[]): Set<Reader> {
 
 function overlap(a: Reader, b: Reader): boolean {
   if (a.until <= b.since || b.until <= a.since) return false
-  return a.wild || b.wild ? filtersOverlap(a.levels, b.levels) : a.filter === b.filter && a.filter !== ""
-}
-
-/** Whether a Topic Name may match both Topic Filters (MQTT 5.0 section 4.7). */
-function filtersOverlap(a: readonly string[], b: readonly string[]): boolean {
-  for (let level = 0; ; level++) {
-    const [x, y] = [a[level], b[level]]
-    if (x === "#" || y === "#") return true
-    if (x === undefined || y === undefined) return x === y
-    if (x !== y && x !== "+" && y !== "+") return false
-  }
+  return a.wild || b.wild ? filtersOverlap(a.filter, b.filter) : a.filter === b.filter && a.filter !== ""
 }
