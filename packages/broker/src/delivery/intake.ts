@@ -15,6 +15,9 @@ export interface Origin {
   readonly outlet: Outlet | undefined
 }
 
+/** A run that would be copied into more bytes than this, over all blocks that gather, begins one for all of its logs. */
+const MOST_COPIED_BYTES = 65_536
+
 /** Where a message enters: it is given to the Sessions that need no store, and to the logs of those that do. */
 export class Intake {
   private readonly variants = new Variants()
@@ -46,12 +49,15 @@ export class Intake {
   /** True when a log got it. */
   private store({ logs }: Match, own: Session | undefined, run: Frames): boolean {
     const position = this.commits.next
-    if (logs.length > 1) for (const { log, except } of logs) if (except === undefined || except !== own) log.announce(position)
+    let blocks = 0
+    if (logs.length > 1)
+      for (const { log, except } of logs) if ((except === undefined || except !== own) && log.announce(position)) blocks++
+    const together = blocks > 1 && blocks * run.bytes > MOST_COPIED_BYTES
     let begun: Block | undefined = undefined
     for (const { log, except } of logs) {
       if (except !== undefined && except === own) continue
       if (position === this.commits.next) this.commits.take(run.n)
-      begun = log.append(run, position, begun)
+      begun = log.append(run, position, begun, together)
     }
     return position !== this.commits.next
   }

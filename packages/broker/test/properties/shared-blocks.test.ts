@@ -125,6 +125,26 @@ test("logs that get others than the rest go on in a block together", async () =>
   expect(new Set(store.appends.map(({ value }) => value)).size).toBe(3) // what all had at first, then two groups
 })
 
+test("a large message is kept once, and many small ones are, into however many blocks the logs went before", async () => {
+  const levels = Array.from({ length: 8 }, (_, n) => `l${n}`)
+  const filters = Array.from({ length: 256 }, (_, n) => levels.map((level, bit) => ((n >> bit) & 1 ? "+" : level)).join("/"))
+  const split = (delivery: Delivery): void => {
+    for (const level of levels)
+      send(delivery, { topic: levels.map((one) => (one === level ? "x" : one)).join("/"), payload: Buffer.from("x"), own: undefined })
+  }
+  const bytes = async (count: number, size: number): Promise<number> => {
+    const { store, delivery } = await absent(filters)
+    split(delivery)
+    for (let n = 0; n < count; n++) send(delivery, { topic: levels.join("/"), payload: Buffer.alloc(size), own: undefined })
+    await delivery.commits.flush()
+    expect(new Set(store.appends.map(({ value }) => value)).size).toBeGreaterThan(200) // they were apart
+    return [...new Set(store.appends.map(({ value }) => value))].reduce((sum, { length }) => sum + length, 0)
+  }
+  const alone = await bytes(0, 0)
+  expect(await bytes(1, 1_000_000)).toBeLessThan(alone + 1_010_000)
+  expect(await bytes(500, 300)).toBeLessThan(alone + 500 * 350 + 70_000)
+})
+
 /** Two logs that share a block, and one with its own. */
 async function shared(): Promise<Commit> {
   const { store, delivery } = await absent(["a", "+", "b"])

@@ -39,11 +39,11 @@ export class Block {
     return block
   }
 
-  /** One of its logs will get the run at this position. */
-  announce(position: number): void {
+  /** One of its logs will get the run at this position. True: it is the first one. */
+  announce(position: number): boolean {
     if (this.announcedAt !== position) this.announced = 0
     this.announcedAt = position
-    this.announced++
+    return this.announced++ === 0
   }
 
   /** Whether all of its logs get the run. */

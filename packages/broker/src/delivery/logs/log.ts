@@ -1,10 +1,11 @@
 import { type Commit, type Maybe, type Store, type StoredChunk, type StoredLog, whenThere } from "../../stores/store.js"
-import { type Amount, Frames, Trait } from "../../wire/frames.js"
+import { type Amount, type Frames, Trait } from "../../wire/frames.js"
 import { Block } from "./block.js"
 import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
 import type { Holder } from "./holder.js"
 import type { Cuttable, Housekeeping } from "./housekeeping.js"
+import { unsealed } from "./unsealed.js"
 
 /** A block that one message opens, when its log is not busy, in bytes. */
 const SMALL_BLOCK_BYTES = 128
@@ -68,19 +69,20 @@ export class Log implements Appendable, Cached, Cuttable {
     this.totalExpiring = stored?.expiring ?? 0
   }
 
-  /** Other logs get the run at this position too, by append(). To be said of all of them first. */
-  announce(position: number): void {
-    this.open.at(-1)?.block.announce(position)
+  /** Other logs get the run at this position too, by append(). To be said of all of them first. True: into a block that none of those has. */
+  announce(position: number): boolean {
+    return this.open.at(-1)?.block.announce(position) ?? false
   }
 
   /**
    * Appends a run at consecutive positions from `position` on. Durable after the gathering commit.
    * @param begun a block that another log began with this run: this one shares it when it has none
+   * @param together this one shares it too when it has one
    * @returns such a block, for the next log that gets the run
    */
-  append(run: Frames, position: number, begun?: Block): Block | undefined {
-    const newest = this.open.at(-1)?.block
-    if (!newest) this.parts.commits.append(this)
+  append(run: Frames, position: number, begun?: Block, together = false): Block | undefined {
+    if (!this.open.length) this.parts.commits.append(this)
+    const newest = together ? undefined : this.open.at(-1)?.block
     const block = (newest ? newest.next(run, position) : begun) ?? this.begin(run, position)
     if (block !== newest) this.add(block)
     this.last = block.frames.last
@@ -171,7 +173,7 @@ export class Log implements Appendable, Cached, Cuttable {
   private unsealed(found: readonly StoredChunk[]): Frames[] {
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
     const durable = found.filter(({ first }) => first <= this.parts.commits.durable)
-    return durable.map(({ first, value, before }) => Frames.unseal(first, value, before))
+    return durable.map(unsealed)
   }
 
   private fromMemory(position: number): Frames | undefined {
