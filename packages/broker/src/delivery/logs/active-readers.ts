@@ -1,6 +1,9 @@
 import type { QoS } from "../../wire/packet-types.js"
 import { type Reader, WAITING } from "./reader.js"
 
+/** For so many readers the store is asked at a time: a Session with thousands must not stop the others. */
+const MOST_ASKED = 512
+
 /** The readers of one Session that may have something, merged by position. */
 export class ActiveReaders {
   /** of the last select(): the reader with the next message, and where that is */
@@ -43,13 +46,16 @@ export class ActiveReaders {
     let position = Infinity
     let limit = Infinity
     let qos: QoS = 0
+    let asked = 0
     this.hasTwins = false
     for (let r = 0; r < active.length; r++) {
       const reader = active[r]
       if (!reader) break
       const at = reader.peek()
-      if (at === WAITING) this.asked = reader
-      else if (at < 0) {
+      if (at === WAITING) {
+        this.asked = reader
+        if (++asked === MOST_ASKED) break
+      } else if (at < 0) {
         reader.active = false
         active[r--] = active.at(-1) ?? reader
         active.pop()

@@ -38,8 +38,9 @@ export class Log implements Appendable, Cached, Cuttable {
   private readonly holders = new Set<Holder>()
   /** those that are told of what is new */
   private readonly online = new Set<Holder>()
-  /** what went into it up to the last block that was sealed */
-  private sealed: StoredLog
+  /** what went into it up to the last block that was sealed, and the position of the last message in that */
+  private sealed: Amount
+  private sealedLast: number
   private open: Part[] = []
   private flying: Frames[] = []
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
@@ -57,12 +58,13 @@ export class Log implements Appendable, Cached, Cuttable {
   ) {
     const { next } = parts.commits
     this.memoryFrom = next
-    this.sealed = stored ?? { id, last: next - 1, ...NO_AMOUNT }
+    this.sealed = stored ?? NO_AMOUNT
+    this.sealedLast = stored?.last ?? next - 1
   }
 
   /** position of the last message, appended or not yet durable */
   get last(): number {
-    return this.open.at(-1)?.block.frames.last ?? this.sealed.last
+    return this.open.at(-1)?.block.frames.last ?? this.sealedLast
   }
 
   /** Messages ever appended. */
@@ -120,7 +122,8 @@ export class Log implements Appendable, Cached, Cuttable {
   }
 
   seal(into: Commit["appends"]): void {
-    this.sealed = { id: this.id, last: this.last, ...this.amount }
+    this.sealedLast = this.last
+    this.sealed = this.amount
     this.flying = this.open.map(({ block, before }) => block.sealed(before))
     this.open = []
     for (const { first, last, before, buf } of this.flying) into.push({ log: this.id, first, last, before, value: buf })
