@@ -68,10 +68,13 @@ const messages = array(
   { maxLength: 40 },
 )
 
-test("whatever is shared, each log has its messages and no other, in order, with the right counts", async () => {
+test.each([
+  ["a log for each session, without what it publishes itself", true],
+  ["a log for each filter", false],
+])("whatever is shared, each log has its messages and no other, in order, with the right counts: %s", async (_, noLocal) => {
   await assert(
     asyncProperty(messages, async (list) => {
-      const { store, delivery, sessions } = await absent(FILTERS, true)
+      const { store, delivery, sessions } = await absent(FILTERS, noLocal)
       const wanted = sessions.map((): string[] => [])
       const positions = sessions.map((): number[] => [])
       for (const [n, { topic, bytes, own, commits }] of list.entries()) {
@@ -79,7 +82,7 @@ test("whatever is shared, each log has its messages and no other, in order, with
         const { next } = delivery.commits
         send(delivery, { topic, payload, own: sessions[own] })
         for (const [k, filter] of FILTERS.entries())
-          if (k !== own && matches(filter, topic)) {
+          if (!(noLocal && k === own) && matches(filter, topic)) {
             wanted[k]?.push(`${n}:`)
             positions[k]?.push(next)
           }

@@ -27,6 +27,12 @@ function own(log: number): Amount {
   return { messages: 1, bytes: packet(`own ${log}`), expiring: 0 }
 }
 
+/** See fill() below. */
+function expected(log: number): [number, string][] {
+  const middle: [number, string][] = log % 2 ? [[110, large(2)]] : []
+  return [[log, `own ${log}`], [100, large(1)], [101, "small"], ...middle, [120, large(3)]]
+}
+
 /** What every store promises of blocks that several logs share. */
 export function describeShared({ commit, readAll, reopen, lasting }: SharedTools): void {
   const logs = Array.from({ length: 20 }, (_, n) => n + 1)
@@ -39,13 +45,6 @@ export function describeShared({ commit, readAll, reopen, lasting }: SharedTools
     await commit({ appends: sharedChunk(odd, 110, [large(2)]) })
     await commit({ appends: sharedChunk(logs, 120, [large(3)]) })
   }
-  const expected = (log: number): [number, string][] => [
-    [log, `own ${log}`],
-    [100, large(1)],
-    [101, "small"],
-    ...(log % 2 ? ([[110, large(2)]] as [number, string][]) : []),
-    [120, large(3)],
-  ]
   const expectAll = async (from = 0): Promise<void> => {
     for (const log of logs) expect(await readAll(log, from)).toEqual(expected(log).filter(([at]) => at >= from))
   }
