@@ -2,8 +2,8 @@ import type { Frames } from "../wire/frames.js"
 import { Trait } from "../wire/frames.js"
 import type { QoS } from "../wire/packet-types.js"
 import type { Place } from "../accounting/tally.js"
-import type { Block } from "./logs/block.js"
-import type { GroupCommit } from "./logs/group-commit.js"
+import type { Block, Spread } from "./logs/block.js"
+import type { Batch, GroupCommit } from "./logs/group-commit.js"
 import type { Outlet } from "./outlet.js"
 import type { Retained } from "./retained/retained.js"
 import type { Match, Receiver } from "./routing/router.js"
@@ -18,9 +18,18 @@ export interface Origin {
   readonly outlet: Outlet | undefined
 }
 
+/** A run that would be copied into more bytes than this, over all blocks that gather, begins one for all of its logs. */
+const MOST_COPIED_BYTES = 65_536
+/** Of a topic whose logs are in more blocks nothing is remembered. */
+const MOST_BLOCKS = 16
+
 /** Where a message enters: it is given to the Sessions that need no store, and to the logs of those that do. */
 export class Intake {
   private readonly variants = new Variants()
+  /** by topic: the blocks that got its last run, which are those of all its logs */
+  private readonly spread = new Map<Match, readonly Block[]>()
+  /** in which they gather */
+  private batch: Batch | undefined = undefined
 
   constructor(
     private readonly commits: GroupCommit,
@@ -47,16 +56,42 @@ export class Intake {
   }
 
   /** True when a log got it. */
-  private store({ logs }: Match, own: Session | undefined, run: Frames): boolean {
-    const position = this.commits.next
-    if (logs.length > 1) for (const { log, except } of logs) if (except === undefined || except !== own) log.announce(position)
-    let begun: Block | undefined = undefined
-    for (const { log, except } of logs) {
+  private store(match: Match, own: Session | undefined, run: Frames): boolean {
+    const { commits } = this
+    const position = commits.next
+    if (this.goesOn(match, run)) return true
+    const spread = match.logs.length > 1 ? this.announced(match, own, run) : undefined
+    let isWhole = true
+    for (const { log, except } of match.logs) {
+      if (except !== undefined) isWhole = false
       if (except !== undefined && except === own) continue
-      if (position === this.commits.next) this.commits.take(run.n)
-      begun = log.append(run, position, begun)
+      if (position === commits.next) commits.take(run.n)
+      log.append(run, position, spread)
     }
-    return position !== this.commits.next
+    if (spread && isWhole && spread.blocks.length <= MOST_BLOCKS) this.spread.set(match, spread.blocks)
+    return position !== commits.next
+  }
+
+  /** Whether the blocks that got the last run of this topic take another one: then none of thousands of logs is looked at. */
+  private goesOn(match: Match, run: Frames): boolean {
+    const { commits } = this
+    if (this.batch !== commits.gathering) {
+      this.batch = commits.gathering
+      this.spread.clear()
+    }
+    const blocks = this.spread.get(match)
+    if (!blocks || blocks.length * run.bytes > MOST_COPIED_BYTES || !blocks.every((block) => block.takes(run))) return false
+    const position = commits.take(run.n)
+    for (const block of blocks) block.append(run, position)
+    return true
+  }
+
+  /** Says to all logs that they get the run. */
+  private announced({ logs }: Match, own: Session | undefined, run: Frames): Spread {
+    const position = this.commits.next
+    let blocks = 0
+    for (const { log, except } of logs) if ((except === undefined || except !== own) && log.announce(position)) blocks++
+    return { together: blocks > 1 && blocks * run.bytes > MOST_COPIED_BYTES, begun: undefined, blocks: [] }
   }
 
   private offer(receiver: Receiver, publisher: Origin, run: Frames): void {

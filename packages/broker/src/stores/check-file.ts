@@ -9,6 +9,9 @@ import { TreeCheck, type TreeKind } from "./pages/tree-check.js"
 /** How long the keys of each table are, in bytes; undefined: of any length. */
 export const KEY_BYTES: Readonly<Record<TableName, number | undefined>> = {
   chunks: 16,
+  references: 24,
+  bodies: 8,
+  sharers: 8,
   logs: 16,
   sessions: 8,
   subscriptions: 12,

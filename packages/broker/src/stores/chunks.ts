@@ -51,6 +51,53 @@ export function placeBytes({ first, before }: Pick<Chunk, "first" | "before">): 
   return place
 }
 
+/** A chunk of a log whose block is a body: what the log has for itself, and which one it is. */
+export interface Reference extends Omit<Chunk, "value"> {
+  readonly body: number
+  /** CRC32 of the body: no other block is taken for it */
+  readonly checksum: number
+  /** how long the body is, in bytes */
+  readonly length: number
+  /** how many messages it has, and how many of them may expire */
+  readonly messages: number
+  readonly expiring: number
+}
+
+/** What is known of a chunk whose bytes are somewhere else. */
+export type BytelessChunk = (Omit<Chunk, "value"> & { readonly length: number }) | Reference
+
+export function isReference(chunk: BytelessChunk): chunk is Reference {
+  return "body" in chunk
+}
+
+/** What stands in a reference behind its place: checksum, length, messages, those that may expire. */
+const BODY_BYTES = 16
+
+/** The row of a reference; the rest is its key. `block`: the body. */
+export function referenceBytes(place: Pick<Chunk, "first" | "before">, block: Buffer, checksum: number): Buffer {
+  const messages = Frames.messagesOf(block)
+  const row = Buffer.allocUnsafe(PLACE_BYTES + BODY_BYTES)
+  placeBytes(place).copy(row)
+  let at = row.writeUInt32BE(checksum, PLACE_BYTES)
+  at = row.writeUInt32BE(block.length, at)
+  at = row.writeUInt32BE(messages, at)
+  row.writeUInt32BE(Frames.traitsOf(block) & Trait.EXPIRY ? messages : 0, at)
+  return row
+}
+
+/** The reference of a row whose checksum is right. */
+export function referenceOfRow(key: Buffer, row: Buffer): Reference {
+  const { first, last, before } = chunkOfRow(key, row)
+  const word = (n: number): number => row.readUInt32BE(PLACE_BYTES + n * 4)
+  return { first, last, before, body: readUint64(key, 16), checksum: word(0), length: word(1), messages: word(2), expiring: word(3) }
+}
+
+/** What went into a log up to the last message of a reference, its last row. */
+export function amountOfReference(id: number, { last, before, length, messages, expiring }: Reference): StoredLog {
+  const bytes = Frames.bytesIn(length, messages)
+  return { id, last, messages: before.messages + messages, bytes: before.bytes + bytes, expiring: before.expiring + expiring }
+}
+
 /** The chunk of a row whose checksum is right; its key has the position of its last message. */
 export function chunkOfRow(key: Buffer, row: Buffer): Chunk {
   const before = { messages: readUint64(row, 8), bytes: readUint64(row, 16), expiring: readUint64(row, 24) }

@@ -5,7 +5,14 @@ export type Table = Database<Buffer, Buffer>
 /** The LMDB environment of a file store. */
 export interface Environment {
   root: RootDatabase<Buffer, Buffer>
+  /** of a log that has them alone, or whose block is small */
   chunks: Table
+  /** chunks whose block is a body */
+  references: Table
+  /** blocks that several logs have */
+  bodies: Table
+  /** how many references a body has */
+  sharers: Table
   /** chunks of format 1 */
   logs: Table
   sessions: Table
@@ -16,6 +23,9 @@ export interface Environment {
   wills: Table
   meta: Table
 }
+
+/** The tables of messages. */
+export type MessageTables = Pick<Environment, "root" | "chunks" | "references" | "bodies" | "sharers">
 
 export type TableName = Exclude<keyof Environment, "root">
 
@@ -28,6 +38,9 @@ export function openEnvironment(file: string): Environment {
   return {
     root,
     chunks: root.openDB("chunks", binary),
+    references: root.openDB("references", binary),
+    bodies: root.openDB("bodies", binary),
+    sharers: root.openDB("sharers", binary),
     logs: root.openDB("logs", binary),
     sessions: root.openDB("sessions", binary),
     subscriptions: root.openDB("subscriptions", binary),
@@ -40,10 +53,16 @@ export function openEnvironment(file: string): Environment {
 }
 
 /** Opens it in another thread, to read what is committed. */
-export function openToRead(file: string): Pick<Environment, "root" | "chunks"> {
+export function openToRead(file: string): MessageTables {
   const binary = { encoding: "binary", keyEncoding: "binary" } as const
   const root: RootDatabase<Buffer, Buffer> = open({ path: file, ...binary, readOnly: true, maxDbs: 16, noMemInit: true })
-  return { root, chunks: root.openDB("chunks", binary) }
+  return {
+    root,
+    chunks: root.openDB("chunks", binary),
+    references: root.openDB("references", binary),
+    bodies: root.openDB("bodies", binary),
+    sharers: root.openDB("sharers", binary),
+  }
 }
 
 /** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */

@@ -8,7 +8,7 @@ import { logKey, readUint64 } from "./keys.js"
 import { NEXT_KEY } from "./tables.js"
 
 /** Format of what is stored; a newer one is refused, an older one is converted. */
-const FORMAT = 2
+const FORMAT = 3
 export const FORMAT_KEY = Buffer.from("format")
 /** Rows of format 1 that are converted in one transaction. */
 const ROWS_AT_ONCE = 256
@@ -26,6 +26,8 @@ export async function bringUpToDate(environment: Environment): Promise<void> {
     await meta.put(FORMAT_KEY, formatRow())
   } else if (format === 1) await addChecksums(environment)
   while (await moveSome(environment)); // oxlint-disable-line no-await-in-loop -- one transaction after the other
+  // format 2 had no bodies; its rows are those of this one
+  if (format === 2) await meta.put(FORMAT_KEY, formatRow())
 }
 
 const NO_BYTES = Buffer.alloc(0)

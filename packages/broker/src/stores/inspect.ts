@@ -1,7 +1,9 @@
 import { join } from "node:path"
 import { Frames } from "../wire/frames.js"
+import { checksumOf } from "./bodies.js"
 import { checkFile } from "./check-file.js"
 import { checked } from "./checksum.js"
+import { type Reference, referenceOfRow } from "./chunks.js"
 import type { TableName } from "./environment.js"
 import { Damage } from "./errors.js"
 import { DATABASE } from "./folder.js"
@@ -40,6 +42,7 @@ class Found {
   private readonly subscriptions = new Set<string>()
   /** of each row of messages: log, last position, how many */
   private readonly chunks: { log: number; last: number; messages: number }[] = []
+  private readonly bodies = new FoundBodies()
   private damaged = 0
   /** messages in rows of format 1, which have no checksum */
   private older = 0
@@ -48,8 +51,11 @@ class Found {
     if (table === "meta" && key.equals(FORMAT_KEY)) return this.format(value)
     if (table === "logs") return void (this.older += Frames.messagesOf(value))
     const bytes = checked(table, key, value)
-    if (!bytes && table !== "chunks") throw new Damage(`a row of ${table} in it is damaged`)
+    if (!bytes && !MESSAGES.includes(table)) throw new Damage(`a row of ${table} in it is damaged`)
     if (!bytes) this.damaged++
+    else if (table === "bodies") this.bodies.checksums.set(readUint64(key, 0), checksumOf(value))
+    else if (table === "sharers") this.bodies.sharers.set(readUint64(key, 0), readUint64(bytes, 0))
+    else if (table === "references") this.bodies.references.push([readUint64(key, 0), referenceOfRow(key, bytes)])
     else if (table === "meta" && key.toString() === "folded") this.folded = readUint64(bytes, 0)
     else if (table === "meta" && key.equals(SECRET_KEY)) this.secret = bytes.readUInt32LE(0)
     else if (table === "chunks") this.chunks.push({ log: readUint64(key, 0), last: readUint64(key, 8), messages: Frames.messagesOf(bytes) })
@@ -62,7 +68,8 @@ class Found {
   }
 
   with(unfolded: Unfolded): Contents {
-    const { ids, subscriptions, damaged } = this
+    const { ids, subscriptions } = this
+    const bodies = this.bodies.with(unfolded)
     for (const table of ["sessions", "retained", "wills"] as const)
       for (const [id, row] of unfolded[table])
         if (row) ids[table].add(id)
@@ -71,7 +78,7 @@ class Found {
       for (const [slot, row] of rows)
         if (row) subscriptions.add(`${session}/${slot}`)
         else subscriptions.delete(`${session}/${slot}`)
-    let messages = this.older
+    let messages = this.older + bodies.messages
     for (const chunk of this.chunks) if (chunk.last >= (unfolded.cuts.get(chunk.log) ?? 0)) messages += chunk.messages
     for (const chunks of unfolded.logs.values()) for (const { value } of chunks) messages += Frames.messagesOf(value)
     return {
@@ -80,7 +87,34 @@ class Found {
       messages,
       retained: ids.retained.size,
       wills: ids.wills.size,
-      damaged,
+      damaged: this.damaged + bodies.damaged,
     }
+  }
+}
+
+const MESSAGES: readonly TableName[] = ["chunks", "references", "bodies", "sharers"]
+
+/** Bodies, and what refers to them. */
+class FoundBodies {
+  readonly checksums = new Map<number, number>()
+  readonly sharers = new Map<number, number>()
+  readonly references: [log: number, reference: Reference][] = []
+
+  /** Damaged are references without their body, and bodies whose number of references is not right. */
+  with({ cuts }: Unfolded): { messages: number; damaged: number } {
+    let messages = 0
+    let damaged = 0
+    const counts = new Map<number, number>()
+    let before = { log: 0, last: -1 }
+    for (const [log, { last, body, checksum, messages: some }] of this.references) {
+      counts.set(body, (counts.get(body) ?? 0) + 1)
+      const isDouble = before.log === log && before.last === last // a fold was interrupted
+      if (this.checksums.get(body) !== checksum) damaged++
+      else if (!isDouble && last >= (cuts.get(log) ?? 0)) messages += some
+      before = { log, last }
+    }
+    for (const body of new Set([...this.checksums.keys(), ...this.sharers.keys()]))
+      if (!this.checksums.has(body) || this.sharers.get(body) !== counts.get(body)) damaged++
+    return { messages, damaged }
   }
 }

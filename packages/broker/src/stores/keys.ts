@@ -15,6 +15,15 @@ export function logKey(log: number, position: number): Buffer {
   return key
 }
 
+/** A log's id, the position of the last message, and which body is there. */
+export function referenceKey(log: number, last: number, body: number): Buffer {
+  const key = Buffer.allocUnsafe(24)
+  writeUint64(key, 0, log)
+  writeUint64(key, 8, last)
+  writeUint64(key, 16, body)
+  return key
+}
+
 /** A Session's id and a number of its own below 2^32: a Subscription's slot or a Packet Identifier. */
 export function slotKey(session: number, slot: number): Buffer {
   const key = Buffer.allocUnsafe(12)

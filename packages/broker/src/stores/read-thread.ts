@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads"
-import type { Answer, Question } from "./read-worker.js"
+import type { Answer, Answered, Asked, Question } from "./read-worker.js"
 
 /**
  * Reads the tables in a thread of its own: what is not in the page cache stops only it. The thread is there from the first
@@ -8,6 +8,8 @@ import type { Answer, Question } from "./read-worker.js"
 export class ReadThread {
   private worker: Worker | undefined = undefined
   private readonly waiting = new Map<number, { done: (answer: Answer) => void; failed: (error: Error) => void }>()
+  /** asked in this turn: thousands of readers ask at once */
+  private asked: Asked[] = []
   private next = 1
   /** somebody needs the file without this thread */
   private busy: Promise<void> | undefined = undefined
@@ -31,19 +33,27 @@ export class ReadThread {
     this.worker ??= this.start()
     const answer = await new Promise<Answer>((done, failed) => {
       this.waiting.set(id, { done, failed })
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
-      this.worker?.postMessage({ id, question })
+      if (!this.asked.length) queueMicrotask(() => this.send())
+      this.asked.push({ id, question })
     })
     if (answer.failed !== undefined) throw new Error(answer.failed)
     return answer
   }
 
+  private send(): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
+    this.worker?.postMessage(this.asked)
+    this.asked = []
+  }
+
   private start(): Worker {
     const worker = new Worker(this.program, { workerData: this.file, execArgv: [] })
     worker.unref()
-    worker.on("message", ({ id, answer }: { id: number; answer: Answer }) => {
-      this.waiting.get(id)?.done(answer)
-      this.waiting.delete(id)
+    worker.on("message", (answers: readonly Answered[]) => {
+      for (const { id, answer } of answers) {
+        this.waiting.get(id)?.done(answer)
+        this.waiting.delete(id)
+      }
     })
     worker.on("error", (error) => {
       this.worker = undefined

@@ -90,7 +90,7 @@ export interface Reserved {
 export interface Commit {
   /**
    * chunks: sealed blocks (Frames.seal), with the positions of their first and last message, ascending within a log, and what
-   * went into the log before. What several logs share is one buffer
+   * went into the log before. What several logs share is one buffer, with the same positions in each
    */
   appends: { log: number; first: number; last: number; before: Amount; value: Buffer }[]
   /** what a log has below a position is needed by nobody; it goes as far as it is whole chunks. After the appends of this commit */

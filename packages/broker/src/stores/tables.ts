@@ -1,23 +1,34 @@
 import { randomBytes } from "node:crypto"
 import { setImmediate as nextTurn, setTimeout as after } from "node:timers/promises"
 import { messageOf } from "@mqtt-trio/common"
+import { BodyWriter, ReadBodies, type ReadBody, removeReferences } from "./bodies.js"
 import { checked, withChecksum } from "./checksum.js"
-import { amountOf, type Chunk, chunkOfRow, placeBytes, placeOf } from "./chunks.js"
+import {
+  amountOf,
+  amountOfReference,
+  type Chunk,
+  chunkOfRow,
+  isReference,
+  placeBytes,
+  placeOf,
+  type Reference,
+  referenceOfRow,
+} from "./chunks.js"
 import { checkSpace, type DiskGuard } from "./disk-guard.js"
 import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
 import { Damage } from "./errors.js"
-import { idKey, logKey, readUint64, slotKey, writeUint64 } from "./keys.js"
-import { packed } from "./packing.js"
+import { idKey, logKey, readUint64, slotKey } from "./keys.js"
+import { lastRows, type LogRow } from "./log-rows.js"
 import { ReadThread } from "./read-thread.js"
-import type { Answer, Question } from "./read-worker.js"
-import type { Cursor, LostRows, Reserved, SessionRow, StoredLog, StoredState, SubscriptionRow } from "./store.js"
+import type { Answer, LogPosition, Question } from "./read-worker.js"
+import { json, packCursor, packReserved, unpackCursor, unpackReserved } from "./rows.js"
+import { Sharing } from "./sharing.js"
+import type { LostRows, SessionRow, StoredLog, StoredState, SubscriptionRow } from "./store.js"
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
 export const FOLDED_KEY = Buffer.from("folded")
 export const SECRET_KEY = Buffer.from("secret")
-/** stands for Infinity in a stored cursor */
-const UNBOUNDED_POSITION = Number.MAX_SAFE_INTEGER
 /** How many rows are removed in one transaction. */
 const ROWS_AT_ONCE = 1000
 /** Of how many logs it is asked at a time which rows they have. */
@@ -42,11 +53,22 @@ export interface TableOptions {
   readProgram?: URL | undefined
 }
 
+interface Writes {
+  unfolded: Unfolded
+  cut: (log: number) => number
+  bodies: BodyWriter
+  /** gets the last position of each log that rows are written of */
+  folded: Map<number, number>
+}
+
 /** The tables of a file store, in LMDB: what is needed of all that was folded. */
 export class Tables {
   /** by log that has rows: the last position in them */
   private readonly lasts = new Map<number, number>()
   private readonly thread: ReadThread
+  private readonly bodies = new ReadBodies((log, reference) => this.readBody(log, reference))
+  /** of the next body, above all that there are */
+  private nextBody = 1
   /** rows of messages that are not what had been written, and were passed over */
   private readonly damaged = new Set<string>()
   /** copies that are being made: LMDB reads what it has open */
@@ -83,6 +105,8 @@ export class Tables {
   /** Everything that is in them but messages. Throws when a row is damaged. */
   load(): StoredState {
     const value = this.environment.meta.get(NEXT_KEY)
+    const [body] = this.environment.bodies.getKeys({ reverse: true, limit: 1 })
+    if (body) this.nextBody = readUint64(body, 0) + 1
     return {
       sessions: this.loadSessions(),
       retained: this.withIds("retained", "a retained message"),
@@ -122,22 +146,19 @@ export class Tables {
     return Array.from(this.environment[table].getRange({}), (row) => ({ id: readUint64(row.key, 0), value: intact(table, row, what) }))
   }
 
-  /** Jumps from log to log. */
   private loadLogs(): StoredLog[] {
-    const found: StoredLog[] = []
-    const { chunks } = this.environment
-    for (let from = 0; ;) {
-      const [key] = chunks.getKeys({ start: logKey(from, 0), limit: 1 })
-      if (!key) return found
-      const id = readUint64(key, 0)
-      const [end] = chunks.getRange({ start: logKey(id + 1, 0), end: logKey(id, 0), reverse: true, limit: 1 })
-      const chunk = end && chunkOf(end)
-      const last = end ? readUint64(end.key, 8) : 0
-      if (!chunk) this.passOver(id, last)
-      found.push(chunk ? amountOf(id, chunk) : { id, last, messages: 0, bytes: 0, expiring: 0 })
-      this.lasts.set(id, last)
-      from = id + 1
-    }
+    const logs = new Map<number, StoredLog>()
+    for (const table of ["chunks", "references"] as const)
+      for (const row of lastRows(this.environment, table)) {
+        const id = readUint64(row.key, 0)
+        const last = readUint64(row.key, 8)
+        if ((logs.get(id)?.last ?? -1) >= last) continue
+        const found = lastOf(id, row)
+        if (!found) this.passOver(id, last)
+        logs.set(id, found ?? { id, last, messages: 0, bytes: 0, expiring: 0 })
+        this.lasts.set(id, last)
+      }
+    return [...logs.values()].toSorted((one, other) => one.id - other.id)
   }
 
   /** Whether a log may have rows with messages at or above a position. */
@@ -147,15 +168,42 @@ export class Tables {
 
   /** See Store.read. Nothing when has() was wrong, because of a cut or of damage; then it is right the next time. */
   async read(log: number, position: number, most: { chunks: number; bytes: number }): Promise<Chunk[]> {
-    const last = this.lasts.get(log)
-    const { chunks, bytes, damaged } = await this.asked({ kind: "read", log, position, ...most })
-    for (const lost of damaged) this.passOver(log, lost)
-    if (!chunks.length && last !== undefined && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
+    for (let from = position; ;) {
+      const last = this.lasts.get(log)
+      // oxlint-disable-next-line no-await-in-loop -- again only where bodies were damaged, or went with what was cut
+      const answer = await this.asked({ kind: "read", log, position: from, ...most })
+      for (const lost of answer.damaged) this.passOver(log, lost)
+      const end = answer.chunks.at(-1)
+      if (!end && last !== undefined && this.lasts.get(log) === last) this.lasts.set(log, position - 1)
+      // oxlint-disable-next-line no-await-in-loop
+      const found = await this.withBytes(log, answer)
+      if (found.length || !end) return found
+      from = end.last + 1
+    }
+  }
+
+  /** Those chunks whose bytes are there. */
+  private async withBytes(log: number, { chunks, bytes }: Answer): Promise<Chunk[]> {
+    const found: Chunk[] = []
     let at = 0
-    return chunks.map(({ length, ...chunk }) => {
-      at += length
-      return { ...chunk, value: Buffer.from(bytes.buffer, at - length, length) }
-    })
+    for (const chunk of chunks) {
+      const { first, last, before, length } = chunk
+      let value: ReadBody
+      if (isReference(chunk)) {
+        value = await this.bodies.get(log, chunk) // oxlint-disable-line no-await-in-loop -- one behind the other
+      } else {
+        value = Buffer.from(bytes.buffer, at, length)
+        at += length
+      }
+      if (typeof value !== "string") found.push({ first, last, before, value })
+      else if (value === "damaged") this.passOver(log, last)
+    }
+    return found
+  }
+
+  private async readBody(log: number, { last, body, checksum }: Reference): Promise<ReadBody> {
+    const { bytes, damaged } = await this.asked({ kind: "body", place: [log, last, body], checksum })
+    return bytes.length ? Buffer.from(bytes.buffer) : damaged.length ? "damaged" : "gone"
   }
 
   /** A row is not what was written: told once. */
@@ -189,7 +237,8 @@ export class Tables {
     const folded = new Map<number, number>()
     try {
       await this.removeBelow(unfolded.cuts)
-      await inTurns(this.writes(unfolded, cut, folded))
+      const bodies = new BodyWriter(this.environment, () => this.nextBody++)
+      await inTurns(this.writes({ unfolded, cut, bodies, folded }), () => bodies.counts())
       await settled([this.environment.meta.put(FOLDED_KEY, withChecksum("meta", FOLDED_KEY, idKey(through)))])
       for (const [log, below] of unfolded.cuts) if ((this.lasts.get(log) ?? Infinity) < below) this.lasts.delete(log)
       for (const [log, last] of folded) this.lasts.set(log, last)
@@ -203,14 +252,20 @@ export class Tables {
 
   /** Removes what is cut. Which rows that are, the thread knows. */
   private async removeBelow(cuts: ReadonlyMap<number, number>): Promise<void> {
+    const some = [...cuts].filter(([log]) => this.lasts.has(log))
+    for (const table of ["chunks", "references"] as const) await this.removeFrom(table, [...some]) // oxlint-disable-line no-await-in-loop
+  }
+
+  private async removeFrom(table: LogRow["table"], left: LogPosition[]): Promise<void> {
     const { chunks } = this.environment
-    const left = [...cuts].filter(([log]) => this.lasts.has(log))
     while (left.length) {
       const asked = left.slice(0, LOGS_AT_ONCE)
       // oxlint-disable-next-line no-await-in-loop -- some rows after the others
-      const { rows } = await this.thread.ask({ kind: "rows", cuts: asked, limit: ROWS_AT_ONCE })
+      const { rows, sharers } = await this.thread.ask({ kind: "rows", table, cuts: asked, limit: ROWS_AT_ONCE })
+      const removed =
+        table === "chunks" ? rows.map(([log, last]) => chunks.remove(logKey(log, last))) : removeReferences(this.environment, rows, sharers)
       // oxlint-disable-next-line no-await-in-loop
-      await settled(rows.map(([log, last]) => chunks.remove(logKey(log, last))))
+      await settled(removed)
       const lastLog = rows.at(-1)?.[0]
       // the last log may have more
       left.splice(0, rows.length < ROWS_AT_ONCE ? asked.length : asked.findIndex(([log]) => log === lastLog))
@@ -239,17 +294,22 @@ export class Tables {
     this.stale = false
   }
 
-  /** @param folded gets the last position of each log that rows are written of */
-  private *writes(unfolded: Unfolded, cut: (log: number) => number, folded: Map<number, number>): Generator<Promise<boolean>> {
+  private *writes({ unfolded, cut, bodies, folded }: Writes): Generator<Promise<unknown> | undefined> {
     const { chunks, meta } = this.environment
+    const sharing = new Sharing()
+    const needed = new Map<number, Chunk[]>()
     for (const [log, all] of unfolded.logs) {
-      const needed = all.slice(placeOf(all, cut(log)))
-      for (const chunk of packed(needed)) {
+      const some = all.slice(placeOf(all, cut(log)))
+      needed.set(log, some)
+      sharing.note(some)
+      yield undefined
+    }
+    for (const [log, some] of needed)
+      for (const { chunk, body } of sharing.rows(some)) {
         const key = logKey(log, chunk.last)
-        yield chunks.put(key, withChecksum("chunks", key, placeBytes(chunk), chunk.value))
+        yield body ? bodies.put(log, chunk, body) : chunks.put(key, withChecksum("chunks", key, placeBytes(chunk), chunk.value))
         folded.set(log, chunk.last)
       }
-    }
     yield* this.rows(unfolded)
     if (unfolded.reserved) yield meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved(unfolded.reserved)))
   }
@@ -287,16 +347,17 @@ export class Tables {
   }
 }
 
-/** Starts writes for a few ms in each turn of the event loop, and goes on when they are on the disk. */
-async function inTurns(writes: Generator<Promise<boolean>>): Promise<void> {
+/** Starts writes for a few ms in each turn of the event loop, and goes on when they are on the disk. `end`: the last ones of a turn. */
+async function inTurns(writes: Iterator<Promise<unknown> | undefined>, end: () => Promise<unknown>[]): Promise<void> {
   for (let done = false; !done;) {
-    const started = new Set<Promise<boolean>>() // those of one transaction share a promise, which resolves after its fdatasync
+    const started = new Set<Promise<unknown>>() // those of one transaction share a promise, which resolves after its fdatasync
     const until = performance.now() + TURN_MS
     do {
       const next = writes.next()
       if (next.done === true) done = true
-      else started.add(next.value)
+      else if (next.value) started.add(next.value)
     } while (!done && performance.now() < until)
+    for (const write of end()) started.add(write)
     // oxlint-disable-next-line no-await-in-loop -- not more at a time than a turn makes
     await settled(started)
     // oxlint-disable-next-line no-await-in-loop -- others have their turn
@@ -304,7 +365,7 @@ async function inTurns(writes: Generator<Promise<boolean>>): Promise<void> {
   }
 }
 
-async function settled(writes: Iterable<Promise<boolean>>): Promise<void> {
+async function settled(writes: Iterable<Promise<unknown>>): Promise<void> {
   const results = await Promise.allSettled(writes)
   for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
 }
@@ -316,41 +377,11 @@ function intact(table: TableName, { key, value }: { key: Buffer; value: Buffer }
   return bytes
 }
 
-function chunkOf({ key, value }: { key: Buffer; value: Buffer }): Chunk | undefined {
-  const row = checked("chunks", key, value)
-  return row && chunkOfRow(key, row)
-}
-
-function json(row: object): Buffer {
-  return Buffer.from(JSON.stringify(row))
+/** What went into a log, by its last row; undefined: that is damaged. */
+function lastOf(id: number, { table, key, value }: LogRow): StoredLog | undefined {
+  const row = checked(table, key, value)
+  if (!row) return undefined
+  return table === "chunks" ? amountOf(id, chunkOfRow(key, row)) : amountOfReference(id, referenceOfRow(key, row))
 }
 
 const NO_BYTES = Buffer.alloc(0)
-
-export function packCursor({ position, sentBelow, inflight }: Cursor): Buffer {
-  const value = Buffer.allocUnsafe(16 + (inflight?.length ?? 0))
-  writeUint64(value, 0, position)
-  writeUint64(value, 8, Math.min(sentBelow, UNBOUNDED_POSITION))
-  inflight?.copy(value, 16)
-  return value
-}
-
-function unpackCursor(value: Buffer): Cursor {
-  const sentBelow = readUint64(value, 8)
-  return {
-    position: readUint64(value, 0),
-    sentBelow: sentBelow === UNBOUNDED_POSITION ? Infinity : sentBelow,
-    inflight: value.length > 16 ? value.subarray(16) : undefined,
-  }
-}
-
-export function packReserved({ position, id }: Reserved): Buffer {
-  const value = Buffer.allocUnsafe(16)
-  writeUint64(value, 0, position)
-  writeUint64(value, 8, id)
-  return value
-}
-
-function unpackReserved(value: Buffer): Reserved {
-  return { position: readUint64(value, 0), id: readUint64(value, 8) }
-}

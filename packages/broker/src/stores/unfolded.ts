@@ -1,5 +1,6 @@
 import type { Commit, Cursor, Reserved, SessionRow, SubscriptionRow, WillRow } from "./store.js"
 import { type Chunk, chunksFrom, placeOf } from "./chunks.js"
+import { isBody } from "./sharing.js"
 
 /** What a chunk, a row or a cut costs in memory beside its bytes. */
 const OVERHEAD_BYTES = 200
@@ -18,8 +19,10 @@ export class Unfolded {
   readonly retained = new Map<number, Buffer | undefined>()
   readonly wills = new Map<number, WillRow | undefined>()
   reserved: Reserved | undefined = undefined
-  /** about what it takes in memory, and in the tables: a block that logs share counts for each, because each gets a row of it */
+  /** about what it takes in memory, and in the tables: a block that logs share counts once where it is stored once */
   bytes = 0
+  /** by block: how many chunks have it */
+  private readonly sharers = new Map<Buffer, number>()
 
   /** A commit that is durable. */
   apply(commit: Commit): void {
@@ -44,14 +47,25 @@ export class Unfolded {
     const chunks = this.logs.get(chunk.log)
     if (chunks) chunks.push(chunk)
     else this.logs.set(chunk.log, [chunk])
-    this.bytes += chunk.value.length + OVERHEAD_BYTES
+    this.share(chunk.value, 1)
+  }
+
+  /** A chunk more, or less, has the block. */
+  private share(value: Buffer, chunks: 1 | -1): void {
+    const before = this.sharers.get(value) ?? 0
+    const after = before + chunks
+    if (after) this.sharers.set(value, after)
+    else this.sharers.delete(value)
+    const most = Math.max(before, after)
+    const counts = most > 1 && isBody(value.length, most) ? 0 : value.length
+    this.bytes += chunks * (counts + OVERHEAD_BYTES)
   }
 
   private cut(log: number, below: number): void {
     this.set(this.cuts, log, below)
     const chunks = this.logs.get(log)
     if (!chunks) return
-    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.bytes -= value.length + OVERHEAD_BYTES
+    for (const { value } of chunks.splice(0, placeOf(chunks, below))) this.share(value, -1)
     if (!chunks.length) this.logs.delete(log)
   }
 

@@ -23,6 +23,8 @@ const FLAG_BITS = 2
 const TRAILER_BYTES = 24
 const FORMAT = 2
 
+const NO_INDEX = new Int32Array(0)
+
 /** Messages, and the bytes of their packets. */
 export interface Amount {
   readonly messages: number
@@ -67,7 +69,7 @@ export class Frames {
 
   constructor(buf: Buffer, messages: number) {
     this.buf = buf
-    this.index = new Int32Array(messages * INDEX_WORDS)
+    this.index = messages ? new Int32Array(messages * INDEX_WORDS) : NO_INDEX
   }
 
   get bytes(): number {
@@ -211,14 +213,31 @@ export class Frames {
 
   /** How many bytes the frames of a sealed block take. */
   static bytesOf(value: Buffer): number {
-    return value.length - TRAILER_BYTES - value.readUInt32LE(value.length - 4) * INDEX_WORDS * 4
+    return Frames.bytesIn(value.length, Frames.messagesOf(value))
+  }
+
+  /** The same, of its length and how many messages it has. */
+  static bytesIn(length: number, messages: number): number {
+    return length - TRAILER_BYTES - messages * INDEX_WORDS * 4
+  }
+
+  /** OR of Trait over all messages of a sealed block. */
+  static traitsOf(value: Buffer): number {
+    return value.readUInt32LE(value.length - TRAILER_BYTES + 8)
   }
 
   /** The block as another log has it, which shares its bytes. Neither gets more messages. */
   sharedAfter(before: Amount): Frames {
-    const { index, buf } = this
-    const other = Object.assign(new Frames(buf, 0), this)
-    other.index = index
+    const other = new Frames(this.buf, 0)
+    other.index = this.index
+    other.start = this.start
+    other.end = this.end
+    other.n = this.n
+    other.first = this.first
+    other.last = this.last
+    other.traits = this.traits
+    other.largest = this.largest
+    other.createdAt = this.createdAt
     other.before = before
     return other
   }

@@ -69,10 +69,13 @@ const messages = array(
   { maxLength: 40 },
 )
 
-test("whatever is shared, each log has its messages and no other, in order, with the right counts", async () => {
+test.each([
+  ["a log for each session, without what it publishes itself", true],
+  ["a log for each filter", false],
+])("whatever is shared, each log has its messages and no other, in order, with the right counts: %s", async (_, noLocal) => {
   await assert(
     asyncProperty(messages, async (list) => {
-      const { store, delivery, sessions } = await absent(FILTERS, true)
+      const { store, delivery, sessions } = await absent(FILTERS, noLocal)
       const wanted = sessions.map((): string[] => [])
       const positions = sessions.map((): number[] => [])
       for (const [n, { topic, bytes, own, commits }] of list.entries()) {
@@ -80,7 +83,7 @@ test("whatever is shared, each log has its messages and no other, in order, with
         const { next } = delivery.commits
         send(delivery, { topic, payload, own: sessions[own] })
         for (const [k, filter] of FILTERS.entries())
-          if (k !== own && matches(filter, topic)) {
+          if (!(noLocal && k === own) && matches(filter, topic)) {
             wanted[k]?.push(`${n}:`)
             positions[k]?.push(next)
           }
@@ -124,6 +127,26 @@ test("logs that get others than the rest go on in a block together", async () =>
   for (let n = 0; n < 50; n++) send(delivery, { topic: n % 2 ? "b" : "a", payload: Buffer.alloc(500, n), own: undefined })
   await delivery.commits.flush()
   expect(new Set(store.appends.map(({ value }) => value)).size).toBe(3) // what all had at first, then two groups
+})
+
+test("a large message is kept once, and many small ones are, into however many blocks the logs went before", async () => {
+  const levels = Array.from({ length: 8 }, (_, n) => `l${n}`)
+  const filters = Array.from({ length: 256 }, (_, n) => levels.map((level, bit) => ((n >> bit) & 1 ? "+" : level)).join("/"))
+  const split = (delivery: Delivery): void => {
+    for (const level of levels)
+      send(delivery, { topic: levels.map((one) => (one === level ? "x" : one)).join("/"), payload: Buffer.from("x"), own: undefined })
+  }
+  const bytes = async (count: number, size: number): Promise<number> => {
+    const { store, delivery } = await absent(filters)
+    split(delivery)
+    for (let n = 0; n < count; n++) send(delivery, { topic: levels.join("/"), payload: Buffer.alloc(size), own: undefined })
+    await delivery.commits.flush()
+    expect(new Set(store.appends.map(({ value }) => value)).size).toBeGreaterThan(200) // they were apart
+    return [...new Set(store.appends.map(({ value }) => value))].reduce((sum, { length }) => sum + length, 0)
+  }
+  const alone = await bytes(0, 0)
+  expect(await bytes(1, 1_000_000)).toBeLessThan(alone + 1_010_000)
+  expect(await bytes(500, 300)).toBeLessThan(alone + 500 * 350 + 70_000)
 })
 
 /** Two logs that share a block, and one with its own. */

@@ -93,6 +93,21 @@ test("a store of format 1 has all it had, and again at the next start", async ()
   await expectWhole(folder)
 })
 
+test("a store of format 2 has all it had, and is one of format 3 then", async () => {
+  const folder = temporaryFolder()
+  await write1(folder)
+  const older = openEnvironment(join(folder, "mqtt-broker.mdb"))
+  await addChecksums(older)
+  await moveSome(older)
+  await older.meta.put(FORMAT, formatRow(2))
+  await older.root.close()
+  await expectWhole(folder)
+  const { meta, root } = openEnvironment(join(folder, "mqtt-broker.mdb"))
+  expect(meta.get(FORMAT)).toEqual(formatRow(3))
+  await root.close()
+  await expectWhole(folder)
+})
+
 test("a conversion that was interrupted goes on", async () => {
   const folder = temporaryFolder()
   await write1(folder)
@@ -106,8 +121,8 @@ test("a conversion that was interrupted goes on", async () => {
 test.each([
   [
     "a newer format",
-    (environment: Environment) => environment.meta.put(FORMAT, formatRow(3)),
-    /format is 3, this version reads up to 2; use a newer/,
+    (environment: Environment) => environment.meta.put(FORMAT, formatRow(4)),
+    /format is 4, this version reads up to 3; use a newer/,
   ],
   ["format 0", (environment: Environment) => environment.meta.put(FORMAT, u32(0)), /format is 0/],
   ["no format", (environment: Environment) => environment.meta.remove(FORMAT), /does not say in which format/],

@@ -1,5 +1,5 @@
 import type { Commit, Store, StoredChunk } from "../../src/stores/store.js"
-import { Frames, NO_AMOUNT } from "../../src/wire/frames.js"
+import { type Amount, Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { payloadOf } from "../../src/wire/publish.js"
 import { publish } from "./wire.js"
 
@@ -29,6 +29,17 @@ export function chunk(log: number, first: number, ...payloads: (string | Buffer)
   frames.first = first
   frames.append(run, 0, run.n, first)
   return { log, first, last: frames.last, before: NO_AMOUNT, value: frames.seal() }
+}
+
+/** What several logs got together: a chunk of each with one block, as a broker gives it. `before`: of each log, where it is not empty. */
+export function sharedChunk(
+  logs: readonly number[],
+  first: number,
+  payloads: readonly (string | Buffer)[],
+  before: (log: number) => Amount = () => NO_AMOUNT,
+): Commit["appends"] {
+  const one = chunk(0, first, ...payloads)
+  return logs.map((log) => ({ ...one, log, before: before(log) }))
 }
 
 /** The messages of chunks, each once, as a reader sees them that goes from chunk to chunk. */

@@ -23,7 +23,11 @@ export interface DiskOptions {
 
 /** Thresholds of the journal so small that a short test sees folds come and go, and a new segment with each of them. */
 export function tinyJournal(foldBytes: number): Record<string, string> {
-  return { MQTT_BROKER_TEST_FOLD_BYTES: String(foldBytes), MQTT_BROKER_TEST_SEGMENT_BYTES: String(4 * foldBytes) }
+  return {
+    MQTT_BROKER_TEST_FOLD_BYTES: String(foldBytes),
+    MQTT_BROKER_TEST_SEGMENT_BYTES: String(4 * foldBytes),
+    MQTT_BROKER_TEST_COPIED_BYTES: "0",
+  }
 }
 
 /** True when a C compiler is there. Throws when it is missing and CI is set: there a skipped test must not pass for a green one. */

@@ -3,6 +3,7 @@ import type { Commit, Cursor, SessionRow, Store, SubscriptionRow, WillRow } from
 import { Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { framesOf } from "../../src/wire/publish.js"
 import { chunk, messagesOf, NOTHING, readOn } from "./chunks.js"
+import { describeShared } from "./shared-conformance.js"
 import { properties, publish } from "./wire.js"
 
 /** How a store is made for a test. */
@@ -58,6 +59,17 @@ export function describeStore(factory: StoreFactory): void {
       (await readOn(store, log, position)).map(([at, bytes]) => [at, bytes.toString()])
 
     describeLogs({ commit, append, readAll, store: () => store })
+    describeShared({
+      commit,
+      readAll,
+      reopen: async () => {
+        await store.close()
+        if (factory.lasting) store = await open()
+        else store = await factory.create()()
+        return store.load()
+      },
+      lasting: factory.lasting,
+    })
 
     test("a new store is empty, positions and numbers begin at 1", async () => {
       const another = await factory.create()()

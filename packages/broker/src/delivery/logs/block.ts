@@ -5,6 +5,16 @@ import type { GroupCommit } from "./group-commit.js"
 /** The age of a block counts for all of its messages that expire: it does not get one after so many ms. */
 const MOST_AGE_MS = 1000
 
+/** How one run comes into several logs. */
+export interface Spread {
+  /** whether those that have a block get one together all the same */
+  readonly together: boolean
+  /** where those go on that have none, or go together */
+  begun: Block | undefined
+  /** all that got the run */
+  readonly blocks: Block[]
+}
+
 interface Parts {
   readonly commits: GroupCommit
   readonly cache: ChunkCache
@@ -17,6 +27,10 @@ interface Parts {
 export class Block {
   /** the logs that it is part of */
   sharers = 0
+  /** how many of its messages may expire */
+  expiring = 0
+  /** one of its logs goes on in another one */
+  private isLeft = false
   /** how many of them get the run at `announcedAt` */
   private announced = 0
   private announcedAt = -1
@@ -39,11 +53,11 @@ export class Block {
     return block
   }
 
-  /** One of its logs will get the run at this position. */
-  announce(position: number): void {
+  /** One of its logs will get the run at this position. True: it is the first one. */
+  announce(position: number): boolean {
     if (this.announcedAt !== position) this.announced = 0
     this.announcedAt = position
-    this.announced++
+    return this.announced++ === 0
   }
 
   /** Whether all of its logs get the run. */
@@ -52,16 +66,30 @@ export class Block {
   }
 
   /** The block to which a run goes in a log that ended with this one; the run is put there once. */
-  next(run: Frames, position: number): Block {
+  next(run: Frames, position: number, spread?: Spread): Block {
     if (this.frames.last >= position) return this
     const isCommon = this.isCommon(position)
     if (isCommon && this.hasRoom(run)) {
       this.append(run, position)
+      spread?.blocks.push(this)
       return this
     }
-    if (!this.following || this.followingAt !== position) this.following = Block.of(run, position, this.parts, isCommon ? CHUNK_BYTES : 0)
+    if (!this.following || this.followingAt !== position) {
+      this.following = Block.of(run, position, this.parts, isCommon ? CHUNK_BYTES : 0)
+      spread?.blocks.push(this.following)
+    }
     this.followingAt = position
     return this.following
+  }
+
+  /** A log that ended with it goes on in another one: it gets nothing more. */
+  leave(): void {
+    this.isLeft = true
+  }
+
+  /** Whether all logs that got its last run can get another one in it: they still end with it, and it has room. */
+  takes(run: Frames): boolean {
+    return !this.isLeft && !this.isSealed && this.hasRoom(run)
   }
 
   private hasRoom(run: Frames): boolean {
@@ -70,8 +98,10 @@ export class Block {
     return frames.bytes + run.bytes <= CHUNK_BYTES
   }
 
-  private append(run: Frames, position: number): void {
+  /** Adds a run for all of its logs. */
+  append(run: Frames, position: number): void {
     this.frames.append(run, 0, run.n, position)
+    if (run.traits & Trait.EXPIRY) this.expiring += run.n
     this.parts.commits.gathering.bytes += run.bytes
   }
 

@@ -1,10 +1,11 @@
 import { type Commit, type Maybe, type Store, type StoredChunk, type StoredLog, whenThere } from "../../stores/store.js"
-import { type Amount, Frames, Trait } from "../../wire/frames.js"
-import { Block } from "./block.js"
+import { type Amount, type Frames, NO_AMOUNT } from "../../wire/frames.js"
+import { Block, type Spread } from "./block.js"
 import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./chunk-cache.js"
 import type { Appendable, GroupCommit } from "./group-commit.js"
 import type { Holder } from "./holder.js"
 import type { Cuttable, Housekeeping } from "./housekeeping.js"
+import { unsealed } from "./unsealed.js"
 
 /** A block that one message opens, when its log is not busy, in bytes. */
 const SMALL_BLOCK_BYTES = 128
@@ -40,14 +41,9 @@ export class Log implements Appendable, Cached, Cuttable {
   private readonly holders = new Set<Holder>()
   /** those that are told of what is new */
   private readonly online = new Set<Holder>()
-  /** position of the last message, appended or not yet durable */
-  last: number
-  /** messages and bytes ever appended */
-  total = 0
-  totalBytes = 0
-  /** how many of them may expire; more after a start of the broker, when the last chunk counts whole */
-  totalExpiring = 0
-
+  /** what went into it up to the last block that was sealed, and the position of the last message in that */
+  private sealed: Amount
+  private sealedLast: number
   private open: Part[] = []
   private flying: Frames[] = []
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
@@ -65,36 +61,57 @@ export class Log implements Appendable, Cached, Cuttable {
   ) {
     const { next } = parts.commits
     this.memoryFrom = next
-    this.last = stored?.last ?? next - 1
-    this.total = stored?.messages ?? 0
-    this.totalBytes = stored?.bytes ?? 0
-    this.totalExpiring = stored?.expiring ?? 0
+    this.sealed = stored ?? NO_AMOUNT
+    this.sealedLast = stored?.last ?? next - 1
   }
 
-  /** Other logs get the run at this position too, by append(). To be said of all of them first. */
-  announce(position: number): void {
-    this.open.at(-1)?.block.announce(position)
+  /** position of the last message, appended or not yet durable */
+  get last(): number {
+    return this.open.at(-1)?.block.frames.last ?? this.sealedLast
+  }
+
+  /** Messages ever appended. */
+  get total(): number {
+    const part = this.open.at(-1)
+    return part ? part.before.messages + part.block.frames.n : this.sealed.messages
+  }
+
+  /** Bytes ever appended. */
+  get totalBytes(): number {
+    const part = this.open.at(-1)
+    return part ? part.before.bytes + part.block.frames.bytes : this.sealed.bytes
+  }
+
+  /** How many of the messages may expire; more after a start of the broker, when the last chunk counts whole. */
+  get totalExpiring(): number {
+    const part = this.open.at(-1)
+    return part ? part.before.expiring + part.block.expiring : this.sealed.expiring
+  }
+
+  /** Other logs get the run at this position too, by append(). To be said of all of them first. True: into a block that none of those has. */
+  announce(position: number): boolean {
+    return this.open.at(-1)?.block.announce(position) ?? false
   }
 
   /**
    * Appends a run at consecutive positions from `position` on. Durable after the gathering commit.
-   * @param begun a block that another log began with this run: this one shares it when it has none
-   * @returns such a block, for the next log that gets the run
+   * @param spread how other logs get it
    */
-  append(run: Frames, position: number, begun?: Block): Block | undefined {
+  append(run: Frames, position: number, spread?: Spread): void {
     const newest = this.open.at(-1)?.block
     if (!newest) this.parts.commits.append(this)
-    const block = (newest ? newest.next(run, position) : begun) ?? this.begin(run, position)
-    if (block !== newest) this.add(block)
-    this.last = block.frames.last
-    this.total += run.n
-    this.totalBytes += run.bytes
-    if (run.traits & Trait.EXPIRY) this.totalExpiring += run.n
-    return newest ? begun : block
+    const block = newest && spread?.together !== true ? newest.next(run, position, spread) : this.begun(run, position, spread)
+    if (block === newest) return
+    newest?.leave()
+    this.add(block)
   }
 
-  private begin(run: Frames, position: number): Block {
-    return Block.of(run, position, this.parts, this.busy ? CHUNK_BYTES : SMALL_BLOCK_BYTES)
+  private begun(run: Frames, position: number, spread: Spread | undefined): Block {
+    const block = spread?.begun ?? Block.of(run, position, this.parts, this.busy ? CHUNK_BYTES : SMALL_BLOCK_BYTES)
+    if (!spread || spread.begun) return block
+    spread.begun = block
+    spread.blocks.push(block)
+    return block
   }
 
   private add(block: Block): void {
@@ -109,6 +126,8 @@ export class Log implements Appendable, Cached, Cuttable {
   }
 
   seal(into: Commit["appends"]): void {
+    this.sealedLast = this.last
+    this.sealed = this.amount
     this.flying = this.open.map(({ block, before }) => block.sealed(before))
     this.open = []
     for (const { first, last, before, buf } of this.flying) into.push({ log: this.id, first, last, before, value: buf })
@@ -175,7 +194,7 @@ export class Log implements Appendable, Cached, Cuttable {
   private unsealed(found: readonly StoredChunk[]): Frames[] {
     // a store may show a commit before its promise resolves: who merges two logs could pass a position it has not seen
     const durable = found.filter(({ first }) => first <= this.parts.commits.durable)
-    return durable.map(({ first, value, before }) => Frames.unseal(first, value, before))
+    return durable.map(unsealed)
   }
 
   private fromMemory(position: number): Frames | undefined {

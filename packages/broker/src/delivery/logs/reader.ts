@@ -111,6 +111,11 @@ export class Reader implements Holder {
     this.session.wake(this)
   }
 
+  /** The store is being asked. */
+  get waits(): boolean {
+    return this.asked !== undefined
+  }
+
   /** Position of the next durable message, NONE, or WAITING: the Session is pumped when it is there. */
   peek(): number {
     const chunk = this.chunk

@@ -342,7 +342,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
       const end = best.stretch(limit, this.window.room)
       this.passed = Math.max(this.passed, best.chunk.positionOf(end - 1))
       this.sendRun(best.chunk, best.i, end, { cap: qos, dupBelow: this.dupBelow })
-      best.i = end
+      active.pass(end)
       if (limit === position) active.skip(position)
     }
     return true

@@ -1,11 +1,14 @@
-import { Frames } from "../../wire/frames.js"
+import { type Amount, Frames } from "../../wire/frames.js"
+import { checksumOf, sharersRow } from "../bodies.js"
 import { checked, withChecksum } from "../checksum.js"
-import { type Chunk, chunkOfRow } from "../chunks.js"
+import { type Chunk, chunkOfRow, referenceOfRow } from "../chunks.js"
 import { type Environment, openEnvironment, type TableName } from "../environment.js"
 import { FORMAT_KEY, formatRow } from "../formats.js"
-import { readUint64 } from "../keys.js"
+import { idKey, readUint64 } from "../keys.js"
+import { logRows } from "../log-rows.js"
 import type { Cursor, SessionRow } from "../store.js"
-import { NEXT_KEY, packCursor, packReserved } from "../tables.js"
+import { packCursor, packReserved } from "../rows.js"
+import { NEXT_KEY } from "../tables.js"
 
 /** What is written in one transaction, in bytes. */
 const TRANSACTION_BYTES = 4 << 20
@@ -53,6 +56,27 @@ export class Rebuilt {
   /** How many rows of a table it has. */
   count(table: TableName): number {
     return this.environment[table].getCount()
+  }
+
+  /** References whose body is not there go, and bodies that nothing refers to; the others are counted. */
+  settleBodies(): void {
+    this.flush()
+    const { root, references, bodies, sharers } = this.environment
+    root.transactionSync(() => {
+      const checksums = new Map<number, number>()
+      for (const { key, value } of bodies.getRange({})) checksums.set(readUint64(key, 0), checksumOf(value))
+      const counts = new Map<number, number>()
+      const lost: Buffer[] = []
+      for (const { key, value } of rowsOf(this.environment, "references")) {
+        const { body, checksum } = referenceOfRow(key, value)
+        if (checksums.get(body) === checksum) counts.set(body, (counts.get(body) ?? 0) + 1)
+        else lost.push(key)
+      }
+      for (const key of lost) references.removeSync(key)
+      for (const table of [bodies, sharers])
+        for (const key of Array.from(table.getKeys({}))) if (!counts.has(readUint64(key, 0))) table.removeSync(key)
+      for (const [body, count] of counts) sharers.putSync(idKey(body), sharersRow(idKey(body), count))
+    })
   }
 
   /** What refers to what is not there goes, so that a broker starts on it. Returns how many queues lost their place. */
@@ -108,10 +132,10 @@ export class Rebuilt {
   private greatest(): { position: number; id: number } {
     let position = 0
     let id = 0
-    for (const table of ["sessions", "retained", "wills", "chunks"] as const)
+    for (const table of ["sessions", "retained", "wills", "chunks", "references"] as const)
       for (const key of this.environment[table].getKeys({})) {
         id = Math.max(id, readUint64(key, 0))
-        if (table === "chunks") position = Math.max(position, readUint64(key, 8))
+        if (table === "chunks" || table === "references") position = Math.max(position, readUint64(key, 8))
       }
     for (const { value } of rowsOf(this.environment, "cursors")) position = Math.max(position, readUint64(value, 0))
     for (const { value } of rowsOf(this.environment, "subscriptions")) {
@@ -125,8 +149,13 @@ export class Rebuilt {
   /** How many messages are missing between those that are there, these included, by the counts in their blocks. */
   gaps(more: ReadonlyMap<number, readonly Chunk[]>): { messages: number; logs: number } {
     const gaps = new Gaps()
-    for (const { key, value } of rowsOf(this.environment, "chunks")) gaps.block(readUint64(key, 0), chunkOfRow(key, value))
-    for (const [log, chunks] of more) for (const chunk of chunks) gaps.block(log, chunk)
+    for (const { table, key, value } of logRows(this.environment, [0, 0], Number.MAX_SAFE_INTEGER)) {
+      const row = checked(table, key, value)
+      const log = readUint64(key, 0)
+      if (row && table === "chunks") gaps.chunk(log, chunkOfRow(key, row))
+      else if (row) gaps.block(log, referenceOfRow(key, row))
+    }
+    for (const [log, chunks] of more) for (const chunk of chunks) gaps.chunk(log, chunk)
     return gaps
   }
 
@@ -146,13 +175,17 @@ class Gaps {
     return this.incomplete.size
   }
 
-  block(log: number, { before: { messages: before }, value }: Chunk): void {
+  chunk(log: number, { before, value }: Chunk): void {
+    this.block(log, { before, messages: Frames.messagesOf(value) })
+  }
+
+  block(log: number, { before: { messages: before }, messages }: { before: Amount; messages: number }): void {
     const count = this.counts.get(log) ?? before
     if (before > count) {
       this.messages += before - count
       this.incomplete.add(log)
     }
-    this.counts.set(log, Math.max(count, before + Frames.messagesOf(value)))
+    this.counts.set(log, Math.max(count, before + messages))
   }
 }
 

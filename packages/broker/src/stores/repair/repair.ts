@@ -97,7 +97,7 @@ async function rebuild(path: string): Promise<Missing> {
   const rebuilt = new Rebuilt(join(path, NEW))
   try {
     const saved = existsSync(database) ? salvage(database, (row) => rebuilt.add(row)) : NOTHING
-    rebuilt.flush()
+    rebuilt.settleBodies()
     const lost = amounts(saved, rebuilt)
     const journal = await addJournal(path, rebuilt)
     const places = rebuilt.settle()
@@ -129,7 +129,7 @@ async function addJournal(path: string, rebuilt: Rebuilt): Promise<Pick<Missing,
 }
 
 function hasAnything({ environment }: Rebuilt): boolean {
-  return (["sessions", "chunks", "logs", "retained", "wills"] as const).some(
+  return (["sessions", "chunks", "references", "logs", "retained", "wills"] as const).some(
     (table) => Array.from(environment[table].getKeys({ limit: 1 })).length > 0,
   )
 }
@@ -141,12 +141,13 @@ function amounts({ expected }: Salvaged, rebuilt: Rebuilt): Amounts {
     const count = expected.get(table)
     return count === undefined ? undefined : Math.max(0, count - rebuilt.count(table))
   }
+  const chunks = of("chunks")
   return {
     sessions: of("sessions"),
     subscriptions: of("subscriptions"),
     retained: of("retained"),
     wills: of("wills"),
-    blocks: of("chunks"),
+    blocks: chunks === undefined ? undefined : chunks + (of("references") ?? 0), // format 2 has none
   }
 }
 

@@ -223,7 +223,7 @@ class Salvage {
   }
 }
 
-const MESSAGES: readonly TableName[] = ["chunks"]
+const MESSAGES: readonly TableName[] = ["chunks", "references", "bodies"]
 const TABLES = Object.keys(KEY_BYTES).filter(isTable)
 const NOTHING = new PageSet(0)
 const EMPTY_TREE: Tree = { root: undefined, depth: 0, flags: 0, entries: 0 }
