@@ -16,6 +16,7 @@ import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
+import { overdue } from "./overdue.js"
 import { Pauses } from "./pauses.js"
 import { PacketReader, type PacketTaker } from "./packet-reader.js"
 import type { RunTaker } from "./publish-reader.js"
@@ -25,8 +26,6 @@ type Peer = Pick<Credentials, "address" | "certificateUser">
 
 /** How long a connection that the broker ended may take to go, in ms. */
 const LINGER_MS = 2000
-/** How much longer than for its CONNECT a client may wait for the answer, in ms. */
-const ANSWER_MS = 30_000
 /** Unsent bytes from which on a client is not read any more: above what any Session lets gather. */
 const MOST_UNSENT_BYTES = UNSENT_BYTES_QOS_0 + UNSENT_BYTES
 
@@ -299,13 +298,9 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     if (this.ended) {
       if (idle > LINGER_MS) this.socket.destroy()
     } else if (!this.currentSession) {
-      // byte after byte does not give a CONNECT more time
-      const late = this.reader.greeted ? idle : now - this.arrival.since
-      // whose password is looked at late because of guessers gets its answer all the same
-      const most = this.context.limits.connectTimeoutMs + (this.reader.greeted ? ANSWER_MS : 0)
-      if (late <= most + TICK_MS) return
-      if (this.reader.greeted) this.refuse(Reason.SERVER_UNAVAILABLE, "its CONNECT could not be answered in time")
-      else this.refuse(Reason.PROTOCOL_ERROR, "no CONNECT came in time")
+      const { connectTimeoutMs } = this.context.limits
+      const late = overdue({ connectTimeoutMs, greeted: this.reader.greeted, age: now - this.arrival.since, idle })
+      if (late) this.refuse(late.reason, late.message)
     } else if (this.keepAliveMs && !this.pauses.any && idle > this.keepAliveMs * 1.5 + TICK_MS)
       this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
   }

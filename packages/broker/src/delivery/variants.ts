@@ -13,7 +13,7 @@ export class Variants {
   of(run: Frames, qos: QoS, receivers: number): void {
     this.run = run
     this.copy = undefined
-    run.sharers = receivers
+    run.receivers = receivers
     this.qos = qos
     this.made.fill(undefined)
   }
@@ -25,13 +25,13 @@ export class Variants {
     const qos = granted < this.qos ? granted : this.qos
     if (qos === this.qos && v5 === run.isV5(0)) return run
     const key = (v5 ? 3 : 0) + qos
-    return (this.made[key] ??= Object.assign(convert(run, v5, qos), { sharers: run.sharers }))
+    return (this.made[key] ??= Object.assign(convert(run, v5, qos), { receivers: run.receivers }))
   }
 
   /** What get() gave, to be kept: it does not change any more, and all that keep it share it. */
   keep(given: Frames): Frames {
     if (given !== this.run) return given
-    this.copy ??= Object.assign(given.slice(0, given.n), { sharers: given.sharers, createdAt: Date.now() })
+    this.copy ??= Object.assign(given.slice(0, given.n), { receivers: given.receivers, createdAt: Date.now() })
     return this.copy
   }
 }

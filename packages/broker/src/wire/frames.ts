@@ -63,7 +63,7 @@ export class Frames {
   /** wall-clock time in ms at which the block was opened; a block gathers for one commit at most */
   createdAt = 0
   /** how many receive it from memory, about: they share its bytes */
-  sharers = 1
+  receivers = 1
   /** what went into the same log before this block */
   before = NO_AMOUNT
 

@@ -206,7 +206,7 @@ export class Log implements Appendable, Cached, Cuttable {
       else hi = mid
     }
     const chunk = this.memory[lo]?.chunk
-    if (chunk) chunk.sharers = this.online.size
+    if (chunk) chunk.receivers = this.online.size
     return chunk
   }
 

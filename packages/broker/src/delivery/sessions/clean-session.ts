@@ -69,7 +69,7 @@ export class CleanSession extends Session {
     }
     if (size >= SHARED_FROM_BYTES) {
       const frames = variants.keep(run)
-      this.push({ frames, next: k, isShared: true, cost: Math.ceil(size / run.sharers) + PIECE_COST_BYTES })
+      this.push({ frames, next: k, isShared: true, cost: Math.ceil(size / run.receivers) + PIECE_COST_BYTES })
     } else this.roomFor(run, size).append(run, k, run.n, 0)
   }
 

@@ -274,7 +274,7 @@ export abstract class Session implements Dropper {
       return
     }
     const size = frames.bytes
-    if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end), frames.sharers)
+    if (size >= LARGE_BYTES) outlet.push(frames.buf.subarray(frames.start, frames.end), frames.receivers)
     else {
       const at = outlet.claim(size)
       copyBytes(frames.buf, outlet.buffer, at, frames.start, frames.end)
@@ -328,7 +328,7 @@ export abstract class Session implements Dropper {
       out[o + 1] = identifier
       if (position < sending.dupBelow) out[src.startOf(k) + shift] = src.headerOf(k) | DUP
     }
-    if (isLarge) outlet.push(src.buf.subarray(end, behind), src.sharers)
+    if (isLarge) outlet.push(src.buf.subarray(end, behind), src.receivers)
   }
 
   /** Sends one message that a plain copy does not serve. */
