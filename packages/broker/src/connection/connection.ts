@@ -185,10 +185,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     } catch (error) {
       this.fail(error)
     }
-    const { turns } = this.context.runs
-    if (turns.read(chunk.length)) return
-    this.pauses.begin(Pause.TURN)
-    turns.waitToRead(() => this.pauses.end(Pause.TURN))
+    this.context.runs.turns.read(chunk.length, this.pauses)
   }
 
   /** Packets were treated: what they made possible is sent. */

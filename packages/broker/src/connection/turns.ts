@@ -1,3 +1,6 @@
+import { Pause } from "../delivery/outlet.js"
+import type { Pauses } from "./pauses.js"
+
 /** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
 const READ_BYTES = 8 << 20
 const READERS = 64
@@ -15,18 +18,15 @@ export class Turns {
   private scheduled = false
   private readonly line: (() => void)[] = []
   private readBytes = 0
-  private readonly readers: (() => void)[] = []
+  private readonly readers: Pauses[] = []
 
-  /** So many bytes were read. False: this turn had enough, who read them waits. */
-  read(bytes: number): boolean {
+  /** So many bytes were read. When this turn had enough, who sent them is not read until a later one. */
+  read(bytes: number, pauses: Pauses): void {
     if (this.readBytes === 0) this.schedule()
     this.readBytes += bytes
-    return this.readBytes <= READ_BYTES
-  }
-
-  /** Calls back in a later turn, when it may be read again. */
-  waitToRead(goOn: () => void): void {
-    this.readers.push(goOn)
+    if (this.readBytes <= READ_BYTES) return
+    pauses.begin(Pause.TURN)
+    this.readers.push(pauses)
   }
 
   /** Something begins that may take long. */
@@ -67,7 +67,7 @@ export class Turns {
     this.line.splice(0, done)
     this.since = undefined
     this.readBytes = 0
-    for (const goOn of this.readers.splice(0, READERS)) goOn()
+    for (const pauses of this.readers.splice(0, READERS)) pauses.end(Pause.TURN)
     if (this.line.length || this.readers.length) this.schedule()
   }
 }
