@@ -10,6 +10,7 @@ const longest = [
   "fuzz",
   "owners",
   "claim",
+  "clock",
   "command-line",
   "browser",
   "mosquitto-bridge",

@@ -143,7 +143,7 @@ export class ControlFlow {
   private checkOwner(clientId: string, login: Login): Session | undefined {
     const { access, delivery } = this.context
     if (!access.holds(login)) throw new PacketError(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
-    delivery.sessions.expire(Date.now(), clientId)
+    delivery.sessions.expire(clientId)
     const session = delivery.sessions.get(clientId)
     if (session && !access.mayTake(session.user, login.user))
       throw new PacketError(Reason.NOT_AUTHORIZED, "the session with this client identifier belongs to another user")

@@ -14,6 +14,7 @@ import type { Cursor, LostRows, Reserved, SessionRow, StoredLog, StoredState, Su
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
+const TIME_KEY = Buffer.from("time")
 export const FOLDED_KEY = Buffer.from("folded")
 export const SECRET_KEY = Buffer.from("secret")
 /** stands for Infinity in a stored cursor */
@@ -83,12 +84,14 @@ export class Tables {
   /** Everything that is in them but messages. Throws when a row is damaged. */
   load(): StoredState {
     const value = this.environment.meta.get(NEXT_KEY)
+    const time = this.environment.meta.get(TIME_KEY)
     return {
       sessions: this.loadSessions(),
       retained: this.withIds("retained", "a retained message"),
       wills: this.withIds("wills", "a Will").map(({ id, value: row }) => ({ id, value: JSON.parse(row.toString()) })),
       logs: this.loadLogs(),
       next: value ? unpackReserved(intact("meta", { key: NEXT_KEY, value }, "the next position")) : { position: 1, id: 1 },
+      time: time && JSON.parse(intact("meta", { key: TIME_KEY, value: time }, "the time").toString()),
     }
   }
 
@@ -252,6 +255,7 @@ export class Tables {
     }
     yield* this.rows(unfolded)
     if (unfolded.reserved) yield meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved(unfolded.reserved)))
+    if (unfolded.time) yield meta.put(TIME_KEY, withChecksum("meta", TIME_KEY, json(unfolded.time)))
   }
 
   private *rows(unfolded: Unfolded): Generator<Promise<boolean>> {

@@ -1,4 +1,4 @@
-import type { Commit, Cursor, Reserved, SessionRow, SubscriptionRow, WillRow } from "./store.js"
+import type { Commit, Cursor, Reserved, SessionRow, StoredTime, SubscriptionRow, WillRow } from "./store.js"
 import { type Chunk, chunksFrom, placeOf } from "./chunks.js"
 
 /** What a chunk, a row or a cut costs in memory beside its bytes. */
@@ -18,6 +18,7 @@ export class Unfolded {
   readonly retained = new Map<number, Buffer | undefined>()
   readonly wills = new Map<number, WillRow | undefined>()
   reserved: Reserved | undefined = undefined
+  time: StoredTime | undefined = undefined
   /** about what it takes in memory, and in the tables: a block that logs share counts for each, because each gets a row of it */
   bytes = 0
 
@@ -38,6 +39,7 @@ export class Unfolded {
       this.set(this.wills, id, value)
     }
     if (commit.reserved) this.reserved = commit.reserved
+    if (commit.time) this.time = commit.time
   }
 
   private append(chunk: Commit["appends"][number]): void {

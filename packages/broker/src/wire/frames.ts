@@ -58,7 +58,7 @@ export class Frames {
   traits = 0
   /** the largest frame in bytes */
   largest = 0
-  /** wall-clock time in ms at which the block was opened; a block gathers for one commit at most */
+  /** when the block was opened, in ms of the broker's time; a block gathers for one commit at most */
   createdAt = 0
   /** what went into the same log before this block */
   before = NO_AMOUNT

@@ -1,6 +1,7 @@
 /** What the properties are about, by the names that they use: where it lies is known here alone. */
 import { PublishReader } from "../../src/connection/publish-reader.js"
 import { PacketReader } from "../../src/connection/packet-reader.js"
+import { BrokerTime } from "../../src/delivery/broker-time.js"
 import { CleanSession } from "../../src/delivery/sessions/clean-session.js"
 import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
 import { Log } from "../../src/delivery/logs/log.js"
@@ -73,7 +74,8 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] })
+    const session =
+      this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), time: new BrokerTime(), matching: () => [] })
     this.sessions.set(name, session)
     return session
   }

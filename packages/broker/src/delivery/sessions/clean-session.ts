@@ -49,12 +49,13 @@ export class CleanSession extends Session {
       this.outlet?.refuse(Reason.QUOTA_EXCEEDED, `more than ${MOST_QUEUED_BYTES >> 20} MB wait for a Clean Session`)
       return
     }
+    const { time } = this.surroundings
     let chunk = this.queue.at(-1)
     // the age of a chunk counts for all of its messages that expire
-    const aged = chunk && run.traits & Trait.EXPIRY && Date.now() - chunk.createdAt > 1000
+    const aged = chunk && run.traits & Trait.EXPIRY && time.now - chunk.createdAt > 1000
     if (!chunk || aged || chunk.bytes + size > CHUNK_BYTES) {
       chunk = new Frames(Buffer.allocUnsafe(Math.max(size, chunk ? CHUNK_BYTES : 4096)), 8)
-      chunk.createdAt = Date.now()
+      chunk.createdAt = time.now
       this.queue.push(chunk)
     }
     chunk.append(run, k, run.n, 0)

@@ -117,7 +117,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   override async unsubscribe(filter: string): Promise<boolean> {
     const before = this.subscriptions.get(filter)
     let lost = 0
-    for (const reader of this.holds.endingWith(filter)) lost += (await countOnlyOf(reader, this.readers, this.unsentFrom)).messages // oxlint-disable-line no-await-in-loop
+    for (const reader of this.holds.endingWith(filter))
+      lost += (await countOnlyOf(reader, this.readers, this.unsentFrom, this.parts.time)).messages // oxlint-disable-line no-await-in-loop
     if (this.gone || this.subscriptions.get(filter) !== before) return false // it was made anew meanwhile
     if (lost) this.giveUp("unsubscribed", lost)
     this.holds.unsubscribe(filter)
@@ -169,13 +170,13 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   /** How many messages will be sent, or sent again after a reconnect. */
   async countWaiting(maximumPacketSize = Infinity): Promise<Count> {
-    const { messages, exact } = await countFresh(this.readers, this.unsentFrom, maximumPacketSize)
+    const { messages, exact } = await countFresh(this.readers, this.unsentFrom, this.parts.time, maximumPacketSize)
     return { messages: messages + this.window.needing(this.needed), exact }
   }
 
   /** Whether the message at `position` is sent, or sent again, as far as is known now. */
   comes(position: number, chunk: Frames, i: number): boolean {
-    if (position > this.passed) return !hasExpired(chunk, i, Date.now())
+    if (position > this.passed) return !hasExpired(chunk, i, this.parts.time)
     const entry = this.window.entryAt(position)
     return entry >= 0 && this.window.needsMessage(entry)
   }

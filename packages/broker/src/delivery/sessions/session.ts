@@ -5,6 +5,7 @@ import { DUP, PacketType, PUBREL, type QoS, qosOf, RETAIN } from "../../wire/pac
 import { encodeFor, expirySecondsOf, sameTopic, topicOf } from "../../wire/publish.js"
 import { protocolError, Reason } from "../../wire/reason-codes.js"
 import type { Maybe } from "../../stores/store.js"
+import type { BrokerTime } from "../broker-time.js"
 import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
 import type { Peeked } from "./peek.js"
@@ -41,6 +42,7 @@ export interface Sending {
 export interface Surroundings {
   /** where it is noted that messages were given up */
   readonly drops: Drops
+  readonly time: BrokerTime
   /** The Subscriptions of a Session with an identifier or Retain As Published that match a topic; the router knows them. */
   matching(session: Session, topic: string): readonly SubscriptionOptions[]
 }
@@ -71,7 +73,7 @@ export abstract class Session implements Dropper {
     readonly id: number,
     /** to whom it belongs; undefined: nobody, its clients are anonymous */
     private owner: string | undefined,
-    private readonly surroundings: Surroundings,
+    protected readonly surroundings: Surroundings,
   ) {}
 
   get user(): string | undefined {
@@ -119,11 +121,11 @@ export abstract class Session implements Dropper {
   }
   /** Drops what logs and store have of it. */
   protected drop(): void {}
-  /** When its connection ended, in ms; null: it is connected, or ends with its connection. */
+  /** When its connection ended, by the broker's time; null: it is connected, or ends with its connection. */
   get disconnectedAt(): number | null {
     return null
   }
-  /** When it expires, in ms; Infinity: not as long as nothing changes. */
+  /** When it expires, by the broker's time; Infinity: not as long as nothing changes. */
   get expiresAt(): number {
     return Infinity
   }
@@ -294,7 +296,7 @@ export abstract class Session implements Dropper {
   protected encode(src: Frames, k: number, { qos, dup }: { qos: QoS; dup: boolean }): Buffer | undefined {
     const outlet = this.outlet
     if (!outlet) return undefined
-    const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
+    const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? this.surroundings.time.secondsSince(src.createdAt) : 0
     // what was sent before must be completed [MQTT-4.3.3-7]
     if (!dup && expirySecondsOf(src, k) <= waitedSeconds) {
       this.giveUp("expired", 1)
