@@ -11,6 +11,7 @@ const longest = [
   "owners",
   "claim",
   "clock",
+  "unanswered-wills",
   "command-line",
   "browser",
   "mosquitto-bridge",

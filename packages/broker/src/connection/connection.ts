@@ -2,7 +2,7 @@ import { Pause, type Outlet } from "../delivery/outlet.js"
 import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
 import type { Credentials, Login } from "../access/access.js"
-import type { ArmedWill } from "../delivery/wills/wills.js"
+import type { ArmedWill, DelayedWill } from "../delivery/wills/wills.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
 import type { ProtocolVersion } from "../wire/packet-types.js"
@@ -10,7 +10,7 @@ import { PacketError, protocolError, Reason, type ReasonCode } from "../wire/rea
 import type { ByteStream } from "./byte-stream.js"
 import type { Client } from "./clients.js"
 import type { ConnectionFacts, Context } from "./context.js"
-import { type ControlledConnection, ControlFlow } from "./control-flow.js"
+import { type ControlledConnection, ControlFlow, type OpenOptions } from "./control-flow.js"
 import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
@@ -43,6 +43,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private readonly reader: PacketReader
   /** made when a CONNECT is accepted */
   private will: ArmedWill | undefined = undefined
+  /** not sent if CONNACK leaves */
+  private earlierWill: DelayedWill | undefined = undefined
   private readonly control: ControlFlow
   private readonly inbound: Inbound
   readonly publish: RunTaker
@@ -240,7 +242,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   /** CONNECT was accepted; CONNACK follows. */
-  open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will }: Parameters<ControlledConnection["open"]>[1]): void {
+  open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will, earlierWill }: OpenOptions): void {
     this.currentSession = session
     this.stream = new RetainedStream(session, this.context.delivery)
     this.id = session.clientId
@@ -248,6 +250,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.maximum = maximumPacketSize
     this.keepAliveMs = keepAliveSeconds * 1000
     this.will = will
+    this.earlierWill = earlierWill
     this.reader.widen()
     this.socket.admitted?.()
     this.context.clients.accept(this)
@@ -330,9 +333,20 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.control.close()
     if (this.currentSession && this.context.clients.leave(this)) {
       this.context.delivery.sessions.close(this.currentSession, expirySeconds)
-      if (this.will) this.context.delivery.wills.lost(this.will, !this.currentSession.gone)
+      this.leaveWills(!this.currentSession.gone)
     }
     this.context.log.closed(this, reason, message)
+  }
+
+  /** A client that was not told that its CONNECT was accepted has no Will with us, and has not come back. */
+  private leaveWills(sessionGoesOn: boolean): void {
+    const { wills } = this.context.delivery
+    if (this.welcomed) {
+      if (this.will) wills.lost(this.will, sessionGoesOn)
+      return
+    }
+    if (this.will) wills.disarm(this.will)
+    if (this.earlierWill) wills.restore(this.earlierWill, sessionGoesOn)
   }
 
   /** The broker stops: what arrives from now on is not accepted, what was is still acknowledged. */

@@ -6,7 +6,7 @@ import type { RetainedStream, Wanted } from "../delivery/retained/retained-strea
 import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
-import type { ArmedWill } from "../delivery/wills/wills.js"
+import type { ArmedWill, DelayedWill } from "../delivery/wills/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
@@ -36,13 +36,24 @@ export interface ControlledConnection {
   /** what the listener knows of the other side */
   readonly peer: Pick<Credentials, "address" | "certificateUser">
   push(bytes: Buffer): void
-  /** CONNECT was accepted, with this Session. `will`: its Will, armed. */
-  open(session: Session, options: { login: Login; maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | undefined }): void
+  /** CONNECT was accepted, with this Session. */
+  open(session: Session, options: OpenOptions): void
   /** CONNACK leaves. `receiveMaximum`: most messages in flight. */
   welcome(connack: Buffer, receiveMaximum: number): void
   /** CONNECT was refused, with this CONNACK. */
   refuseConnect(connack: Buffer, reason: ReasonCode, message: string): void
   refuse(reason: ReasonCode, message: string): void
+}
+
+/** What an accepted CONNECT asked for, and did. */
+export interface OpenOptions {
+  login: Login
+  maximumPacketSize: number
+  keepAliveSeconds: number
+  /** its Will, armed */
+  will: ArmedWill | undefined
+  /** the Will that is not sent because the client is back */
+  earlierWill: DelayedWill | undefined
 }
 
 /**
@@ -87,12 +98,13 @@ export class ControlFlow {
       throw new PacketError(Reason.QUOTA_EXCEEDED, `there are ${context.limits.sessions} sessions, which is the limit`)
     context.clients.takeOver(clientId)
     const { session, present, stored } = sessions.open(request)
-    if (present) context.delivery.wills.resumed(clientId)
+    const earlierWill = present ? context.delivery.wills.resumed(clientId) : undefined
     connection.open(session, {
       login,
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
       will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, ...will }) : undefined,
+      earlierWill,
     })
     // what of it may be read is known when its turn comes
     const waiting =
