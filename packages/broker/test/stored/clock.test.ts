@@ -1,3 +1,4 @@
+import { readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import {
   type BrokerOptions,
@@ -8,6 +9,7 @@ import {
   startBroker,
   startMongoServer,
   type TestBroker,
+  waitFor,
 } from "@mqtt-trio/testing"
 import { describe, expect, test } from "vitest"
 import { openEnvironment } from "../../src/stores/environment.js"
@@ -81,14 +83,22 @@ async function found({ port }: TestBroker, clientId: string): Promise<Left> {
   return { present, waiting, retained: await leftOf(reader, `r/${clientId}`, port) }
 }
 
-/** Resolves when Sessions were looked at, since this was called, and one that lasts a second was ended by it, which its Will says. */
-async function swept({ port }: TestBroker): Promise<void> {
-  const topic = randomId("swept")
-  const ear = await heir(topic, port)
-  const delayed = { topic, payload: "ended", properties: properties([0x18, ...long(LASTS)]) }
-  const peer = await mortal(5, delayed, { clientId: topic, clean: false, properties: properties(sessionExpiry(1)) }, port)
+/** A Session of a second goes away. Resolves with the topic of its Will, a retained message, which is sent when it was ended. */
+async function leaveForASecond(broker: TestBroker): Promise<string> {
+  const topic = randomId("ended")
+  const will = { topic, payload: "ended", retain: true, properties: properties([0x18, ...long(LASTS)]) }
+  const peer = await mortal(5, will, { clientId: topic, clean: false, properties: properties(sessionExpiry(1)) }, broker.port)
   peer.cut()
-  await ear.nextPublish()
+  const hasLeft = (line: string): boolean => line.includes('"event":"left"') && line.includes(topic)
+  await waitFor(() => broker.stderr.split("\n").some(hasLeft), { what: "the client to leave" })
+  return topic
+}
+
+/** Sets the clock while such a Session is away. Resolves when Sessions were looked at after that, and it was ended by it. */
+async function swept(broker: TestBroker, change: () => void = () => {}): Promise<void> {
+  const topic = await leaveForASecond(broker)
+  change()
+  await (await heir(topic, broker.port)).nextPublish()
 }
 
 /** Something that happens to a broker and its clock, which shows a time from then on. */
@@ -111,10 +121,8 @@ const killed =
   }
 const running =
   (change: Change): Event =>
-  async (broker, clock) => {
-    change(clock)
-    await swept(broker)
-  }
+  async (broker, clock) =>
+    swept(broker, () => change(clock))
 
 /** The broker stops, and what it stored says no time, as an older version left it. */
 const withoutTime =
@@ -151,6 +159,7 @@ const KEPT: [title: string, begin: number, ...events: Event[]][] = [
   ["a day back while it runs, then kill -9", today, running(by(-DAY)), killed(by(0))],
   ["a day back while it does not run", today, stopped(by(-DAY))],
   ["eight hours forward, as it is after a sleep", today, running(by(DAY / 3)), stopped(by(0))],
+  ["the same, then kill -9", today, running(by(DAY / 3)), killed(by(0))],
   ["a year forward and back while it runs, then kill -9", today, running(by(365 * DAY)), running(by(-365 * DAY)), killed(by(0))],
 ]
 
@@ -197,6 +206,18 @@ describe.runIf(library)("a wall clock that is set ends no Session and no message
   })
 })
 
+test.runIf(library).each([
+  ["while it runs", running(by(-DAY))],
+  ["while it does not run", stopped(by(-DAY))],
+  ["to 1970 while it does not run", killed(to(POWER_ON))],
+  ["to 1970, and its store is of an older version", withoutTime(to(POWER_ON))],
+])("a wall clock that is set back keeps no Session that is due: %s", async (_, event) => {
+  const [broker, clock] = await ownBroker(today)
+  const topic = await leaveForASecond(broker)
+  await event(broker, clock)
+  expect((await (await heir(topic, broker.port)).nextPublish()).payload.toString()).toBe("ended")
+})
+
 describe.runIf(library)("time that passed while the broker was away counts", () => {
   const away = 2 * LASTS
   const waits: [title: string, ...events: Event[]][] = [
@@ -232,6 +253,25 @@ describe.runIf(library)("a store that an older version wrote, which says no time
     await withoutTime(by(2 * LASTS * SECOND))(broker, clock)
     expect(await found(broker, "s")).toEqual({ present: 0, waiting: [], retained: [] })
   })
+})
+
+test.runIf(library)("a clock that is set is in the store within moments, although nobody does anything", async () => {
+  const [broker, clock] = await ownBroker(today)
+  await leaveBehind(broker, "s", { session: LASTS, message: LASTS })
+  const store = join(broker.dir, "store")
+  const written = (): number => Math.max(...readdirSync(store).map((name) => statSync(join(store, name)).mtimeMs))
+  let [before, since] = [written(), performance.now()]
+  const isQuiet = (): boolean => {
+    const now = written()
+    if (now !== before) [before, since] = [now, performance.now()]
+    return performance.now() - since > 2 * SECOND
+  }
+  await waitFor(isQuiet, { what: "the end of the commits" })
+  clock.turn(DAY)
+  await waitFor(() => written() !== before, { what: "a commit" })
+  await broker.kill9()
+  await broker.restart()
+  expect(await found(broker, "s")).toMatchObject({ present: 1, waiting: [expect.any(Number)], retained: [expect.any(Number)] })
 })
 
 test.runIf(library)("a store that was repaired knows the time", () =>
