@@ -29,7 +29,10 @@ function refusal(folder: string, hint: string, place = folder): string {
 }
 
 describe.skipIf(process.platform === "win32")("a data folder that others can write", () => {
-  test.each([0o702, 0o777])("mode %o: refused by start, and not touched", async (mode) => {
+  test.each([
+    ["702", 0o702],
+    ["777", 0o777],
+  ] as const)("mode %s: refused by start, and not touched", async (_, mode) => {
     const folder = folderWith(mode)
     expect(await start(folder)).toMatchObject({ code: 11, stdout: "", stderr: refusal(folder, CHMOD) })
     expect([readdirSync(folder), statSync(folder).mode & 0o7777]).toEqual([[], mode])
@@ -37,7 +40,11 @@ describe.skipIf(process.platform === "win32")("a data folder that others can wri
     await serves(folder)
   })
 
-  test.each([0o770, 0o720, 0o1777])("mode %o: the same; a new folder in it may be used", async (mode) => {
+  test.each([
+    ["770", 0o770],
+    ["720", 0o720],
+    ["1777", 0o1777],
+  ] as const)("mode %s: the same; a new folder in it may be used", async (_, mode) => {
     const folder = folderWith(mode)
     const more = ", or name a folder in it that does not exist yet: it is made for the broker alone"
     expect(await start(folder)).toMatchObject({ code: 11, stdout: "", stderr: refusal(folder, CHMOD + more) })
@@ -45,7 +52,11 @@ describe.skipIf(process.platform === "win32")("a data folder that others can wri
     await serves(join(folder, "new"))
   })
 
-  test.each([0o755, 0o750, 0o700])("mode %o: served", (mode) => serves(folderWith(mode)))
+  test.each([
+    ["755", 0o755],
+    ["750", 0o750],
+    ["700", 0o700],
+  ] as const)("mode %s: served", (_, mode) => serves(folderWith(mode)))
 
   test("by a link: what it leads to counts", async () => {
     const [open, link] = [folderWith(0o777), join(temporaryFolder(), "link")]
@@ -81,7 +92,10 @@ describe.skipIf(process.platform === "win32")("a data folder that others can wri
 })
 
 describe.skipIf(process.platform === "win32")("a folder above it that everybody can write", () => {
-  test.each([0o777, 0o757])("mode %o: refused, because another folder could be put in its place", async (mode) => {
+  test.each([
+    ["777", 0o777],
+    ["757", 0o757],
+  ] as const)("mode %s: refused, because another folder could be put in its place", async (_, mode) => {
     const above = folderWith(mode, "above")
     const folder = join(above, "between", "store")
     const hint = "hint: take that away with chmod o-w, or let everybody move only what is his own, with chmod +t\n"
