@@ -10,6 +10,8 @@ const longest = [
   "fuzz",
   "owners",
   "claim",
+  "clock",
+  "unanswered-wills",
   "command-line",
   "browser",
   "mosquitto-bridge",

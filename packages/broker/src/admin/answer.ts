@@ -40,7 +40,7 @@ function parse(request: string): AdminRequest | undefined {
   }
 }
 
-async function* queue({ sessions }: Delivery, request: QueueRequest): AsyncGenerator<AdminReply> {
+async function* queue({ sessions, commits: { time } }: Delivery, request: QueueRequest): AsyncGenerator<AdminReply> {
   const session = sessions.get(request.clientId)
   if (!session) {
     yield { type: "error", code: "no-session", message: `no session with client identifier ${JSON.stringify(request.clientId)}` }
@@ -51,21 +51,21 @@ async function* queue({ sessions }: Delivery, request: QueueRequest): AsyncGener
     type: "session",
     clientId: session.clientId,
     connected: session.outlet !== undefined,
-    disconnectedAt: disconnectedAt === null ? null : new Date(disconnectedAt).toISOString(),
+    disconnectedAt: disconnectedAt === null ? null : time.toWall(disconnectedAt).toISOString(),
     ...(await session.depth()),
     dropped: session.dropped,
   }
   let left = request.peek
   if (left > 0)
     for await (const message of session.peek()) {
-      const remaining = message.expirySeconds - Math.floor((Date.now() - message.acceptedAt) / 1000)
+      const remaining = message.expirySeconds - time.secondsSince(message.acceptedAt)
       yield {
         type: "record",
         record: {
           position: message.position,
           topic: message.topic,
           qos: message.qos,
-          accepted: new Date(message.acceptedAt).toISOString(),
+          accepted: time.toWall(message.acceptedAt).toISOString(),
           inFlight: session.inFlight(message.position),
           expiresInSeconds: remaining === Infinity ? null : Math.max(0, remaining),
           payload: message.payload.toString(message.isText ? "utf8" : "base64"),

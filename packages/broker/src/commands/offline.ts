@@ -1,9 +1,9 @@
-import { existsSync } from "node:fs"
+import { existsSync, realpathSync } from "node:fs"
 import { join } from "node:path"
 import { quoted } from "@mqtt-trio/common"
 import { BrokerError } from "../errors.js"
 import { inUse, storeError } from "../stores/errors.js"
-import { DATABASE } from "../stores/folder.js"
+import { checkPrivate, DATABASE } from "../stores/folder.js"
 import { lockFolder } from "../stores/folder-lock.js"
 import { openElsewhere } from "../stores/open-files.js"
 
@@ -13,6 +13,11 @@ export async function withFolder<T>(folder: string, work: () => Promise<T>): Pro
     throw new BrokerError("store-unusable", `there is no folder ${quoted(folder)}`, {
       hint: "say where the store is with --store file:DIR",
     })
+  try {
+    checkPrivate(realpathSync.native(folder))
+  } catch (error) {
+    throw storeError(folder, error)
+  }
   const lock = await lockFolder(folder).catch((error: unknown) => {
     throw error instanceof BrokerError && error.code === "store-in-use" ? toStop(error) : error
   })

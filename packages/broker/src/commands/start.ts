@@ -222,6 +222,9 @@ export function registerStart(program: Command): void {
   command.action(async () => runStart(await resolveWithFile(command, START_OPTIONS)))
 }
 
+const AS_ROOT =
+  "the broker runs as root, which it does not need: run it as a user of its own, with User= and StateDirectory= of systemd, or docker run --user"
+
 /** Runs the broker until SIGINT or SIGTERM; SIGHUP reads the files of users, rights and TLS again. One line on stdout says that it is ready. */
 export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>): Promise<void> {
   const options = resolved.values
@@ -242,6 +245,7 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   try {
     if (options.store.kind === "mongodb") process.title = `mqtt-broker start --store ${options.store.shown}` // the arguments may have a password
     broker = await Broker.start({ ...brokerOptions(options, listen), signal: stop.signal }, log)
+    if (process.geteuid?.() === 0) log.warn(AS_ROOT)
     ready.write(readyLines(broker, options))
     await servedUntil(stop.signal, broker)
   } catch (error) {

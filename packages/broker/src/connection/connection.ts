@@ -3,7 +3,6 @@ import { RetainedStream } from "../delivery/retained/retained-stream.js"
 import { type Session, UNSENT_BYTES, UNSENT_BYTES_QOS_0 } from "../delivery/sessions/session.js"
 import type { Credentials, Login } from "../access/access.js"
 import type { Place, Tally } from "../accounting/tally.js"
-import type { ArmedWill } from "../delivery/wills/wills.js"
 import type { DisconnectPacket, SubscribePacket, UnsubscribePacket } from "../wire/checks.js"
 import { sessionExpiry } from "../wire/session-expiry.js"
 import type { ProtocolVersion } from "../wire/packet-types.js"
@@ -11,12 +10,13 @@ import { PacketError, protocolError, Reason, type ReasonCode } from "../wire/rea
 import type { ByteStream } from "./byte-stream.js"
 import type { Client } from "./clients.js"
 import type { ConnectionFacts, Context } from "./context.js"
-import { type ControlledConnection, ControlFlow } from "./control-flow.js"
+import { type ControlledConnection, ControlFlow, type OpenOptions } from "./control-flow.js"
 import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
 import { TICK_MS, type Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
 import { overdue } from "./overdue.js"
+import { OwnWills } from "./own-wills.js"
 import { Pauses } from "./pauses.js"
 import { PacketReader, type PacketTaker } from "./packet-reader.js"
 import type { RunTaker } from "./publish-reader.js"
@@ -44,8 +44,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   readonly replies: ReplyLine
 
   private readonly reader: PacketReader
-  /** made when a CONNECT is accepted */
-  private will: ArmedWill | undefined = undefined
+  private readonly wills: OwnWills
   private readonly control: ControlFlow
   private readonly inbound: Inbound
   readonly publish: RunTaker
@@ -71,6 +70,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       this.since = context.clock.now
     })
     this.replies = new ReplyLine(context.delivery.commits, this.output, arrival.tally)
+    this.wills = new OwnWills(context.delivery.wills)
     this.control = new ControlFlow(this, context)
     this.inbound = new Inbound(this, context.delivery)
     this.publish = this.inbound.take
@@ -268,14 +268,14 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
 
   /** CONNECT was accepted; CONNACK follows. */
-  open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will }: Parameters<ControlledConnection["open"]>[1]): void {
+  open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will, earlierWill }: OpenOptions): void {
     this.currentSession = session
     this.stream = new RetainedStream(session, this.context.delivery)
     this.id = session.clientId
     this.accepted = login
     this.maximum = maximumPacketSize
     this.keepAliveMs = keepAliveSeconds * 1000
-    this.will = will
+    this.wills.open(will, earlierWill)
     this.reader.widen()
     this.socket.admitted?.()
     this.context.clients.accept(this)
@@ -327,11 +327,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   disconnect({ reason, expirySeconds: seconds }: DisconnectPacket): void {
     if (seconds && this.currentSession?.endsWithConnection !== false)
       throw protocolError("DISCONNECT cannot make a Session persistent that was not [MQTT-3.1.2-23]")
-    const stored = (this.currentSession?.persistent ?? false) || this.will !== undefined
-    if (this.will && reason === Reason.SUCCESS) {
-      this.context.delivery.wills.disarm(this.will)
-      this.will = undefined
-    }
+    const stored = (this.currentSession?.persistent ?? false) || this.wills.isArmed
+    if (reason === Reason.SUCCESS) this.wills.disarm()
     this.finish(
       undefined,
       reason ? `it disconnected with Reason Code 0x${reason.toString(16)}` : "it disconnected",
@@ -363,7 +360,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.control.close()
     if (this.currentSession && this.context.clients.leave(this)) {
       this.context.delivery.sessions.close(this.currentSession, expirySeconds)
-      if (this.will) this.context.delivery.wills.lost(this.will, !this.currentSession.gone)
+      this.wills.end(this.welcomed, !this.currentSession.gone)
     }
     this.context.log.closed(this, reason, message)
   }

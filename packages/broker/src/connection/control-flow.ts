@@ -4,11 +4,11 @@ import type { IConnectPacket } from "mqtt-packet"
 import type { Place } from "../accounting/tally.js"
 import type { Credentials, Login, Verdict } from "../access/access.js"
 import type { RetainedStream, Wanted } from "../delivery/retained/retained-stream.js"
-import { costOfReader } from "../delivery/logs/reader.js"
-import { costOfSession, costOfSubscription, type Session } from "../delivery/sessions/session.js"
+import { costOfHold, costOfSession, costOfSubscription } from "../delivery/sessions/costs.js"
+import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
-import { type ArmedWill, costOf } from "../delivery/wills/wills.js"
+import { type ArmedWill, costOf, type DelayedWill } from "../delivery/wills/wills.js"
 import type { ControlChannel } from "../engine/aedes.js"
 import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
@@ -40,13 +40,24 @@ export interface ControlledConnection {
   /** what the listener knows of the other side */
   readonly peer: Pick<Credentials, "address" | "certificateUser">
   push(bytes: Buffer): void
-  /** CONNECT was accepted, with this Session. `will`: its Will, armed. */
-  open(session: Session, options: { login: Login; maximumPacketSize: number; keepAliveSeconds: number; will: ArmedWill | undefined }): void
+  /** CONNECT was accepted, with this Session. */
+  open(session: Session, options: OpenOptions): void
   /** CONNACK leaves. `receiveMaximum`: most messages in flight. */
   welcome(connack: Buffer, receiveMaximum: number): void
   /** CONNECT was refused, with this CONNACK. */
   refuseConnect(connack: Buffer, reason: ReasonCode, message: string): void
   refuse(reason: ReasonCode, message: string): void
+}
+
+/** What an accepted CONNECT asked for, and did. */
+export interface OpenOptions {
+  login: Login
+  maximumPacketSize: number
+  keepAliveSeconds: number
+  /** its Will, armed */
+  will: ArmedWill | undefined
+  /** the Will that is not sent because the client is back */
+  earlierWill: DelayedWill | undefined
 }
 
 /**
@@ -95,12 +106,13 @@ export class ControlFlow {
       throw new PacketError(Reason.QUOTA_EXCEEDED, `what is kept for clients from ${place.name} takes all the memory that it may`)
     context.clients.takeOver(clientId)
     const { session, present, stored } = sessions.open(request)
-    if (present) context.delivery.wills.resumed(clientId)
+    const earlierWill = present ? context.delivery.wills.resumed(clientId) : undefined
     connection.open(session, {
       login,
       maximumPacketSize: packet.properties?.maximumPacketSize ?? Infinity,
       keepAliveSeconds: packet.keepalive ?? 0,
       will: will ? context.delivery.wills.arm({ clientId, user: login.user, v5: connection.v5, place, ...will }) : undefined,
+      earlierWill,
     })
     // what of it may be read is known when its turn comes
     const waiting =
@@ -151,7 +163,7 @@ export class ControlFlow {
   private checkOwner(clientId: string, login: Login): Session | undefined {
     const { access, delivery } = this.context
     if (!access.holds(login)) throw new PacketError(Reason.NOT_AUTHORIZED, "its account was removed or its password changed")
-    delivery.sessions.expire(Date.now(), clientId)
+    delivery.sessions.expire(clientId)
     const session = delivery.sessions.get(clientId)
     if (session && !access.mayTake(session.user, login.user))
       throw new PacketError(Reason.NOT_AUTHORIZED, "the session with this client identifier belongs to another user")
@@ -209,7 +221,7 @@ export class ControlFlow {
     const { session } = this.connection
     if (!session || session.subscriptions.has(filter)) return false
     if (session.subscriptions.size >= this.context.limits.subscriptions) return true
-    return session.persistent && !session.tally.mayKeep(costOfSubscription(filter) + costOfReader(filter))
+    return session.persistent && !session.tally.mayKeep(costOfSubscription(filter) + costOfHold(filter))
   }
 
   /** A reason as a code of SUBACK; before 5.0 there is only one. */

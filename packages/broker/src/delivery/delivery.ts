@@ -5,6 +5,7 @@ import type { Store } from "../stores/store.js"
 import type { Frames } from "../wire/frames.js"
 import { qosOf } from "../wire/packet-types.js"
 import { topicOf } from "../wire/publish.js"
+import { BrokerTime } from "./broker-time.js"
 import { Intake } from "./intake.js"
 import { type CommitEvents, GroupCommit } from "./logs/group-commit.js"
 import { Retained, type RetainedLimits } from "./retained/retained.js"
@@ -54,7 +55,7 @@ export async function openDelivery(
   let known = everybody
   const state = await store.load()
   const router = new Router(limits.topicLevels)
-  const commits = new GroupCommit(store, state.next, events)
+  const commits = new GroupCommit(store, state.next, events, BrokerTime.after(state))
   const housekeeping = new Housekeeping(() => commits.later())
   commits.attend(housekeeping)
   const retained = new Retained(commits, limits.retained)

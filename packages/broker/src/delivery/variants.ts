@@ -28,10 +28,13 @@ export class Variants {
     return (this.made[key] ??= Object.assign(convert(run, v5, qos), { receivers: run.receivers }))
   }
 
-  /** What get() gave, to be kept: it does not change any more, and all that keep it share it. */
-  keep(given: Frames): Frames {
-    if (given !== this.run) return given
-    this.copy ??= Object.assign(given.slice(0, given.n), { receivers: given.receivers, createdAt: Date.now() })
+  /** What get() gave, to be kept from `now` on: it does not change any more, and all that keep it share it. */
+  keep(given: Frames, now: number): Frames {
+    if (given !== this.run) {
+      given.createdAt ||= now
+      return given
+    }
+    this.copy ??= Object.assign(given.slice(0, given.n), { receivers: given.receivers, createdAt: now })
     return this.copy
   }
 }

@@ -263,8 +263,9 @@ function contextOf(parts: Pick<Context, "access" | "delivery" | "engine" | "limi
 /** What is looked at each second: Sessions that expired, queues that are full, and what was given up. */
 function sweeping({ delivery, log }: Context, queueBytes: number): NodeJS.Timeout {
   return setInterval(() => {
-    delivery.sessions.expire(Date.now())
-    delivery.retained.expire(Date.now())
+    delivery.commits.watchTime()
+    delivery.sessions.expire()
+    delivery.retained.expire()
     delivery.sessions.capQueues(queueBytes)
     log.dropped(delivery.sessions.drops.take())
     const refused = delivery.retained.takeRefused()

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs"
+import { existsSync, readdirSync, realpathSync, rmdirSync, rmSync } from "node:fs"
 import { chmod, type FileHandle, open, rename } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { DATABASE, makeFolder } from "./folder.js"
+import { checkPrivate, DATABASE, makeFolder } from "./folder.js"
 import type { Journal } from "./journal/journal.js"
 import { syncFolder } from "./journal/segment.js"
 import type { Tables } from "./tables.js"
@@ -20,6 +20,7 @@ export async function copyStore(store: { journal: Journal; tables: Tables }, fol
   makeFolder(folder)
   const found = readdirSync(folder).find((name) => name !== "lost+found")
   if (found !== undefined) throw new Error(`it has something in it, such as ${JSON.stringify(found)}; a copy needs a new or empty folder`)
+  checkTarget(folder, isNew)
   const hold = store.journal.hold()
   const partial = join(folder, DATABASE + PARTIAL)
   const made = [partial]
@@ -41,6 +42,15 @@ export async function copyStore(store: { journal: Journal; tables: Tables }, fol
     throw error
   } finally {
     hold.release()
+  }
+}
+
+function checkTarget(folder: string, isNew: boolean): void {
+  try {
+    checkPrivate(realpathSync.native(folder))
+  } catch (error) {
+    if (isNew) rmdirSync(folder)
+    throw error
   }
 }
 

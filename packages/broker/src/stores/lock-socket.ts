@@ -44,8 +44,8 @@ function entriesOf(folder: string): string[] {
 }
 
 /**
- * True when what lies in a folder was put there by this user, the folder's owner or root: in a folder that others may
- * write, such as one below /tmp, what is theirs says nothing. False when it is not there.
+ * True when what lies in a folder was put there by this user, the folder's owner or root: in a folder that others
+ * could write once, what is theirs says nothing. False when it is not there.
  */
 export function isTrusted(folder: string, path: string): boolean {
   const owner = lstatSync(path, { throwIfNoEntry: false })?.uid

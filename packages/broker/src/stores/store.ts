@@ -1,6 +1,9 @@
 import type { Amount } from "../wire/frames.js"
 
-/** A Session as the store keeps it; its id is the key. Times are wall-clock ms. Rows are kept as JSON, which has null and no undefined. */
+/**
+ * A Session as the store keeps it; its id is the key. Times are ms of the broker's time (StoredTime). Rows are kept as JSON,
+ * which has null and no undefined.
+ */
 export interface SessionRow {
   clientId: string
   /** to whom it belongs; absent: nobody, its clients were anonymous */
@@ -68,6 +71,8 @@ export interface StoredState {
   logs: StoredLog[]
   /** the first position, and the first id, that were never given out */
   next: Reserved
+  /** what time it was last; undefined: an older version wrote it, with times of the wall clock */
+  time?: StoredTime | undefined
 }
 
 /** What went into a log since it began, up to the last message that is stored; its Session need not need all of it any more. */
@@ -84,6 +89,12 @@ export interface StoredLog {
 export interface Reserved {
   position: number
   id: number
+}
+
+/** One moment, in ms: by the broker's time, which all stamps are of (delivery/broker-time.ts), and by the wall clock. */
+export interface StoredTime {
+  broker: number
+  wall: number
 }
 
 /** One atomic write. Arrays may be empty. The buffers must not change any more. */
@@ -104,6 +115,8 @@ export interface Commit {
   wills: { id: number; value: WillRow | undefined }[]
   /** positions and ids below are taken; undefined: unchanged */
   reserved: Reserved | undefined
+  /** what time it is; undefined: what was said before will do */
+  time?: StoredTime | undefined
 }
 
 /** A sealed block. Which messages it has need not be what one append had: a store may put several together. */

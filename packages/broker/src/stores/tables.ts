@@ -27,6 +27,7 @@ import type { LostRows, SessionRow, StoredLog, StoredState, SubscriptionRow } fr
 import type { Unfolded } from "./unfolded.js"
 
 export const NEXT_KEY = Buffer.from("next")
+const TIME_KEY = Buffer.from("time")
 export const FOLDED_KEY = Buffer.from("folded")
 export const SECRET_KEY = Buffer.from("secret")
 /** How many rows are removed in one transaction. */
@@ -107,12 +108,14 @@ export class Tables {
     const value = this.environment.meta.get(NEXT_KEY)
     const [body] = this.environment.bodies.getKeys({ reverse: true, limit: 1 })
     if (body) this.nextBody = readUint64(body, 0) + 1
+    const time = this.environment.meta.get(TIME_KEY)
     return {
       sessions: this.loadSessions(),
       retained: this.withIds("retained", "a retained message"),
       wills: this.withIds("wills", "a Will").map(({ id, value: row }) => ({ id, value: JSON.parse(row.toString()) })),
       logs: this.loadLogs(),
       next: value ? unpackReserved(intact("meta", { key: NEXT_KEY, value }, "the next position")) : { position: 1, id: 1 },
+      time: time && JSON.parse(intact("meta", { key: TIME_KEY, value: time }, "the time").toString()),
     }
   }
 
@@ -312,6 +315,7 @@ export class Tables {
       }
     yield* this.rows(unfolded)
     if (unfolded.reserved) yield meta.put(NEXT_KEY, withChecksum("meta", NEXT_KEY, packReserved(unfolded.reserved)))
+    if (unfolded.time) yield meta.put(TIME_KEY, withChecksum("meta", TIME_KEY, json(unfolded.time)))
   }
 
   private *rows(unfolded: Unfolded): Generator<Promise<boolean>> {

@@ -1,4 +1,4 @@
-import type { Commit, Cursor, Reserved, SessionRow, SubscriptionRow, WillRow } from "./store.js"
+import type { Commit, Cursor, Reserved, SessionRow, StoredTime, SubscriptionRow, WillRow } from "./store.js"
 import { type Chunk, chunksFrom, placeOf } from "./chunks.js"
 import { isBody } from "./sharing.js"
 
@@ -19,6 +19,7 @@ export class Unfolded {
   readonly retained = new Map<number, Buffer | undefined>()
   readonly wills = new Map<number, WillRow | undefined>()
   reserved: Reserved | undefined = undefined
+  time: StoredTime | undefined = undefined
   /** about what it takes in memory, and in the tables: a block that logs share counts once where it is stored once */
   bytes = 0
   /** by block: how many chunks have it */
@@ -41,6 +42,7 @@ export class Unfolded {
       this.set(this.wills, id, value)
     }
     if (commit.reserved) this.reserved = commit.reserved
+    if (commit.time) this.time = commit.time
   }
 
   private append(chunk: Commit["appends"][number]): void {

@@ -10,6 +10,7 @@ export function withUnfolded(state: StoredState, unfolded: Unfolded): StoredStat
     wills: rowsWith(state.wills, unfolded.wills),
     logs: logsWith(state.logs, unfolded),
     next: unfolded.reserved ?? state.next,
+    time: unfolded.time ?? state.time,
   }
 }
 

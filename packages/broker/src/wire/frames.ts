@@ -60,7 +60,7 @@ export class Frames {
   traits = 0
   /** the largest frame in bytes */
   largest = 0
-  /** wall-clock time in ms at which the block was opened; a block gathers for one commit at most */
+  /** when the block was opened, in ms of the broker's time; a block gathers for one commit at most */
   createdAt = 0
   /** how many receive it from memory, about: they share its bytes */
   receivers = 1

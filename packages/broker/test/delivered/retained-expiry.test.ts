@@ -51,7 +51,7 @@ test("expired messages leave their place to others", async () => {
 })
 
 test("expired messages make room at once, and replacing one needs no new place", () => {
-  vi.useFakeTimers({ toFake: ["Date"] })
+  vi.useFakeTimers({ toFake: ["performance"] })
   const commits = new GroupCommit(new MemoryStore(), { position: 1, id: 1 }, { failing: () => {}, recovered: () => {} })
   const retained = new Retained(commits, { count: 3, bytes: 200 })
   const update = (bytes: Buffer): boolean => retained.fits(framesOf(bytes, true), place) && retained.update(framesOf(bytes, true), place)

@@ -2,6 +2,7 @@
 import { Turns } from "../../src/connection/turns.js"
 import { PublishReader } from "../../src/connection/publish-reader.js"
 import { PacketReader } from "../../src/connection/packet-reader.js"
+import { BrokerTime } from "../../src/delivery/broker-time.js"
 import { CleanSession } from "../../src/delivery/sessions/clean-session.js"
 import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
 import { Log } from "../../src/delivery/logs/log.js"
@@ -77,7 +78,9 @@ export class Receivers {
   }
 
   private session(name: string): CleanSession {
-    const session = this.sessions.get(name) ?? new CleanSession(name, undefined, { drops: new Drops(), matching: () => [] }, place)
+    const session =
+      this.sessions.get(name) ??
+      new CleanSession(name, undefined, { drops: new Drops(), time: new BrokerTime(), matching: () => [] }, place)
     this.sessions.set(name, session)
     return session
   }

@@ -26,6 +26,7 @@ const KINDS = [
   "clear",
   "will",
   "reserve",
+  "time",
 ] as const
 const step = record({ kind: constantFrom(...KINDS), id: nat({ max: 2 }), n: nat({ max: 2 }) })
 type Step = { kind: (typeof KINDS)[number]; id: number; n: number }
@@ -82,6 +83,8 @@ class Commits {
         return { wills: [{ id, value: { clientId: `${n}`, delaySeconds: n, v5: false, packet: "" } }] }
       case "reserve":
         return { reserved: { position: this.position + 100, id: n } }
+      case "time":
+        return { time: { broker: this.position, wall: n } }
     }
   }
 

@@ -240,6 +240,16 @@ function describeLasting({ commit, reopen }: LastingTools): void {
       expect([...(sessions[1]?.subscriptions ?? [])]).toEqual([[1, subscription("#", 5)]])
     })
 
+    test("what time it is, as it was said last; nothing where nobody said it", async () => {
+      await commit({ reserved: { position: 1, id: 1 } })
+      const before = await reopen()
+      expect((await before.load()).time).toBeUndefined()
+      await commit({ time: { broker: 2_000_000_000_123, wall: 5000 } })
+      await commit({ time: { broker: 2_000_000_000_124, wall: 0 } })
+      await commit({ sessions: [{ id: 1, row: row("a") }] })
+      expect((await (await reopen()).load()).time).toEqual({ broker: 2_000_000_000_124, wall: 0 })
+    })
+
     test("a cursor of a connected session is unbounded: sentBelow Infinity comes back as Infinity", async () => {
       await commit({
         sessions: [{ id: 1, row: row("a") }],

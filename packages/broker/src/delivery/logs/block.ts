@@ -48,7 +48,7 @@ export class Block {
   static of(run: Frames, position: number, parts: Parts, room: number): Block {
     const block = new Block(parts.cache.chunk(Math.max(run.bytes, room)), parts)
     block.frames.first = position
-    block.frames.createdAt = Date.now()
+    block.frames.createdAt = parts.commits.time.now
     block.append(run, position)
     return block
   }
@@ -94,7 +94,7 @@ export class Block {
 
   private hasRoom(run: Frames): boolean {
     const { frames } = this
-    if (run.traits & Trait.EXPIRY && Date.now() - frames.createdAt > MOST_AGE_MS) return false
+    if (run.traits & Trait.EXPIRY && this.parts.commits.time.now - frames.createdAt > MOST_AGE_MS) return false
     return frames.bytes + run.bytes <= CHUNK_BYTES
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as after } from "node:timers/promises"
 import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow, WillRow } from "../../stores/store.js"
+import { BrokerTime } from "../broker-time.js"
 
 /** A log as a commit sees it. */
 export interface Appendable {
@@ -80,6 +81,7 @@ export class GroupCommit {
   private reserved: Reserved = { position: 0, id: 0 }
   private scheduled = false
   private keep = false
+  private marks = false
   private stopped = false
   private timer: NodeJS.Timeout | undefined
   private readonly afterBacklog: (() => void)[] = []
@@ -89,6 +91,7 @@ export class GroupCommit {
     private readonly store: Store,
     next: Reserved,
     private readonly events: CommitEvents,
+    readonly time = new BrokerTime(),
   ) {
     this.next = next.position
     this.durable = next.position - 1
@@ -186,9 +189,15 @@ export class GroupCommit {
     this.afterBacklog.push(callback)
   }
 
-  /** Resolves when everything gathered so far, housekeeping included, is durable. */
+  /** The wall clock may have been set: then the store is told what time it is before the next start needs it. */
+  watchTime(): void {
+    if (this.time.hasJumped) this.touch()
+  }
+
+  /** Resolves when everything gathered so far, housekeeping and the time included, is durable. */
   flush(): Promise<void> {
     this.keep = true
+    this.marks = true
     this.touch()
     return new Promise((resolve) => {
       this.idle.push(resolve)
@@ -232,7 +241,9 @@ export class GroupCommit {
       retained: [...batch.retained].map(([id, value]) => ({ id, value })),
       wills: [...batch.wills].map(([id, value]) => ({ id, value })),
       reserved: undefined,
+      time: this.time.mark(this.marks),
     }
+    this.marks = false
     for (const log of batch.logs) log.seal(commit.appends)
     if (this.keep) {
       this.keep = false

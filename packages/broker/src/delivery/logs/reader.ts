@@ -25,11 +25,6 @@ export interface Hold {
   filter: string
 }
 
-/** What a hold takes in memory, with a log that nobody else holds. */
-export function costOfReader(filter: string): number {
-  return 2000 + filter.length
-}
-
 /** One Session's hold on a log, and its place in it. */
 export class Reader implements Holder {
   chunk: Frames | undefined = undefined

@@ -5,6 +5,7 @@ import { convert, topicOf } from "../../wire/publish.js"
 import { messageOf } from "@mqtt-trio/common"
 import { Reason } from "../../wire/reason-codes.js"
 import type { RetainedMessage } from "./retained.js"
+import type { BrokerTime } from "../broker-time.js"
 import { Variants } from "../variants.js"
 import type { Delivery } from "../delivery.js"
 import { type Session, UNSENT_BYTES } from "../sessions/session.js"
@@ -95,7 +96,7 @@ export class RetainedStream {
     const { session } = this
     if (message.replaced || message.sequence > upTo || !session.subscriptions.has(filter)) return false
     if (session.permissions?.mayRead(topicOf(message.frames, 0)) === false) return false
-    this.variants.of(upToDate(message.frames), message.qos, 1)
+    this.variants.of(upToDate(message.frames, this.delivery.commits.time), message.qos, 1)
     return true
   }
 
@@ -129,7 +130,7 @@ function capped(message: RetainedMessage, qos: QoS): QoS {
 }
 
 /** What expires, with the seconds it has left. */
-function upToDate(frames: Frames): Frames {
+function upToDate(frames: Frames, time: BrokerTime): Frames {
   if (!(frames.traits & Trait.EXPIRY)) return frames
-  return convert(frames, true, qosOf(frames.headerOf(0)), Math.floor((Date.now() - frames.createdAt) / 1000))
+  return convert(frames, true, qosOf(frames.headerOf(0)), time.secondsSince(frames.createdAt))
 }

@@ -94,7 +94,7 @@ export class Retained {
       const old = this.tree.get(topic)
       const isAllowed = (old || this.count < this.limits.count) && this.bytes + size - (old?.bytes ?? 0) <= this.limits.bytes
       if (isAllowed && place.mayKeep(cost + costOf(topic) - (old?.cost ?? 0))) return true
-      if (!this.removeExpired(Date.now())) return false
+      if (!this.removeExpired()) return false
     }
   }
 
@@ -119,7 +119,7 @@ export class Retained {
       return fits || old !== undefined
     }
     const frames = run.only(k)
-    frames.createdAt = Date.now()
+    frames.createdAt = this.commits.time.now
     frames.markKept(0)
     const id = old?.id ?? this.commits.newId()
     const value = frames.seal()
@@ -128,21 +128,21 @@ export class Retained {
     return true
   }
 
-  /** Removes what expired, in several turns of the event loop when it is much. `now` in ms. */
-  expire(now: number): void {
+  /** Removes what expired, in several turns of the event loop when it is much. */
+  expire(): void {
     if (this.sweeping) return
-    for (let n = 0; n < MOST_EXPIRED; n++) if (!this.removeExpired(now)) return
+    for (let n = 0; n < MOST_EXPIRED; n++) if (!this.removeExpired()) return
     this.sweeping = true
     setImmediate(() => {
       this.sweeping = false
-      this.expire(now)
+      this.expire()
     })
   }
 
   /** Removes the message that expired first, if one did. */
-  private removeExpired(now: number): boolean {
+  private removeExpired(): boolean {
     const { first } = this.expiring
-    if (!first || first.at > now) return false
+    if (!first || first.at > this.commits.time.now) return false
     this.remove(topicOf(first.item.frames, 0), first.item)
     return true
   }
@@ -161,14 +161,14 @@ export class Retained {
       const { frames } = message
       this.put(topicOf(frames, 0), message, frames)
     }
-    this.expire(Date.now())
+    this.expire()
   }
 
   /** The retained messages whose topics match a filter. Those that expired are left out and removed. */
   *match(filter: string): Generator<RetainedMessage> {
     for (const message of this.tree.matchedBy(filter)) {
       if (message.replaced) continue
-      if (!message.due || message.due.at > Date.now()) yield message
+      if (!message.due || message.due.at > this.commits.time.now) yield message
       else this.remove(topicOf(message.frames, 0), message)
     }
   }

@@ -3,7 +3,7 @@ import type { Place } from "../../accounting/tally.js"
 import { Reason } from "../../wire/reason-codes.js"
 import { Pause, type Outlet } from "../outlet.js"
 import { CHUNK_BYTES } from "../logs/chunk-cache.js"
-import { Session, type Surroundings, UNSENT_BYTES } from "./session.js"
+import { type Keeper, Session, type Surroundings, UNSENT_BYTES } from "./session.js"
 import type { Count } from "./waiting.js"
 
 /** What may wait for a Clean Session, in bytes: beyond it the connection is closed, since QoS 1 and 2 must not be dropped. */
@@ -49,7 +49,7 @@ export class CleanSession extends Session {
   }
 
   /** Takes a run at QoS 1 or 2: sends what the window has room for, queues the rest. */
-  offer(run: Frames, publisher: Outlet | undefined, variants: { keep(given: Frames): Frames }): void {
+  offer(run: Frames, publisher: Outlet | undefined, variants: Keeper): void {
     const outlet = this.outlet
     let k = 0
     if (outlet && !this.queue.length && outlet.unsent < UNSENT_BYTES) {
@@ -60,7 +60,7 @@ export class CleanSession extends Session {
     if (this.queued > SLOW_BYTES && publisher && publisher !== outlet) this.slow(publisher)
   }
 
-  private keep(run: Frames, k: number, variants: { keep(given: Frames): Frames }): void {
+  private keep(run: Frames, k: number, variants: Keeper): void {
     const size = run.endOf(run.n - 1) - run.startOf(k)
     this.queued += size
     if (this.queued > MOST_QUEUED_BYTES) {
@@ -68,7 +68,7 @@ export class CleanSession extends Session {
       return
     }
     if (size >= SHARED_FROM_BYTES) {
-      const frames = variants.keep(run)
+      const frames = variants.keep(run, this.surroundings.time.now)
       this.push({ frames, next: k, isShared: true, cost: Math.ceil(size / run.receivers) + PIECE_COST_BYTES })
     } else this.roomFor(run, size).append(run, k, run.n, 0)
   }
@@ -80,12 +80,13 @@ export class CleanSession extends Session {
 
   /** The block of its own that a few small messages go to. */
   private roomFor(run: Frames, size: number): Frames {
+    const { time } = this.surroundings
     const last = this.queue.at(-1)
     // the age of a block counts for all of its messages that expire
-    const isAged = last && run.traits & Trait.EXPIRY && Date.now() - last.frames.createdAt > 1000
+    const isAged = last && run.traits & Trait.EXPIRY && time.now - last.frames.createdAt > 1000
     if (last && !last.isShared && !isAged && last.frames.bytes + size <= last.frames.buf.length) return last.frames
     const frames = new Frames(Buffer.allocUnsafe(last ? CHUNK_BYTES : SMALL_BLOCK_BYTES), 8)
-    frames.createdAt = Date.now()
+    frames.createdAt = time.now
     // with one message of a few bytes after the other the index is as long as they are
     this.push({ frames, next: 0, isShared: false, cost: frames.buf.length * (last ? 2 : 1) + PIECE_COST_BYTES })
     return frames

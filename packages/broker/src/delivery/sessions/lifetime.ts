@@ -13,11 +13,11 @@ export class Lifetime {
   get expirySeconds(): number | null {
     return this.row.expirySeconds
   }
-  /** when its connection ended, in ms; null: it is connected */
+  /** when its connection ended, by the broker's time; null: it is connected */
   get disconnectedAt(): number | null {
     return this.row.disconnectedAt
   }
-  /** in ms; Infinity: not as long as nothing changes */
+  /** by the broker's time; Infinity: not as long as nothing changes */
   get expiresAt(): number {
     const { disconnectedAt, expirySeconds } = this.row
     return disconnectedAt === null || expirySeconds === null ? Infinity : disconnectedAt + expirySeconds * 1000
@@ -36,7 +36,7 @@ export class Lifetime {
   disconnected(expirySeconds: number | null | undefined): boolean {
     const expiry = expirySeconds === undefined ? this.row.expirySeconds : expirySeconds
     if (expiry === 0) return false
-    this.write({ ...this.row, expirySeconds: expiry, disconnectedAt: Date.now() })
+    this.write({ ...this.row, expirySeconds: expiry, disconnectedAt: this.commits.time.now })
     return true
   }
 

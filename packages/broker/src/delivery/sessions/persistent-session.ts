@@ -5,10 +5,11 @@ import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
 import type { Outlet } from "../outlet.js"
 import { ActiveReaders } from "../logs/active-readers.js"
-import { costOfReader, type Hold, Reader, type ReadingSession } from "../logs/reader.js"
+import { type Hold, Reader, type ReadingSession } from "../logs/reader.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
 import { type HoldingSession, Holds, type Logs } from "./holds.js"
+import { costOfHold } from "./costs.js"
 import { Lifetime } from "./lifetime.js"
 import { peek, type Peeked } from "./peek.js"
 import { Redelivery } from "./redelivery.js"
@@ -118,7 +119,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   override async unsubscribe(filter: string): Promise<boolean> {
     const before = this.subscriptions.get(filter)
     let lost = 0
-    for (const reader of this.holds.endingWith(filter)) lost += (await countOnlyOf(reader, this.readers, this.unsentFrom)).messages // oxlint-disable-line no-await-in-loop
+    for (const reader of this.holds.endingWith(filter))
+      lost += (await countOnlyOf(reader, this.readers, this.unsentFrom, this.parts.time)).messages // oxlint-disable-line no-await-in-loop
     if (this.gone || this.subscriptions.get(filter) !== before) return false // it was made anew meanwhile
     if (lost) this.giveUp("unsubscribed", lost)
     this.holds.unsubscribe(filter)
@@ -170,13 +172,13 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   /** How many messages will be sent, or sent again after a reconnect. */
   async countWaiting(maximumPacketSize = Infinity): Promise<Count> {
-    const { messages, exact } = await countFresh(this.readers, this.unsentFrom, maximumPacketSize)
+    const { messages, exact } = await countFresh(this.readers, this.unsentFrom, this.parts.time, maximumPacketSize)
     return { messages: messages + this.window.needing(this.needed), exact }
   }
 
   /** Whether the message at `position` is sent, or sent again, as far as is known now. */
   comes(position: number, chunk: Frames, i: number): boolean {
-    if (position > this.passed) return !hasExpired(chunk, i, Date.now())
+    if (position > this.passed) return !hasExpired(chunk, i, this.parts.time)
     const entry = this.window.entryAt(position)
     return entry >= 0 && this.window.needsMessage(entry)
   }
@@ -230,7 +232,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   hold(log: Log, hold: Hold): Reader {
     const reader = new Reader(this, log, hold)
     this.readers.push(reader)
-    this.tally.add("subscriptions", costOfReader(hold.filter))
+    this.tally.add("subscriptions", costOfHold(hold.filter))
     log.hold(reader)
     if (this.outlet) {
       log.watch(reader)
@@ -252,7 +254,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   private dropReader(reader: Reader): void {
     this.readers.splice(this.readers.lastIndexOf(reader), 1)
-    this.tally.add("subscriptions", -costOfReader(reader.filter))
+    this.tally.add("subscriptions", -costOfHold(reader.filter))
     this.active.remove(reader)
     reader.log.release(reader)
     if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, undefined)

@@ -6,11 +6,12 @@ import { encodeFor, expirySecondsOf, sameTopic, topicOf } from "../../wire/publi
 import { protocolError, Reason } from "../../wire/reason-codes.js"
 import type { Tally } from "../../accounting/tally.js"
 import type { Maybe } from "../../stores/store.js"
+import type { BrokerTime } from "../broker-time.js"
 import type { Outlet } from "../outlet.js"
 import type { Dropped, Dropper, Drops } from "./drops.js"
 import type { Peeked } from "./peek.js"
 import type { Count } from "./waiting.js"
-import { costOf } from "../routing/topic-node.js"
+import { costOfSession, costOfSubscription, INCOMING_COST_BYTES } from "./costs.js"
 import { Phase, Window } from "./window.js"
 
 /** Bytes in a socket before a Session stops filling it. */
@@ -23,19 +24,6 @@ const UNSENT_BYTES_TIGHT = 65_536
 const MOST_IN_FLIGHT = 4096
 /** From this size on, bytes are sent where they lie instead of copied. */
 const LARGE_BYTES = 8192
-
-/** What an open Packet Identifier of the client takes in memory. */
-const INCOMING_COST_BYTES = 40
-
-/** What a Session takes in memory without what waits for it. */
-export function costOfSession(clientId: string): number {
-  return 4500 + clientId.length
-}
-
-/** What a Subscription takes in memory, with its place among those of all. */
-export function costOfSubscription(filter: string): number {
-  return 400 + filter.length + costOf(filter)
-}
 
 /** What a client asked for with one Topic Filter (MQTT 5.0 section 3.8.3.1). */
 export interface SubscriptionOptions {
@@ -54,10 +42,17 @@ export interface Sending {
   dupBelow: number
 }
 
+/** Keeps what a Session was offered for later. */
+export interface Keeper {
+  /** The same, which does not change any more. `now`: by the broker's time. */
+  keep(given: Frames, now: number): Frames
+}
+
 /** What all Sessions share. */
 export interface Surroundings {
   /** where it is noted that messages were given up */
   readonly drops: Drops
+  readonly time: BrokerTime
   /** The Subscriptions of a Session with an identifier or Retain As Published that match a topic; the router knows them. */
   matching(session: Session, topic: string): readonly SubscriptionOptions[]
 }
@@ -93,7 +88,7 @@ export abstract class Session implements Dropper {
 
   constructor(
     { id, clientId, user }: { id: number; clientId: string; user?: string | undefined },
-    private readonly surroundings: Surroundings,
+    protected readonly surroundings: Surroundings,
     readonly tally: Tally,
   ) {
     this.clientId = clientId
@@ -139,7 +134,7 @@ export abstract class Session implements Dropper {
   /** Sends what waits, as far as the window and the socket allow. */
   abstract pump(): void
   /** Takes messages at QoS 1 or 2 that reach it by no log: sends them, or keeps them until it can. `publisher`: who waits when they are too many. */
-  abstract offer(run: Frames, publisher: Outlet | undefined, variants: { keep(given: Frames): Frames }): void
+  abstract offer(run: Frames, publisher: Outlet | undefined, variants: Keeper): void
   /** It is new: from now on it is in the store, with the gathering commit, if it is to be kept. */
   begin(): void {}
   /** A CONNECT asks for it again. `expirySeconds`: its Session Expiry Interval, null: never. False: it cannot be resumed. */
@@ -155,11 +150,11 @@ export abstract class Session implements Dropper {
   }
   /** Drops what logs and store have of it. */
   protected drop(): void {}
-  /** When its connection ended, in ms; null: it is connected, or ends with its connection. */
+  /** When its connection ended, by the broker's time; null: it is connected, or ends with its connection. */
   get disconnectedAt(): number | null {
     return null
   }
-  /** When it expires, in ms; Infinity: not as long as nothing changes. */
+  /** When it expires, by the broker's time; Infinity: not as long as nothing changes. */
   get expiresAt(): number {
     return Infinity
   }
@@ -345,7 +340,7 @@ export abstract class Session implements Dropper {
   protected encode(src: Frames, k: number, { qos, dup }: { qos: QoS; dup: boolean }): Buffer | undefined {
     const outlet = this.outlet
     if (!outlet) return undefined
-    const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? Math.floor((Date.now() - src.createdAt) / 1000) : 0
+    const waitedSeconds = src.traits & Trait.EXPIRY && src.createdAt ? this.surroundings.time.secondsSince(src.createdAt) : 0
     // what was sent before must be completed [MQTT-4.3.3-7]
     if (!dup && expirySecondsOf(src, k) <= waitedSeconds) {
       this.giveUp("expired", 1)

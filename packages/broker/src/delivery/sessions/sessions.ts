@@ -1,6 +1,7 @@
 import type { Rights } from "../../access/rights/rights.js"
 import { type Cursor, type Store, type StoredLog, type StoredState, type SubscriptionRow, whenThere } from "../../stores/store.js"
 import type { Place } from "../../accounting/tally.js"
+import type { BrokerTime } from "../broker-time.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
@@ -65,6 +66,7 @@ export class Sessions implements PersistentSurroundings {
   /** the Sessions that gave messages up */
   readonly drops = new Drops()
   readonly commits: GroupCommit
+  readonly time: BrokerTime
   readonly housekeeping: Housekeeping
   private readonly byId = new Map<string, Session>()
   private rights: Rights | undefined = undefined
@@ -81,6 +83,7 @@ export class Sessions implements PersistentSurroundings {
 
   constructor(private readonly parts: Parts) {
     this.commits = parts.commits
+    this.time = parts.commits.time
     this.housekeeping = parts.housekeeping
   }
 
@@ -114,7 +117,7 @@ export class Sessions implements PersistentSurroundings {
    */
   open(request: SessionRequest): Opened {
     const { clientId, user, cleanStart, expirySeconds, place } = request
-    this.expire(Date.now(), clientId)
+    this.expire(clientId)
     const old = this.byId.get(clientId)
     if (old && !cleanStart && this.resume(old, request)) return { session: old, present: true, stored: true }
     const session = expirySeconds === 0 ? new CleanSession(clientId, user, this, place) : this.persistent(request)
@@ -149,8 +152,9 @@ export class Sessions implements PersistentSurroundings {
     else if (session.expiresAt !== Infinity) this.expiring.add(session)
   }
 
-  /** Ends Sessions, or the one of a client, whose Session Expiry Interval ran out (section 3.1.2.11.2). `now` in ms. */
-  expire(now: number, clientId?: string): void {
+  /** Ends Sessions, or the one of a client, whose Session Expiry Interval ran out (section 3.1.2.11.2). */
+  expire(clientId?: string): void {
+    const { now } = this.time
     const one = clientId === undefined ? undefined : this.byId.get(clientId)
     const looked = clientId === undefined ? this.expiring : one ? [one] : []
     for (const session of looked) if (now >= session.expiresAt) this.discard(session, "expired")

@@ -1,5 +1,6 @@
 import type { Amount, Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
+import type { BrokerTime } from "../broker-time.js"
 import { Merge } from "../logs/merge.js"
 import type { Reader } from "../logs/reader.js"
 import { filtersOverlap } from "../routing/levels.js"
@@ -20,7 +21,7 @@ const UNITS_PER_LOOK = 64
  * Holds that share none, and in which nothing expires, are counted by what their logs know, unless packets have a maximum
  * size: what is larger is not sent, and does not count.
  */
-export async function countFresh(readers: readonly Reader[], from: number, maximumPacketSize = Infinity): Promise<Count> {
+export async function countFresh(readers: readonly Reader[], from: number, time: BrokerTime, maximumPacketSize = Infinity): Promise<Count> {
   const waiting = await amounts(
     readers.filter((reader) => reader.log.last >= from && reader.until > from),
     from,
@@ -32,7 +33,7 @@ export async function countFresh(readers: readonly Reader[], from: number, maxim
     if (shared.has(reader) || expiring || maximumPacketSize !== Infinity) mixed.push(reader)
     else plain += messages
   }
-  const { messages, exact } = await look(mixed, from, maximumPacketSize)
+  const { messages, exact } = await look(mixed, from, time, maximumPacketSize)
   return { messages: plain + messages, exact }
 }
 
@@ -49,11 +50,11 @@ async function amounts(readers: readonly Reader[], from: number): Promise<Map<Re
 }
 
 /** How many messages at or above `from` only this one of several holds brings. */
-export async function countOnlyOf(reader: Reader, readers: readonly Reader[], from: number): Promise<Count> {
+export async function countOnlyOf(reader: Reader, readers: readonly Reader[], from: number, time: BrokerTime): Promise<Count> {
   if (!(await reader.waiting(from)).messages) return { messages: 0, exact: true }
   const others = readers.filter((other) => other !== reader && overlap(reader, other))
-  const both = await countFresh([reader, ...others], from)
-  const without = await countFresh(others, from)
+  const both = await countFresh([reader, ...others], from, time)
+  const without = await countFresh(others, from, time)
   return { messages: Math.max(0, both.messages - without.messages), exact: both.exact && without.exact }
 }
 
@@ -81,21 +82,20 @@ export async function countBetween(readers: readonly Reader[], from: number, to:
 }
 
 /** Whether a message that waits has expired. */
-export function hasExpired(chunk: Frames, i: number, now: number): boolean {
-  return chunk.createdAt > 0 && expirySecondsOf(chunk, i) <= Math.floor((now - chunk.createdAt) / 1000)
+export function hasExpired(chunk: Frames, i: number, time: BrokerTime): boolean {
+  return chunk.createdAt > 0 && expirySecondsOf(chunk, i) <= time.secondsSince(chunk.createdAt)
 }
 
 /** Goes through messages one by one, as far as the bound allows. */
-async function look(readers: Reader[], from: number, maximumPacketSize: number): Promise<Count> {
+async function look(readers: Reader[], from: number, time: BrokerTime, maximumPacketSize: number): Promise<Count> {
   const merge = new Merge(readers, from)
-  const now = Date.now()
   let messages = 0
   for (let looks = 0; looks + merge.chunks * LOOKS_PER_CHUNK <= MOST_LOOKS; looks += readers.length) {
     const next = merge.next()
     // oxlint-disable-next-line no-await-in-loop -- only where the store has to be asked
     if (!(next instanceof Promise ? await next : next)) return { messages, exact: true }
     const { chunk, i } = merge
-    if (chunk && !hasExpired(chunk, i, now) && chunk.endOf(i) - chunk.startOf(i) <= maximumPacketSize) messages++
+    if (chunk && !hasExpired(chunk, i, time) && chunk.endOf(i) - chunk.startOf(i) <= maximumPacketSize) messages++
   }
   // of the rest, one hold alone has so many
   let rest = 0

@@ -29,13 +29,20 @@ export function costOf({ clientId, packet }: Pick<Will, "clientId" | "packet">):
   return packet.length + clientId.length + 500
 }
 
+/** A Will whose delay runs. */
+export interface DelayedWill {
+  readonly will: ArmedWill
+  /** when it is over, in ms of the monotonic clock */
+  readonly due: number
+}
+
 /**
  * Wills that may have to be sent. Each is in the store from CONNECT on, under a number of its own, so that it is sent
  * too when the broker dies; sending it and removing it is one commit.
  */
 export class Wills {
   /** away, and the Will Delay Interval runs, by Client Identifier */
-  private readonly delayed = new Map<string, { will: ArmedWill; cancel: () => void }>()
+  private readonly delayed = new Map<string, DelayedWill & { cancel: () => void }>()
 
   /** @param publish accepts a message as if its client published it */
   constructor(
@@ -46,18 +53,20 @@ export class Wills {
   /** A connection with a Will was accepted. In the store with the gathering commit. */
   arm(will: Will): ArmedWill {
     const armed = { ...will, id: this.commits.newId() }
-    will.place.keeping.add("wills", costOf(will))
-    this.commits.writeWill(armed.id, {
-      clientId: will.clientId,
-      user: will.user,
-      delaySeconds: will.delaySeconds,
-      v5: will.v5,
-      packet: will.packet.toString("base64"),
-    })
+    this.write(armed)
     return armed
   }
 
-  /** The client left in order: its Will is not sent [MQTT-3.14.4-3]. Out of the store with the gathering commit. */
+  private write(will: ArmedWill): void {
+    const { id, clientId, user, delaySeconds, v5, packet } = will
+    will.place.keeping.add("wills", costOf(will))
+    this.commits.writeWill(id, { clientId, user, delaySeconds, v5, packet: packet.toString("base64") })
+  }
+
+  /**
+   * It is not sent: the client left in order [MQTT-3.14.4-3], or was never told that its CONNECT was accepted. Out of the store
+   * with the gathering commit.
+   */
   disarm(will: ArmedWill): void {
     will.place.keeping.add("wills", -costOf(will))
     this.commits.writeWill(will.id, undefined)
@@ -66,32 +75,46 @@ export class Wills {
   /** The connection ended without leave: the Will is sent, now or when its delay is over. `sessionGoesOn`: else nothing delays it. */
   lost(will: ArmedWill, sessionGoesOn: boolean): void {
     this.sessionEnded(will.clientId)
-    if (!will.delaySeconds || !sessionGoesOn) return this.fire(will)
-    const cancel = startTimer(will.delaySeconds * 1000, () => {
+    this.delay({ will, due: performance.now() + will.delaySeconds * 1000 }, sessionGoesOn)
+  }
+
+  private delay({ will, due }: DelayedWill, sessionGoesOn: boolean): void {
+    const ms = due - performance.now()
+    if (ms <= 0 || !sessionGoesOn) return this.fire(will)
+    const cancel = startTimer(ms, () => {
       this.delayed.delete(will.clientId)
       this.fire(will)
     })
-    this.delayed.set(will.clientId, { will, cancel })
+    this.delayed.set(will.clientId, { will, due, cancel })
   }
 
-  /** The client is back in its Session before the delay was over: the Will is not sent [MQTT-3.1.3-9]. */
-  resumed(clientId: string): void {
-    const will = this.take(clientId)
-    if (will) this.disarm(will)
+  /**
+   * The client is back in its Session before the delay was over: the Will is not sent [MQTT-3.1.3-9]. It is returned, for the
+   * case that the client is not told.
+   */
+  resumed(clientId: string): DelayedWill | undefined {
+    const delayed = this.take(clientId)
+    if (delayed) this.disarm(delayed.will)
+    return delayed
+  }
+
+  /** What resumed() returned is again as it was. In the store with the gathering commit. */
+  restore(delayed: DelayedWill, sessionGoesOn: boolean): void {
+    this.write(delayed.will)
+    this.delay(delayed, sessionGoesOn)
   }
 
   /** The Session is gone: what was delayed is sent now. */
   sessionEnded(clientId: string): void {
-    const will = this.take(clientId)
-    if (will) this.fire(will)
+    const delayed = this.take(clientId)
+    if (delayed) this.fire(delayed.will)
   }
 
-  private take(clientId: string): ArmedWill | undefined {
-    const entry = this.delayed.get(clientId)
-    if (!entry) return undefined
-    entry.cancel()
+  private take(clientId: string): DelayedWill | undefined {
+    const delayed = this.delayed.get(clientId)
+    delayed?.cancel()
     this.delayed.delete(clientId)
-    return entry.will
+    return delayed
   }
 
   /** In a turn of its own: a connection may end while a message is on its way to it. */

@@ -109,6 +109,9 @@ function body(out: Writer, commit: Commit): void {
   }
   out.number(commit.reserved?.position ?? 0)
   out.number(commit.reserved?.id ?? 0)
+  if (!commit.time) return // as in all records of older versions; they pass it over where it is
+  out.number(commit.time.broker)
+  out.number(commit.time.wall)
 }
 
 /** A block that several logs share stands there once. */
@@ -135,7 +138,7 @@ const CLOSED = 0x1_0000
 class Reader {
   constructor(
     private readonly buf: Buffer,
-    private at: number,
+    public at: number,
   ) {}
   u32(): number {
     const value = this.buf.readUInt32LE(this.at)
@@ -199,7 +202,7 @@ export function recordAt(segment: Buffer, at: number, secret: number): StoredRec
   return {
     sequence: segment.readDoubleLE(at + 8),
     end: at + Math.ceil(length / ALIGNMENT) * ALIGNMENT,
-    commit: () => commitAt(new Reader(segment, at + HEAD_BYTES)),
+    commit: () => commitAt(new Reader(segment, at + HEAD_BYTES), at + length),
   }
 }
 
@@ -208,7 +211,7 @@ export function sequenceAt(segment: Buffer, at: number): number {
   return at + HEAD_BYTES <= segment.length ? segment.readDoubleLE(at + 8) : 0
 }
 
-function commitAt(from: Reader): Commit {
+function commitAt(from: Reader, end: number): Commit {
   const commit: Commit = {
     appends: from.appends(),
     cuts: from.list(() => ({ log: from.number(), below: from.number() })),
@@ -225,6 +228,7 @@ function commitAt(from: Reader): Commit {
   }
   const reserved = { position: from.number(), id: from.number() }
   if (reserved.position) commit.reserved = reserved
+  if (from.at < end) commit.time = { broker: from.number(), wall: from.number() }
   return commit
 }
 

@@ -3,7 +3,8 @@ import type { SubscriptionRow } from "../store.js"
 
 /*
  * What is in the collections. Numbers are integers below 2^53. `epoch` of a lease and of the journal counts owners (lease.ts),
- * that of rows says which of them a late write may still change (claim.ts).
+ * that of rows says which of them a late write may still change (claim.ts). Times of Sessions and messages are the broker's
+ * (StoredTime).
  */
 
 /** `broker`, "lease": who owns the database. Times are the server's. */
@@ -48,6 +49,8 @@ export interface NextDocument {
   _id: "next"
   position: number
   id: number
+  /** see StoredTime; absent: an older version wrote it */
+  time?: { broker: number; wall: number }
 }
 
 /** `journal`: a commit, or a piece of one; or what closes the journal of an owner that was replaced. */

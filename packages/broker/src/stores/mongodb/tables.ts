@@ -65,7 +65,7 @@ export class MongoTables implements FoldedTables {
       this.loadWills(),
       this.loadSessions(),
     ])
-    return { sessions, retained, wills, logs, next: { position: next?.position ?? 1, id: next?.id ?? 1 } }
+    return { sessions, retained, wills, logs, next: { position: next?.position ?? 1, id: next?.id ?? 1 }, time: next?.time }
   }
 
   /** The rows that count. */
@@ -264,7 +264,7 @@ export class MongoTables implements FoldedTables {
   }
 
   private async rows(unfolded: Unfolded, folded: ReadonlyMap<number, StoredLog>): Promise<void> {
-    const { subscriptions, wills, cuts, reserved } = unfolded
+    const { subscriptions, wills, cuts, reserved, time } = unfolded
     const { next } = this.tenure.collections
     await this.write("sessions", this.sessionWrites(unfolded))
     const holds = [...subscriptions].flatMap(([session, rows]) =>
@@ -281,6 +281,7 @@ export class MongoTables implements FoldedTables {
     await this.write("logs", [...gone.map(([log]) => this.put(log, undefined)), ...logs])
     // one that comes late takes nothing back
     if (reserved) await this.step(() => next.updateOne({ _id: "next" }, { $max: { ...reserved } }, { upsert: true }))
+    if (time) await this.step(() => next.updateOne({ _id: "next", "time.broker": { $not: { $gte: time.broker } } }, { $set: { time } }))
   }
 
   private sessionWrites({ sessions, cursors, incoming }: Unfolded): Write[] {
