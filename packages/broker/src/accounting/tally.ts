@@ -28,6 +28,7 @@ export interface Whole {
   /** what one Session may keep, in bytes */
   readonly mostOfSession: number
   mayKeep(place: Place, bytes: number): boolean
+  mayEnter(place: Place, bytes: number): boolean
   note(kind: Kind, bytes: number, isKept: boolean): void
   /** Nothing is counted for it any more. */
   forget(place: Place): void
@@ -53,6 +54,11 @@ export class Place {
   /** Whether its clients may have so much more that stays when they go. */
   mayKeep(bytes: number): boolean {
     return this.accountant.mayKeep(this, bytes)
+  }
+
+  /** Whether another connection from there may come, which takes so much. */
+  mayEnter(bytes: number): boolean {
+    return this.accountant.mayEnter(this, bytes)
   }
 
   /** The tally of a client from there. `isKept`: what it counts stays when the client goes. */

@@ -55,7 +55,7 @@ export class Relief implements Timed {
       if (excess <= 0 || releasable < LEAST_BYTES) return
       excess -= releasable
       client.evict(
-        `it takes ${Math.ceil(releasable / 1_048_576)} MB of memory, and of all clients those from ${place.name} take the most; see --max-memory`,
+        `it takes ${Math.max(1, Math.round(releasable / 1_048_576))} MB of memory, and of all clients those from ${place.name} take the most; see --max-memory`,
       )
     }
   }

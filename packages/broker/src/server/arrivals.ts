@@ -110,9 +110,9 @@ export class Arrival implements Timed {
 
   /** The connection counts as one of its address from now on. False: there are as many as may be, and it was closed. */
   admit(): boolean {
-    const { accountant, addresses } = this.home
+    const { addresses } = this.home
     const place = this.placeOf()
-    if (!accountant.mayEnter(place, CONNECTION_COST_BYTES))
+    if (!place.mayEnter(CONNECTION_COST_BYTES))
       return this.turnAway("memory", `what comes from ${place.name} takes all the memory that it may`)
     this.tally.moveTo(place)
     if (this.source === undefined || addresses.most === Infinity) return true

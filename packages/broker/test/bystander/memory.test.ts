@@ -1,0 +1,87 @@
+import { connect as connectTcp } from "node:net"
+import { runCli, startBroker, waitFor } from "@mqtt-trio/testing"
+import { expect, test } from "vitest"
+import { range } from "../support/messages.js"
+import { Peer } from "../support/peer.js"
+import { readConnack } from "../support/read.js"
+import { connect, properties, publish, sessionExpiry } from "../support/wire.js"
+
+/** Clients have 32 MB with it, of which 19 may be kept, and one place 14 of these. */
+const ARGS = ["--max-memory", "192MB"]
+const MB = 1 << 20
+const QUOTA_EXCEEDED = 0x97
+const LASTING = { cleanStart: true, properties: properties(sessionExpiry(1000)) }
+
+/** An MQTT 5.0 client that comes from another address than 127.0.0.1. */
+function elsewhere(port: number, clientId: string): Promise<Peer> {
+  return Peer.connected(connectTcp({ port, host: "127.0.0.1", localAddress: "127.0.0.2" }), 5, { clientId })
+}
+
+/** Publishes with RETAIN 1 at QoS 1; returns the Reason Code. */
+async function retain(peer: Peer, topic: string, bytes: number): Promise<number> {
+  peer.send(publish(5, { topic, qos: 1, packetId: 1, retain: true, payload: Buffer.alloc(bytes, 65) }))
+  const puback = await peer.next()
+  return puback.length > 4 ? (puback[4] ?? -1) : 0
+}
+
+test("packets that never end take so much together, then those who send them wait or are closed; others are served", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const bystander = await elsewhere(broker.port, "bystander")
+  const almost = publish(5, { topic: "t", payload: Buffer.alloc(MB - 32, 65) }).subarray(0, -1)
+  const attackers = await Promise.all(range(1, 60).map(async (n) => Peer.connected(broker.port, 5, { clientId: `a${n}` })))
+  for (const attacker of attackers) attacker.send(almost)
+  await waitFor(() => attackers.some(({ closed }) => closed), { what: "one that is closed" })
+  expect(await retain(bystander, "still", 10)).not.toBe(QUOTA_EXCEEDED)
+  expect(bystander.closed).toBe(false)
+  expect(broker.stderr).toMatch(/clients take \d+ MB of the 32 MB of memory that --max-memory leaves them: packets \d+ MB/)
+  expect(broker.stderr).toMatch(
+    /was closed, quota exceeded: it takes 1 MB of memory, and of all clients those from 127\.0\.0\.1 take the most/,
+  )
+  // those that went made room
+  await waitFor(() => attackers.filter(({ closed }) => closed).length >= 10, { what: "enough that are closed" })
+  expect(attackers.filter(({ closed }) => !closed).length).toBeGreaterThan(10)
+})
+
+test("retained messages from one address have their share, one from elsewhere still finds room, and room comes back", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const [greedy, other] = [await Peer.connected(broker.port, 5, { clientId: "greedy" }), await elsewhere(broker.port, "other")]
+  let kept = 0
+  while ((await retain(greedy, `t/${kept}`, 100_000)) !== QUOTA_EXCEEDED) kept++
+  expect(kept * 100_000).toBeGreaterThan(12 * MB)
+  expect(kept * 100_000).toBeLessThan(15 * MB)
+  expect(await retain(other, "other", 100_000)).not.toBe(QUOTA_EXCEEDED)
+  expect(await retain(greedy, "t/0", 0)).not.toBe(QUOTA_EXCEEDED)
+  expect(await retain(greedy, "t/new", 90_000)).not.toBe(QUOTA_EXCEEDED)
+})
+
+test("Subscriptions of one Session have their share: further ones are refused with 0x97", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const peer = await Peer.connected(broker.port, 5, { clientId: "s", ...LASTING })
+  const codes: number[] = []
+  for (let n = 0; n < 200; n++) codes.push(...(await peer.subscribe([`${n}${"x".repeat(60_000)}`, 1])))
+  const refused = codes.filter((code) => code === QUOTA_EXCEEDED).length
+  expect(refused).toBeGreaterThan(100)
+  expect(codes.length - refused).toBeGreaterThan(20)
+  expect(await peer.subscribe(["short", 1])).toEqual([1])
+})
+
+test("Sessions that last: beyond their share a CONNECT is refused with 0x97, a clean one is not", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const reasons: number[] = []
+  for (let n = 0; n < 400 && !reasons.includes(QUOTA_EXCEEDED); n++) {
+    const peer = new Peer(broker.port, 5)
+    peer.send(connect(5, { clientId: `${n}-${"x".repeat(50_000)}`, ...LASTING }))
+    reasons.push(readConnack(await peer.next()).reason)
+    peer.cut()
+  }
+  expect(reasons.at(-1)).toBe(QUOTA_EXCEEDED)
+  expect(reasons.length).toBeGreaterThan(200)
+  await Peer.connected(broker.port, 5, { clientId: "clean" })
+  expect(broker.stderr).toContain("what is kept for clients from 127.0.0.1 takes all the memory that it may")
+})
+
+test("a bound that leaves clients nothing is a usage error", async () => {
+  const { code, stderr } = await runCli("mqtt-broker", ["start", "--max-memory", "100MB"])
+  expect(code).toBe(2)
+  expect(stderr).toContain(`memory size "100MB" is less than 192MB`)
+})
