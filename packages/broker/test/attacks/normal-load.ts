@@ -3,7 +3,7 @@ import type { Attack, Siege } from "../support/siege.js"
 import { publish, subscribe } from "../support/wire.js"
 
 const CLIENTS = 50
-const BLOCKS = 10
+const BLOCKS = 6
 const BLOCK = 100
 
 /** Clients that publish to each other at QoS 1, to Clean Sessions and persistent ones, and some retained messages. */
