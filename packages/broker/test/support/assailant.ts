@@ -50,10 +50,13 @@ export class Assailant {
 
   /** Sends bytes; resolves when more may be sent. False: the connection is closed, or the time is over. */
   async write(bytes: Buffer): Promise<boolean> {
-    if (this.closed || this.clock.over) return false
-    if (this.socket.write(bytes)) return !this.clock.over
-    await this.news("drain", () => !this.socket.writableNeedDrain)
-    return !this.closed && !this.clock.over
+    if (!this.goesOn) return false
+    if (!this.socket.write(bytes)) await this.news("drain", () => !this.socket.writableNeedDrain)
+    return this.goesOn
+  }
+
+  private get goesOn(): boolean {
+    return this.socket.writable && !this.clock.over
   }
 
   /** Stops reading. */
@@ -91,7 +94,7 @@ export class Assailant {
   }
 
   private async news(event: "drain" | "data", isThere: () => boolean): Promise<void> {
-    while (!isThere() && !this.closed && !this.clock.over)
+    while (!isThere() && this.goesOn)
       await new Promise<void>((resolve) => {
         const done = (): void => {
           clearTimeout(timer)

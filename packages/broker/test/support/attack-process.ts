@@ -1,5 +1,5 @@
 /*
- * Those who attack: node attack-process.js NAME PHASE SECONDS ADDRESS DOORS. Runs one phase of an attack, `prepare` or `run`, on
+ * Those who attack: node attack-process.js NAME PHASE SECONDS DOORS. Runs one phase of an attack, `prepare` or `run`, on
  * a broker; DOORS is JSON. `prepare` ends the process when it is done. Before `run` those gather who it takes; then the process
  * says so, and waits for a line of stdin. When the time is over, a line of JSON says what became of them, and they stay as they
  * are until the process is killed.
@@ -9,9 +9,9 @@ import { setTimeout as after } from "node:timers/promises"
 import { ATTACKS } from "../attacks/attacks.js"
 import { type Doors, Siege } from "./siege.js"
 
-const [, , name = "", phase = "run", seconds = "5", address = "127.0.0.1", doorsText = "{}"] = process.argv
+const [, , name = "", phase = "run", seconds = "5", doorsText = "{}"] = process.argv
 const doors: Doors = JSON.parse(doorsText)
-const siege = new Siege(doors, address)
+const siege = new Siege(doors)
 const attack = ATTACKS[name]
 if (!attack) throw new Error(`there is no attack "${name}"`)
 if (phase === "prepare") {

@@ -1,4 +1,5 @@
 import { connect as connectTcp, type Socket } from "node:net"
+import { setImmediate as turn } from "node:timers/promises"
 import { Assailant } from "./assailant.js"
 import { connect, type ConnectFields } from "./wire.js"
 
@@ -39,18 +40,14 @@ export interface Attack {
 /** Most sockets that are being opened at a time. */
 const OPENING = 256
 
-/** A broker, and all that attack it from one address. */
+/** A broker, and all that attack it from 127.0.0.1, each from a port that the system finds: one that was asked for could be one that rests. */
 export class Siege {
   over = false
   /** all that came so far */
   readonly assailants: Assailant[] = []
   private readonly marks = new Map<Assailant, number>()
 
-  /** @param from the address that the attackers have */
-  constructor(
-    readonly doors: Doors,
-    private readonly from: string,
-  ) {}
+  constructor(readonly doors: Doors) {}
 
   /** A connection without MQTT. */
   open(): Assailant {
@@ -74,7 +71,8 @@ export class Siege {
   async each(count: number, task: (n: number) => Promise<unknown>, atOnce = OPENING): Promise<void> {
     let next = 0
     const worker = async (): Promise<void> => {
-      while (next < count && !this.over) await task(next++)
+      // those that are there have their turn between those that come
+      for (; next < count && !this.over; await turn()) await task(next++)
     }
     await Promise.all(Array.from({ length: Math.min(atOnce, count) }, worker))
   }
@@ -108,7 +106,7 @@ export class Siege {
   }
 
   private dial(port: number): Socket {
-    return connectTcp({ port, host: "127.0.0.1", localAddress: this.from, noDelay: true })
+    return connectTcp({ port, host: "127.0.0.1", noDelay: true })
   }
 
   private add(one: Assailant): Assailant {
