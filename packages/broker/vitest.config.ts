@@ -79,6 +79,14 @@ const door = (kind: string, include: string[]): Project => {
 /** Of several `--project=!name` each leaves one out; Vitest by itself runs what any of them lets through, which is everything. */
 const leaveOut = (projects: Project[]): Project[] => projects.filter(({ test }) => !process.argv.includes(`--project=!${test.name}`))
 
+/** Half an hour of attacks, one by one, on a machine that does nothing else: only when asked for. */
+const isAttacked = process.argv.includes("--project=attacks")
+
+const attacked: Project = {
+  extends: true,
+  test: { name: "attacks", include: attacks, globalSetup: "../tools/test-programs.mjs", maxWorkers: 1, sequence: { groupOrder: 2 } },
+}
+
 export default defineConfig({
   test: {
     globalSetup: "../tools/test-broker.mjs",
@@ -89,16 +97,7 @@ export default defineConfig({
       { extends: true, test: { name: "tests", include: files("**/*"), exclude: [...searches, ...alone, ...attacks], maxWorkers } },
       { extends: true, test: { name: "searches", include: searches, maxWorkers } },
       { extends: true, test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
-      {
-        extends: true,
-        test: {
-          name: "attacks",
-          include: attacks,
-          globalSetup: "../tools/test-programs.mjs",
-          maxWorkers: 1,
-          sequence: { groupOrder: 2 },
-        },
-      },
+      ...(isAttacked ? [attacked] : []),
       door("mqtts", [...packets, ...hostile]),
       door("ws", packets),
       door("wss", [...packets, ...hostile, ...promise]),
