@@ -21,6 +21,8 @@ import { accountant, place } from "../support/place.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, Window }
+export { countFresh } from "../../src/delivery/sessions/waiting.js"
+export { Reader } from "../../src/delivery/logs/reader.js"
 export { filtersOverlap, hashAt } from "../../src/delivery/routing/levels.js"
 export { TopicTree } from "../../src/delivery/routing/topic-tree.js"
 export { parseAcl } from "../../src/access/rights/acl-file.js"

@@ -14,7 +14,7 @@ export interface Count {
 /** What a count may look at, about 10 ms of it: positions, chunks (each as LOOKS_PER_CHUNK of them), pairs of Topic Filters (each UNITS_PER_LOOK of one). */
 const MOST_LOOKS = 100_000
 const LOOKS_PER_CHUNK = 1000
-const UNITS_PER_LOOK = 64
+const UNITS_PER_LOOK = 128
 
 /**
  * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
