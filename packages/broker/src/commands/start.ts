@@ -179,6 +179,13 @@ export const START_OPTIONS = {
     fallback: 268_435_456,
     defaultText: "256MB",
   }),
+  maxStore: value({
+    flags: "--max-store <size>",
+    help: "what a store in a folder may take, its journal included; without it what the disk has",
+    group: "Limits",
+    env: "MQTT_BROKER_MAX_STORE",
+    parse: storeSize,
+  }),
   logLevel: value({
     flags: "--log-level <level>",
     help: "error, warn, info, debug or silent",
@@ -219,10 +226,12 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
     ["SIGINT", "SIGTERM", "SIGHUP"],
     reloadAtHangUp(() => broker?.reload()),
   )
-  const [{ Broker }, { EventLog }, { LineSink }] = await Promise.all([
+  const [{ Broker }, { EventLog }, { LineSink }, { endAnyway }, { isLocked }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
     import("../server/line-sink.js"),
+    import("../server/end-anyway.js"),
+    import("../stores/locked.js"),
   ])
   const listen = checkStart(resolved)
   const log = new EventLog(options.logLevel, options.json)
@@ -238,17 +247,18 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   } finally {
     await Promise.all([ready.close(), log.close()])
     stop.dispose()
+    if (broker?.isClosed === false || isLocked()) void endAnyway({ isStuck: broker?.isClosed === false }) // behind all else
     // Node.js would restore the modes of a terminal that is gone, and abort
     if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP")
   }
 }
 
 async function servedUntil(signal: AbortSignal, broker: Broker): Promise<void> {
-  const { superseded } = broker
-  await Promise.race([aborted(signal), aborted(superseded)])
-  if (!superseded.aborted) return broker.stop()
+  const { mustEnd } = broker
+  await Promise.race([aborted(signal), aborted(mustEnd)])
+  if (!mustEnd.aborted) return broker.stop()
   await broker.abandon()
-  throw superseded.reason
+  throw mustEnd.reason
 }
 
 /** Which of stdin, stdout and stderr were a terminal at the start. */
@@ -279,6 +289,13 @@ export function checkStart(resolved: ResolvedOptions<typeof START_OPTIONS>): Lis
   if (open && !values.anonymous) throw openToOthers(open, resolved)
   if (values.store.kind === "mongodb" && values.maxPacket > MOST_DOCUMENT_BYTES)
     throw usageError(`${resolved.nameOf("maxPacket")} is more than a document of MongoDB can have`, "at most 15MB with this store")
+  if (values.store.kind !== "file" && values.maxStore !== undefined)
+    throw usageError(
+      `${resolved.nameOf("maxStore")} is about a store in a folder`,
+      values.store.kind === "memory"
+        ? "leave it out with --store memory:, which --max-queue and --max-retained-size bound"
+        : "leave it out with MongoDB, and bound what its server may take",
+    )
   return listen
 }
 
@@ -319,6 +336,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
       rate: rateOf(options),
     },
     queueBytes: options.maxQueue,
+    maxStore: options.maxStore,
     retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
   }
 }
@@ -350,6 +368,15 @@ export function parseLeaseMs(text: string): number {
   const ms = parseDurationMs(text, "s", "lease")
   if (ms < 1000 || ms > 3_600_000) throw usageError(`lease ${JSON.stringify(text)} is not between 1s and 1h`)
   return ms
+}
+
+/** What a store needs at least: its head room, and as much to work in. */
+const LEAST_STORE_BYTES = 32 << 20
+
+function storeSize(text: string): number {
+  const bytes = parseByteSize(text)
+  if (bytes < LEAST_STORE_BYTES) throw usageError(`store size ${JSON.stringify(text)} is less than a store needs, 32MB`)
+  return bytes
 }
 
 function packetSize(text: string): number {

@@ -57,8 +57,12 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
     !isReserved(topic) && (identity.user === undefined || known(identity.user)) && rules?.permissions(identity).mayWrite(topic) !== false
   const wills = new Wills(commits, (message: Frames, will) => {
     const topic = topicOf(message, 0)
-    if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), NO_ORIGIN)
-    else events.forbiddenWill(will.clientId, topic)
+    const qos = qosOf(message.headerOf(0))
+    const match = router.match(topic)
+    if (!mayPublish(will, topic)) events.forbiddenWill(will.clientId, topic)
+    else if (commits.isCrowded && intake.needsRoom(message, qos, match)) return false
+    else intake.accept(message, qos, match, NO_ORIGIN)
+    return true
   })
   const sessions = new Sessions({
     store,

@@ -11,6 +11,8 @@ import { bringUpToDate } from "./formats.js"
 import { Folding, rule } from "./folding.js"
 import { Journal } from "./journal/journal.js"
 import { makeDurable, readJournal } from "./journal/recovery.js"
+import { Overdue, type OverdueEvents } from "./overdue.js"
+import { Room, type RoomEvents } from "./room.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
 import { type TableOptions, Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
@@ -23,6 +25,12 @@ const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
 const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES
 
+/** How a file store may be different. */
+export interface FileOptions extends TableOptions, RoomEvents, OverdueEvents {
+  /** most bytes that it may take; undefined: what the disk has */
+  maxStore?: number | undefined
+}
+
 /**
  * `file:DIR` keeps everything in that folder: each commit in a journal, one write and one fdatasync; and what is still needed
  * later in tables, an LMDB environment, into which the journal is folded in the background.
@@ -32,6 +40,10 @@ export class FileStore implements Store {
   private readonly environment: Environment
   private readonly disk: DiskGuard
   private readonly tables: Tables
+  private readonly room: Room
+  private readonly overdue: Overdue
+  /** since when the commit under way waits, by the monotonic clock in ms */
+  private commitSince: number | undefined = undefined
   private journal: Journal | undefined = undefined
   private folding: Folding | undefined = undefined
   /** copies of it that are being made */
@@ -47,7 +59,7 @@ export class FileStore implements Store {
   constructor(
     private readonly folder: string,
     private readonly path: string,
-    options: TableOptions,
+    private readonly options: FileOptions,
   ) {
     const file = join(this.path, DATABASE)
     this.url = `file:${folder}`
@@ -60,6 +72,14 @@ export class FileStore implements Store {
     } catch (error) {
       throw storeError(folder, error)
     }
+    const space = {
+      free: () => this.disk.free,
+      used: () => this.disk.size + (this.journal?.size ?? 0),
+      unfolded: () => this.folding?.bytes ?? 0,
+      unused: () => this.tables.unusedBytes,
+    }
+    this.room = new Room(space, options.maxStore, options)
+    this.overdue = new Overdue(folder, () => ({ commitSince: this.commitSince, foldSince: this.folding?.since }), options)
   }
 
   async load(): Promise<StoredState> {
@@ -71,6 +91,7 @@ export class FileStore implements Store {
   }
 
   private async loadAll(): Promise<StoredState> {
+    await this.disk.look().catch(() => {}) // `trouble` says so
     await bringUpToDate(this.environment)
     const { folded } = this.tables
     const unfolded = new Unfolded()
@@ -85,6 +106,7 @@ export class FileStore implements Store {
       mostBytes: MOST_UNFOLDED_BYTES,
       journalFull: () => journal.isFull,
       journalOverfull: () => journal.bytes > MOST_SEGMENT_BYTES,
+      isCrowded: () => this.room.isCrowded,
     }
     const frozen = end.sequence > folded ? { unfolded, through: end.sequence } : undefined
     this.folding = new Folding({ journal, tables: this.tables, rules }, folded, frozen)
@@ -92,12 +114,18 @@ export class FileStore implements Store {
   }
 
   get trouble(): string | undefined {
-    try {
-      this.disk.check()
-      return this.folding?.trouble
-    } catch (error) {
-      return messageOf(error)
+    const { trouble } = this.disk
+    return trouble === undefined ? this.folding?.trouble : messageOf(trouble)
+  }
+
+  get isCrowded(): boolean {
+    const { isCrowded } = this.room
+    if (isCrowded) {
+      this.disk.look().catch(() => {}) // no commit may come that looks
+      this.folding?.hasten()
+      this.journal?.giveBack()
     }
+    return isCrowded
   }
 
   commit(commit: Commit): Promise<void> {
@@ -109,8 +137,13 @@ export class FileStore implements Store {
   private async write(commit: Commit): Promise<void> {
     const { journal, folding } = this
     if (!journal || !folding) throw new Error("the store is not open")
-    this.disk.check(journal.file)
-    await folding.commit(commit)
+    this.commitSince = performance.now()
+    try {
+      await this.disk.check(journal.file)
+      await folding.commit(commit)
+    } finally {
+      this.commitSince = undefined
+    }
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {
@@ -135,6 +168,7 @@ export class FileStore implements Store {
       await this.journal?.close() // it is folded at the next start
     }
     this.folding?.stop()
+    this.overdue.stop()
     this.journal = undefined
     await this.tables.close()
   }

@@ -135,6 +135,11 @@ export interface Store {
   readonly url: string
   /** Why it could take no commit now, in words; undefined: nothing is known that keeps it from that. */
   readonly trouble: string | undefined
+  /**
+   * Whether it has no room for more messages: what brings some waits until there is. Commits that make room are taken all the
+   * same, and so is what is needed for them. Undefined: it always has.
+   */
+  readonly isCrowded?: boolean
   /** Whether another process may have it by now: whoever answers for it asks for a commit first. Undefined: none can. */
   readonly isDoubtful?: boolean
   /** Called once, before anything else. Refuses data of a newer format. */
