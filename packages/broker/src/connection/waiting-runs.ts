@@ -60,7 +60,7 @@ export class WaitingRuns implements RoomWaiter {
     const { commits, connection, runs } = this
     this.runs = []
     for (const [n, { run, qos, topic }] of runs.entries()) {
-      if (!connection.closed && (commits.isCrowded || commits.full)) {
+      if (!connection.closed && (commits.lacksRoom(run.bytes) || commits.full)) {
         this.runs = runs.slice(n)
         return commits.whenRoom(this)
       }

@@ -60,7 +60,7 @@ export async function openDelivery(store: Store, limits: DeliveryLimits, events:
     const qos = qosOf(message.headerOf(0))
     const match = router.match(topic)
     if (!mayPublish(will, topic)) events.forbiddenWill(will.clientId, topic)
-    else if (commits.isCrowded && intake.needsRoom(message, qos, match)) return false
+    else if (commits.lacksRoom(message.bytes) && intake.needsRoom(message, qos, match)) return false
     else intake.accept(message, qos, match, NO_ORIGIN)
     return true
   })

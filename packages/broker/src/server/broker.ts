@@ -95,8 +95,6 @@ export class Broker {
         maxStore: options.maxStore,
       })
       undo.push(() => store.close())
-      if (store.trouble !== undefined)
-        log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
       const events: DeliveryEvents = {
         ...storeEvents(log),
@@ -105,6 +103,8 @@ export class Broker {
       }
       const delivery = await openDelivery(store, { retained: options.retained, topicLevels: options.limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
+      if (store.trouble !== undefined)
+        log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       delivery.govern(access.rights, (user) => access.isUser(user))
       const { owned } = delivery.sessions
       if (owned > 0 && !access.namesUsers)

@@ -23,19 +23,28 @@ export class DiskGuard {
   private looking: Promise<void> | undefined = undefined
   private suspect = false
   private probing: Promise<void> | undefined = undefined
-  /** what the file system had left at the last look, in bytes */
-  free = Infinity
+  private freeThen = Infinity
+  private besideThen = 0
   /** how long the file was then, in bytes */
   size: number
   /** what was wrong then */
   trouble: unknown = undefined
 
-  constructor(private readonly file: string) {
+  /** @param beside how many bytes are written beside the file, as far as is known here */
+  constructor(
+    private readonly file: string,
+    private readonly beside = (): number => 0,
+  ) {
     const { ino, size } = statSync(file)
     this.inode = ino
     this.size = size
     this.lock = `${file}-lock`
     this.lockInode = statSync(this.lock, { throwIfNoEntry: false })?.ino
+  }
+
+  /** What the file system has left, in bytes, as it was seen and as it became by what was written beside the file. */
+  get free(): number {
+    return this.freeThen + this.besideThen - this.beside()
   }
 
   /**
@@ -71,8 +80,10 @@ export class DiskGuard {
   }
 
   private async lookOnce(): Promise<void> {
+    const beside = this.beside()
     const [file, lock, { bavail, bsize }] = await Promise.all([statOf(this.file), statOf(this.lock), statfs(dirname(this.file))])
-    this.free = bavail * bsize
+    this.freeThen = bavail * bsize
+    this.besideThen = beside
     this.size = file?.size ?? 0
     if (file?.ino !== this.inode)
       throw new Error(`${JSON.stringify(this.file)} was removed; put it back, or start the broker again without it`)

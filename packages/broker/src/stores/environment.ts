@@ -27,7 +27,10 @@ export function openEnvironment(file: string): Environment {
   // without overlappingSync the promise of a write resolves after fdatasync, not before
   const root: RootDatabase<Buffer, Buffer> = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
   watchWrites(root)
-  if (!process.listeners("unhandledRejection").includes(passFailedCommit)) process.on("unhandledRejection", passFailedCommit)
+  if (!process.listeners("unhandledRejection").includes(passFailedCommit)) {
+    process.on("unhandledRejection", passFailedCommit)
+    process.on("rejectionHandled", () => {}) // the binding does it, late; without this Node.js prints a warning
+  }
   return {
     root,
     chunks: root.openDB("chunks", binary),

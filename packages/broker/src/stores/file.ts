@@ -40,7 +40,7 @@ export class FileStore implements Store {
   private readonly environment: Environment
   private readonly disk: DiskGuard
   private readonly tables: Tables
-  private readonly room: Room
+  private readonly space: Room
   private readonly overdue: Overdue
   /** since when the commit under way waits, by the monotonic clock in ms */
   private commitSince: number | undefined = undefined
@@ -67,7 +67,7 @@ export class FileStore implements Store {
       this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
-      this.disk = new DiskGuard(file)
+      this.disk = new DiskGuard(file, () => this.journal?.size ?? 0)
       this.tables = new Tables(file, this.environment, this.disk, options)
     } catch (error) {
       throw storeError(folder, error)
@@ -78,7 +78,7 @@ export class FileStore implements Store {
       unfolded: () => this.folding?.bytes ?? 0,
       unused: () => this.tables.unusedBytes,
     }
-    this.room = new Room(space, options.maxStore, options)
+    this.space = new Room(space, options.maxStore, options)
     this.overdue = new Overdue(folder, () => ({ commitSince: this.commitSince, foldSince: this.folding?.since }), options)
   }
 
@@ -106,7 +106,6 @@ export class FileStore implements Store {
       mostBytes: MOST_UNFOLDED_BYTES,
       journalFull: () => journal.isFull,
       journalOverfull: () => journal.bytes > MOST_SEGMENT_BYTES,
-      isCrowded: () => this.room.isCrowded,
     }
     const frozen = end.sequence > folded ? { unfolded, through: end.sequence } : undefined
     this.folding = new Folding({ journal, tables: this.tables, rules }, folded, frozen)
@@ -118,14 +117,12 @@ export class FileStore implements Store {
     return trouble === undefined ? this.folding?.trouble : messageOf(trouble)
   }
 
-  get isCrowded(): boolean {
-    const { isCrowded } = this.room
-    if (isCrowded) {
-      this.disk.look().catch(() => {}) // no commit may come that looks
-      this.folding?.hasten()
-      this.journal?.giveBack()
-    }
-    return isCrowded
+  hasRoom(bytes: number): boolean {
+    if (this.space.has(bytes)) return true
+    this.disk.look().catch(() => {}) // no commit may come that looks
+    this.folding?.hasten()
+    this.journal?.giveBack()
+    return false
   }
 
   commit(commit: Commit): Promise<void> {
@@ -169,6 +166,7 @@ export class FileStore implements Store {
     }
     this.folding?.stop()
     this.overdue.stop()
+    this.space.close()
     this.journal = undefined
     await this.tables.close()
   }

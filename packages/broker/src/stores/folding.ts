@@ -43,8 +43,6 @@ export interface FoldRules {
   /** the journal has enough, or too much for another commit */
   journalFull?: () => boolean
   journalOverfull?: () => boolean
-  /** there is little room: what can be folded, and what can be cut, is not left for later */
-  isCrowded?: () => boolean
 }
 
 /** A number of the rules; the tests make it small or large, so that much or little is folded. */
@@ -110,22 +108,20 @@ export class Folding {
     this.active.apply(commit)
     if (this.folding || this.foldError !== undefined) return
     if (this.active.bytes > rules.bytes || rules.journalFull?.() === true) this.foldLater()
-    else this.foldSoon()
+    else this.foldSoon(rules.ms)
   }
 
   /** There is little room: folds what it can. */
   hasten(): void {
-    if (!this.folding && !this.isDone && this.foldError === undefined) this.foldSoon()
+    if (!this.folding && !this.isDone && this.foldError === undefined) this.foldSoon(CROWDED_MS)
   }
 
-  private foldSoon(): void {
-    const { ms, isCrowded } = this.parts.rules
-    const soon = isCrowded?.() === true ? CROWDED_MS : ms
-    if (soon === undefined || this.stopped) return
+  private foldSoon(ms: number | undefined): void {
+    if (ms === undefined || this.stopped) return
     this.timer ??= setTimeout(() => {
       this.timer = undefined
       if (!this.isDone && !this.folding) this.foldLater()
-    }, soon).unref()
+    }, ms).unref()
   }
 
   private foldLater(): void {
@@ -172,7 +168,7 @@ export class Folding {
     this.folded = through
     this.foldError = undefined
     journal.release(through)
-    if (!this.isDone) this.foldSoon()
+    if (!this.isDone) this.foldSoon(this.parts.rules.ms)
   }
 
   /**

@@ -136,10 +136,10 @@ export interface Store {
   /** Why it could take no commit now, in words; undefined: nothing is known that keeps it from that. */
   readonly trouble: string | undefined
   /**
-   * Whether it has no room for more messages: what brings some waits until there is. Commits that make room are taken all the
-   * same, and so is what is needed for them. Undefined: it always has.
+   * Whether it has room for so many bytes of messages: what brings them waits until it does. Commits that make room are taken
+   * all the same, and so is what is needed for them. Undefined: it always has.
    */
-  readonly isCrowded?: boolean
+  hasRoom?(bytes: number): boolean
   /** Whether another process may have it by now: whoever answers for it asks for a commit first. Undefined: none can. */
   readonly isDoubtful?: boolean
   /** Called once, before anything else. Refuses data of a newer format. */

@@ -20,17 +20,19 @@ interface Bounded {
   broker: TestBroker
   /** bytes that are left of it */
   readonly left: () => number
+  readonly store: string
 }
 
 /** By the size of its disk. */
 async function onSmallDisk(megabytes: number): Promise<Bounded> {
   const disk = smallDisk(megabytes)
-  const broker = await startBroker({ store: `file:${join(disk, "store")}` })
+  const store = join(disk, "store")
+  const broker = await startBroker({ store: `file:${store}` })
   const left = (): number => {
     const { bavail, bsize } = statfsSync(disk)
     return bavail * bsize
   }
-  return { broker, left }
+  return { broker, left, store }
 }
 
 /** By --max-store. */
@@ -39,7 +41,7 @@ async function withMaxStore(megabytes: number): Promise<Bounded> {
   const broker = await startBroker({ dir, args: ["--max-store", `${megabytes}MB`] })
   const store = join(dir, "store")
   const left = (): number => megabytes * MB - readdirSync(store).reduce((sum, name) => sum + statSync(join(store, name)).size, 0)
-  return { broker, left }
+  return { broker, left, store }
 }
 
 /** How often the log said that there is no room. */
@@ -60,7 +62,7 @@ class Filler {
       while (filler.sent - before - filler.acknowledged < WINDOW) filler.client.send(large(++filler.sent))
       return timesCrowded(broker) > 0 && broker.stderr.lastIndexOf(CROWDED) > broker.stderr.lastIndexOf("has room for messages again")
     }
-    await waitFor(isFull, { what: "the store to be full", timeoutMs: 50_000 })
+    await waitFor(isFull, { what: "the store to be full", timeoutMs: 25_000 })
     await waitFor(() => filler.acknowledged === filler.sent - before - WINDOW, { what: "what was taken before" })
     expect(least).toBeGreaterThan(0)
     return filler
@@ -93,12 +95,20 @@ describe.each(bounds)("a queue that fills its store, bounded by %s", (_, begin) 
       const filler = await Filler.fill(bounded, first)
       amounts.push(filler.sent - first + 1)
       expect(left()).toBeLessThan(4 * HEAD_ROOM)
-      const reader = await RawClient.open(broker.port, "absent")
+      console.log(round, filler.sent, left() / MB, readdirSync(bounded.store).map((name) => `${name} ${statSync(join(bounded.store, name)).size / MB}`).join(", "))
+      const reader = await RawClient.open(broker.port, "absent").catch((error: unknown) => {
+        console.log(left() / MB, timesCrowded(broker), broker.stderr.slice(-1500))
+        throw error
+      })
       expect(reader.sessionPresent).toBe(true)
-      await waitFor(() => reader.messages.length === filler.sent - first + 1, { what: "all of it", timeoutMs: 50_000 })
+      const t0 = performance.now()
+      const dbg = setInterval(() => console.log(round, Math.round(performance.now() - t0), reader.messages.length, filler.sent - first + 1, filler.acknowledged, left() / MB, broker.stderr.slice(-300)), 3000)
+      await waitFor(() => reader.messages.length === filler.sent - first + 1, { what: "all of it", timeoutMs: 20_000 }).finally(() => clearInterval(dbg))
       expect(numbersOf(reader)).toEqual(numbers(first, filler.sent))
       await waitFor(() => filler.client.pubacks.at(-1) === filler.sent, { what: "the last PUBACK" })
       expect(filler.client.pubacks).toEqual(numbers(first, filler.sent))
+      await new Promise((r) => setTimeout(r, 1500))
+      console.log("emptied", left() / MB, readdirSync(bounded.store).map((name) => `${name} ${statSync(join(bounded.store, name)).size / MB}`).join(", "))
       reader.cut()
       filler.client.cut()
       first = filler.sent + 1

@@ -191,9 +191,14 @@ export class GroupCommit {
     return this.failing || this.slow.isSlow
   }
 
-  /** Whether the store has no room for more messages: whoever brings some waits. */
+  /** Whether the store has no room for more messages, Sessions, Subscriptions. */
   get isCrowded(): boolean {
-    return this.store.isCrowded ?? false
+    return this.lacksRoom(0)
+  }
+
+  /** Whether the store has no room for so many bytes of messages, beside what is on its way: whoever brings them waits. */
+  lacksRoom(bytes: number): boolean {
+    return this.store.hasRoom?.(this.gathering.bytes + (this.flying?.bytes ?? 0) + bytes) === false
   }
 
   /** Tells somebody once there is room. */
@@ -203,7 +208,8 @@ export class GroupCommit {
   }
 
   private lookForRoom(): void {
-    for (const waiter of this.forRoom) {
+    for (const waiter of Array.from(this.forRoom)) {
+      // it may come back
       if (!waiter.closed && (this.isCrowded || this.full)) continue
       this.forRoom.delete(waiter)
       waiter.roomAgain()
