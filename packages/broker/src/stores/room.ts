@@ -10,6 +10,8 @@ const PAUSE_MS = 500
 const PLENTY_BYTES = 64 << 20
 /** What is unused in the tables stands for so much of the head room: it does not come back to the disk. */
 const MOST_STOOD_FOR_BYTES = 10 << 20
+/** With less there is none, in bytes: what is small would find a place between others that wait. */
+const LEAST_BYTES = 256 << 10
 /** What is so many times smaller than what was refused does not say that there is room for it. */
 const ALIKE = 4
 /** What a byte of a message takes in the journal and, at most, in the tables. */
@@ -60,7 +62,7 @@ export class Room {
   has(bytes: number): boolean {
     const now = performance.now()
     if (this.left < PLENTY_BYTES || now - this.lookedAt >= FRESH_MS) this.look(now)
-    const has = this.left / COPIES > bytes
+    const has = this.left / COPIES > Math.max(bytes, LEAST_BYTES)
     if (!has) this.refused(bytes, now)
     else if (bytes * ALIKE > this.refusedBytes) this.refusedSince = now
     return has
