@@ -76,7 +76,8 @@ export class ControlFlow {
     if (will && !context.delivery.mayPublish(login, topicOf(framesOf(will.packet, connection.v5), 0)))
       throw new PacketError(Reason.NOT_AUTHORIZED, "it may not publish to the topic of its Will")
     const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
-    if (stores && context.delivery.commits.isStalled) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    if (stores && context.delivery.commits.isStalled)
+      throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
     if (stores && context.delivery.commits.isCrowded) this.checkRoom(clientId, will !== undefined)
     this.checkOwner(clientId, login) // before it counts as a takeover
     const wait = context.clients.admit(clientId)
@@ -185,7 +186,8 @@ export class ControlFlow {
       // oxlint-disable-next-line no-await-in-loop -- others have their turn
       if (k % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
-      const code = this.full(filter) || this.hasNoRoom(filter, retainHandling) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
+      const code =
+        this.full(filter) || this.hasNoRoom(filter, retainHandling) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
       if (code === undefined) return
       codes.push(code)
       if (code >= 0x80 && connection.session) context.log.refusedSubscription(connection.session, filter, code)

@@ -44,7 +44,7 @@ export interface BrokerOptions {
 const STEP_MS = 3000
 const STEPS_MS = 5000
 /** When the store must be closed, after the wish to stop, in ms. */
-const CLOSED_MS = 8000
+const CLOSED_MS = 7000
 const SWEEP_MS = 1000
 
 /**
@@ -172,8 +172,7 @@ export class Broker {
     const { delivery, context } = this.parts
     const { commits } = delivery
     const begun = performance.now()
-    const step = (promise: Promise<unknown>): Promise<boolean> =>
-      atMost(Math.min(STEP_MS, begun + STEPS_MS - performance.now()), promise)
+    const step = (promise: Promise<unknown>): Promise<boolean> => atMost(Math.min(STEP_MS, begun + STEPS_MS - performance.now()), promise)
     this.closeDoors()
     context.clients.stopReading()
     let flushes = await step(commits.flush())

@@ -6,7 +6,7 @@ const LOOK_MS = 1000
 /** From when on somebody is told of a fold that does not go on, in ms; again each time it has taken twice as long. */
 const SLOW_MS = 5000
 /** What a commit waits for and does not go on for so long never does, in ms. */
-const STUCK_MS = rule("MQTT_BROKER_TEST_STUCK_MS", 45_000)
+const STUCK_MS = rule("MQTT_BROKER_TEST_STUCK_MS", 40_000)
 /** The same of a fold that no commit waits for yet, in ms. */
 const IDLE_STUCK_MS = rule("MQTT_BROKER_TEST_IDLE_STUCK_MS", 300_000)
 

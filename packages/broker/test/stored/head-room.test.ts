@@ -9,7 +9,6 @@ import { mayMount, smallDisk } from "../support/small-disk.js"
 import { connect, type ConnectFields, DISCONNECT, packet, properties, publish, sessionExpiry, subscribe, word } from "../support/wire.js"
 
 const MB = 1 << 20
-const HEAD_ROOM = 16 * MB
 /** Messages of one publisher that wait for their PUBACK. */
 const WINDOW = 2
 const CROWDED = "has no room for more messages"
