@@ -105,6 +105,8 @@ export class Broker {
       undo.push(() => delivery.wills.stop())
       if (store.trouble !== undefined)
         log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
+      else if (delivery.commits.isCrowded)
+        log.warn("the store has no room for messages as it is, publishers wait: 16 MB of its disk, or of --max-store, must be left")
       delivery.govern(access.rights, (user) => access.isUser(user))
       const { owned } = delivery.sessions
       if (owned > 0 && !access.namesUsers)
