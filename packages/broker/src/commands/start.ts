@@ -26,8 +26,7 @@ import {
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
 import type { ListenOptions } from "../server/listeners/listeners.js"
-import { defaultMemory } from "./default-memory.js"
-import { LEAST_MEMORY_BYTES } from "../accounting/accountant.js"
+import { SIZE_OPTIONS } from "./size-options.js"
 import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"
@@ -181,15 +180,8 @@ export const START_OPTIONS = {
     fallback: 268_435_456,
     defaultText: "256MB",
   }),
-  maxMemory: value({
-    flags: "--max-memory <size>",
-    help: "what the broker may take; towards it publishers wait, and who holds the most is closed",
-    group: "Limits",
-    env: "MQTT_BROKER_MAX_MEMORY",
-    parse: memorySize,
-    fallback: defaultMemory(),
-    defaultText: "half of what the machine or container has",
-  }),
+  maxMemory: SIZE_OPTIONS.maxMemory,
+  maxStore: SIZE_OPTIONS.maxStore,
   logLevel: value({
     flags: "--log-level <level>",
     help: "error, warn, info, debug or silent",
@@ -233,10 +225,12 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
     ["SIGINT", "SIGTERM", "SIGHUP"],
     reloadAtHangUp(() => broker?.reload()),
   )
-  const [{ Broker }, { EventLog }, { LineSink }] = await Promise.all([
+  const [{ Broker }, { EventLog }, { LineSink }, { endAnyway }, { isLocked }] = await Promise.all([
     import("../server/broker.js"),
     import("../server/event-log.js"),
     import("../server/line-sink.js"),
+    import("../server/end-anyway.js"),
+    import("../stores/locked.js"),
   ])
   const listen = checkStart(resolved)
   const log = new EventLog(options.logLevel, options.json)
@@ -253,17 +247,18 @@ export async function runStart(resolved: ResolvedOptions<typeof START_OPTIONS>):
   } finally {
     await Promise.all([ready.close(), log.close()])
     stop.dispose()
+    if (broker?.isClosed === false || isLocked()) void endAnyway({ isStuck: broker?.isClosed === false }) // behind all else
     // Node.js would restore the modes of a terminal that is gone, and abort
     if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP")
   }
 }
 
 async function servedUntil(signal: AbortSignal, broker: Broker): Promise<void> {
-  const { superseded } = broker
-  await Promise.race([aborted(signal), aborted(superseded)])
-  if (!superseded.aborted) return broker.stop()
+  const { mustEnd } = broker
+  await Promise.race([aborted(signal), aborted(mustEnd)])
+  if (!mustEnd.aborted) return broker.stop()
   await broker.abandon()
-  throw superseded.reason
+  throw mustEnd.reason
 }
 
 /** Which of stdin, stdout and stderr were a terminal at the start. */
@@ -294,6 +289,13 @@ export function checkStart(resolved: ResolvedOptions<typeof START_OPTIONS>): Lis
   if (open && !values.anonymous) throw openToOthers(open, resolved)
   if (values.store.kind === "mongodb" && values.maxPacket > MOST_DOCUMENT_BYTES)
     throw usageError(`${resolved.nameOf("maxPacket")} is more than a document of MongoDB can have`, "at most 15MB with this store")
+  if (values.store.kind !== "file" && values.maxStore !== undefined)
+    throw usageError(
+      `${resolved.nameOf("maxStore")} is about a store in a folder`,
+      values.store.kind === "memory"
+        ? "leave it out with --store memory:, which --max-queue and --max-retained-size bound"
+        : "leave it out with MongoDB, and bound what its server may take",
+    )
   return listen
 }
 
@@ -335,6 +337,7 @@ function brokerOptions(options: StartOptions, listen: ListenOptions): BrokerOpti
     },
     maxMemory: options.maxMemory,
     queueBytes: options.maxQueue,
+    maxStore: options.maxStore,
     retained: { count: options.maxRetained, bytes: options.maxRetainedSize },
   }
 }
@@ -366,12 +369,6 @@ export function parseLeaseMs(text: string): number {
   const ms = parseDurationMs(text, "s", "lease")
   if (ms < 1000 || ms > 3_600_000) throw usageError(`lease ${JSON.stringify(text)} is not between 1s and 1h`)
   return ms
-}
-
-function memorySize(text: string): number {
-  const bytes = parseByteSize(text)
-  if (bytes < LEAST_MEMORY_BYTES) throw usageError(`memory size ${JSON.stringify(text)} is less than ${LEAST_MEMORY_BYTES >> 20}MB`)
-  return bytes
 }
 
 function packetSize(text: string): number {

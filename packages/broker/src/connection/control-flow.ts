@@ -92,7 +92,9 @@ export class ControlFlow {
     if (will && !context.delivery.mayPublish(login, topicOf(framesOf(will.packet, connection.v5), 0)))
       throw new PacketError(Reason.NOT_AUTHORIZED, "it may not publish to the topic of its Will")
     const stores = request.expirySeconds !== 0 || will !== undefined || context.delivery.sessions.get(clientId)?.persistent
-    if (stores && context.delivery.commits.failing) throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    if (stores && context.delivery.commits.isStalled)
+      throw new PacketError(Reason.SERVER_UNAVAILABLE, "the store does not take commits now")
+    if (stores && context.delivery.commits.isCrowded) this.checkRoom(clientId, will !== undefined)
     this.checkOwner(clientId, login) // before it counts as a takeover
     const wait = context.clients.admit(clientId)
     if (wait) await after(wait)
@@ -128,6 +130,13 @@ export class ControlFlow {
         stored || will !== undefined,
       )
     })
+  }
+
+  /** Who has a Session comes in, to empty its queue. Throws a PacketError when there would be more to keep. */
+  private checkRoom(clientId: string, hasWill: boolean): void {
+    const { sessions, wills } = this.context.delivery
+    if (sessions.get(clientId)?.persistent === true && !(hasWill && wills.waits(clientId))) return
+    throw new PacketError(Reason.QUOTA_EXCEEDED, "the store has no room for another session or Will")
   }
 
   /** Asks aedes, and through it the gate, whether the CONNECT is accepted. undefined: the connection ends. */
@@ -197,7 +206,8 @@ export class ControlFlow {
       // oxlint-disable-next-line no-await-in-loop -- others have their turn
       if (k % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await turn()
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
-      const code = this.full(filter) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
+      const code =
+        this.full(filter) || this.hasNoRoom(filter, retainHandling) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
       if (code === undefined) return
       codes.push(code)
       if (code >= 0x80 && connection.session) context.log.refusedSubscription(connection.session, filter, code)
@@ -222,6 +232,15 @@ export class ControlFlow {
     if (!session || session.subscriptions.has(filter)) return false
     if (session.subscriptions.size >= this.context.limits.subscriptions) return true
     return session.persistent && !session.tally.mayKeep(costOfSubscription(filter) + costOfHold(filter))
+  }
+
+  /** Whether the Subscription of a persistent Session, or the retained messages that it asks for, find no room in the store. */
+  private hasNoRoom(filter: string, retainHandling: number): boolean {
+    const { connection, context } = this
+    const { commits, retained } = context.delivery
+    if (!commits.isCrowded || connection.session?.persistent !== true) return false
+    if (!connection.session.subscriptions.has(filter)) return true
+    return retainHandling === 0 && retained.match(filter).next().done !== true
   }
 
   /** A reason as a code of SUBACK; before 5.0 there is only one. */

@@ -6,12 +6,13 @@ import { type Frames, Trait } from "../wire/frames.js"
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../wire/packet-types.js"
 import { PacketError, Reason } from "../wire/reason-codes.js"
 import { RECEIVE_MAXIMUM, type ReplyLine } from "./reply-line.js"
+import { type WaitingPublisher, WaitingRuns } from "./waiting-runs.js"
 
 /** How long a publisher waits that makes memory grow while it is tight. */
 const TIGHT_MS = 200
 
 /** What messages that come in need of their connection. */
-export interface PublishingConnection extends Origin {
+export interface PublishingConnection extends Origin, WaitingPublisher {
   readonly v5: boolean
   readonly replies: ReplyLine
   /** Reading waits for the store when too much gathers for it. */
@@ -24,13 +25,31 @@ export interface PublishingConnection extends Origin {
 
 /** The messages of one publishing connection on their way into delivery, and their acknowledgements (MQTT 5.0 section 4.3). */
 export class Inbound {
+  private readonly waiting: WaitingRuns
+
   constructor(
     private readonly connection: PublishingConnection,
-    private readonly delivery: Pick<Delivery, "intake" | "commits" | "retained">,
-  ) {}
+    private readonly delivery: Pick<Delivery, "intake" | "commits" | "retained" | "router">,
+  ) {
+    const { commits, router } = delivery
+    this.waiting = new WaitingRuns(connection, commits, (run, qos, topic) => this.takeNow(run, qos, router.match(topic)))
+  }
 
   /** Delivery takes a run; its acknowledgement waits for the commit where one is needed. Throws a PacketError. */
   readonly take = (run: Frames, qos: QoS, match: Match): void => {
+    if (!this.mustWait(run, qos, match)) return this.takeNow(run, qos, match)
+    this.waiting.add(run, qos, match.topic)
+    if (this.connection.v5) this.checkQuota()
+  }
+
+  /** The store has no room for it, or others of this connection wait for that and it would be acknowledged before them. */
+  private mustWait(run: Frames, qos: QoS, match: Match): boolean {
+    const { commits, intake } = this.delivery
+    if (!this.waiting.messages && !commits.lacksRoom(run.bytes)) return false
+    return (qos > 0 && this.waiting.messages > 0) || intake.needsRoom(run, qos, match)
+  }
+
+  private takeNow(run: Frames, qos: QoS, match: Match): void {
     const told = qos > 0 && this.connection.v5
     if (!this.mayPublish(match)) this.refuse(run, qos, match)
     else if (told && run.traits & Trait.RETAIN && !this.delivery.retained.fits(run, this.connection.place))
@@ -97,7 +116,7 @@ export class Inbound {
 
   private checkQuota(): void {
     const { replies, session } = this.connection
-    if (replies.unacknowledged + (session?.incoming.size ?? 0) <= RECEIVE_MAXIMUM) return
+    if (replies.unacknowledged + this.waiting.messages + (session?.incoming.size ?? 0) <= RECEIVE_MAXIMUM) return
     throw new PacketError(
       Reason.RECEIVE_MAXIMUM_EXCEEDED,
       `more than ${RECEIVE_MAXIMUM} messages without an acknowledgement [MQTT-3.3.4-9]`,

@@ -65,9 +65,12 @@ export async function openDelivery(
     !isReserved(topic) && (identity.user === undefined || known(identity.user)) && rules?.permissions(identity).mayWrite(topic) !== false
   const wills = new Wills(commits, (message: Frames, will) => {
     const topic = topicOf(message, 0)
-    const origin = { session: undefined, outlet: undefined, place: will.place }
-    if (mayPublish(will, topic)) intake.accept(message, qosOf(message.headerOf(0)), router.match(topic), origin)
-    else events.forbiddenWill(will.clientId, topic)
+    const qos = qosOf(message.headerOf(0))
+    const match = router.match(topic)
+    if (!mayPublish(will, topic)) events.forbiddenWill(will.clientId, topic)
+    else if (commits.lacksRoom(message.bytes) && intake.needsRoom(message, qos, match)) return false
+    else intake.accept(message, qos, match, { session: undefined, outlet: undefined, place: will.place })
+    return true
   })
   const sessions = new Sessions({
     store,

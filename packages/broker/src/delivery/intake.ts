@@ -55,6 +55,11 @@ export class Intake {
     return this.store(match, own, run) || stored
   }
 
+  /** Whether the store grows by it. */
+  needsRoom(run: Frames, qos: QoS, match: Match): boolean {
+    return (qos > 0 && match.logs.length > 0) || ((run.traits & Trait.RETAIN) !== 0 && this.retained.keeps(run))
+  }
+
   /** True when a log got it. */
   private store(match: Match, own: Session | undefined, run: Frames): boolean {
     const { commits } = this

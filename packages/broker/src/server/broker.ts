@@ -32,6 +32,8 @@ export interface BrokerOptions {
   listen: ListenOptions
   access: AccessOptions
   store: StoreLocation
+  /** most bytes that the store of a folder may take; undefined: what the disk has */
+  maxStore?: number | undefined
   /** of a store that several brokers can reach: see MongoOptions.leaseMs */
   leaseMs: number
   /** ends the waiting for another broker that owns the store */
@@ -44,8 +46,11 @@ export interface BrokerOptions {
   queueBytes: number
 }
 
-/** How long clients may take to go when the broker stops, in ms. */
-const STOP_MS = 3000
+/** How long each step may take when the broker stops, and all that come before the store is closed, in ms. */
+const STEP_MS = 3000
+const STEPS_MS = 5000
+/** When the store must be closed, after the wish to stop, in ms. */
+const CLOSED_MS = 7000
 const SWEEP_MS = 1000
 
 /**
@@ -59,7 +64,7 @@ export class Broker {
     private readonly parts: {
       admin: AdminServer | undefined
       store: Store
-      superseded: AbortSignal
+      ended: AbortSignal
       access: Access
       delivery: Delivery
       context: Context
@@ -85,17 +90,17 @@ export class Broker {
       const admin = place.kind === "memory" ? undefined : await AdminServer.open(folder)
       undo.push(async () => admin?.close())
       const end = new AbortController()
-      const superseded = (error: BrokerError): void => end.abort(error)
+      const ends = (error: BrokerError): void => end.abort(error)
       const store = await openStore(place, {
         ...storeNews(log),
         admin: admin?.folder,
         leaseMs: options.leaseMs,
         signal: options.signal,
-        superseded,
+        superseded: ends,
+        stuck: ends,
+        maxStore: options.maxStore,
       })
       undo.push(() => store.close())
-      if (store.trouble !== undefined)
-        log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${store.trouble}`)
       const says = connectionLog(log)
       const events: DeliveryEvents = {
         ...storeEvents(log),
@@ -106,6 +111,7 @@ export class Broker {
       const { retained, limits } = options
       const delivery = await openDelivery(store, accountant, { retained, topicLevels: limits.topicLevels }, events)
       undo.push(() => delivery.wills.stop())
+      sayTrouble(store, delivery, log)
       delivery.govern(access.rights, (user) => access.isUser(user))
       const { owned } = delivery.sessions
       if (owned > 0 && !access.namesUsers)
@@ -121,7 +127,7 @@ export class Broker {
       return new Broker({
         admin,
         store,
-        superseded: end.signal,
+        ended: end.signal,
         access,
         delivery,
         context,
@@ -140,10 +146,13 @@ export class Broker {
   get targets(): Target[] {
     return this.parts.listeners.targets
   }
-  /** Aborted, with a BrokerError, when another broker took over the store: this one must end. */
-  get superseded(): AbortSignal {
-    return this.parts.superseded
+  /** Aborted, with a BrokerError, when another broker took over the store, or it never answers: this one must end. */
+  get mustEnd(): AbortSignal {
+    return this.parts.ended
   }
+  /** After the end: whether the store in a folder was closed. Else its disk hangs, and the process does not end by itself. */
+  isClosed: boolean | undefined = undefined
+
   get storeUrl(): string {
     return this.parts.store.url
   }
@@ -164,29 +173,32 @@ export class Broker {
   }
 
   /**
-   * Stops accepting, makes durable what was accepted, sends its acknowledgements, closes. Everything acknowledged is kept.
-   * Throws `store-unusable` when the store took no commits to the end.
+   * Stops accepting, makes durable what was accepted, sends its acknowledgements, closes, all within CLOSED_MS whatever the disk
+   * does. Everything acknowledged is kept. Throws `store-unusable` when not all that was accepted is.
    */
   async stop(): Promise<void> {
     const { delivery, context } = this.parts
+    const { commits } = delivery
+    const begun = performance.now()
+    const step = (promise: Promise<unknown>): Promise<boolean> => atMost(Math.min(STEP_MS, begun + STEPS_MS - performance.now()), promise)
     this.closeDoors()
     context.clients.stopReading()
-    const flushes = await atMost(STOP_MS, delivery.commits.flush())
+    let flushes = await step(commits.flush())
     context.clients.refuseAll(Reason.SERVER_SHUTTING_DOWN, "the broker stops")
-    if (flushes) await atMost(STOP_MS, delivery.commits.flush())
-    await atMost(STOP_MS, everyoneLeft(context))
+    if (flushes) flushes = await step(commits.flush())
+    await step(everyoneLeft(context))
     context.clients.destroyAll()
     delivery.wills.stop()
-    if (flushes && !delivery.commits.failing) await atMost(STOP_MS, delivery.commits.flush())
-    await this.close()
-    if (delivery.commits.failing) throw stoppedUnstored()
+    if (flushes && !commits.failing) flushes = await step(commits.flush())
+    await this.close(begun + CLOSED_MS - performance.now())
+    if (commits.failing || !flushes) throw stoppedUnstored()
   }
 
-  /** Another broker has the store: connections end, and nothing is said or written any more. */
+  /** The store is another broker's, or never answers: connections end, and nothing is said or written any more. */
   async abandon(): Promise<void> {
     this.closeDoors()
     this.parts.context.clients.destroyAll()
-    await this.close()
+    await this.close(STEP_MS)
   }
 
   private closeDoors(): void {
@@ -197,13 +209,13 @@ export class Broker {
     for (const timer of timers) clearInterval(timer)
   }
 
-  private async close(): Promise<void> {
+  private async close(ms: number): Promise<void> {
     const { admin, store, delivery, context } = this.parts
     context.clock.stop()
     delivery.wills.stop()
     delivery.commits.stop()
     await context.engine.close()
-    await atMost(STOP_MS, store.close())
+    this.isClosed = (await atMost(ms, store.close())) || !store.url.startsWith("file:")
     await admin?.close() // from here on the folder may be another broker's
   }
 }
@@ -211,6 +223,13 @@ export class Broker {
 /** Resolves with true when a promise does, or with false when so many ms are over. */
 function atMost(ms: number, promise: Promise<unknown>): Promise<boolean> {
   return Promise.race([promise.then(() => true), after(ms, false, { ref: false })])
+}
+
+/** What is wrong with the store at the start, and no reason not to start. */
+function sayTrouble({ trouble }: Store, { commits }: Delivery, log: EventLog): void {
+  if (trouble !== undefined) log.warn(`the store takes no commits as it is, nothing that needs them is acknowledged: ${trouble}`)
+  else if (commits.isCrowded)
+    log.warn("the store has no room for messages as it is, publishers wait: 16 MB of its disk, or of --max-store, must be left")
 }
 
 /** Looked up once: all parts use the same folder. */
@@ -237,6 +256,10 @@ function storeNews(log: EventLog): StoreOptions {
     },
     tookOver: () => log.info("this broker has the store now"),
     failing: (why) => log.limited("warn", "store", { message: why }),
+    crowded: (why) => log.limited("warn", "room", { message: `the store has no room for more messages, publishers wait: ${why}` }),
+    roomAgain: () => log.limited("info", "room again", { message: "the store has room for messages again" }),
+    slowFold: (ms) => log.warn(`the store's tables have taken nothing for ${seconds(ms)}, its journal takes the commits as long as it can`),
+    foldGoesOn: () => log.info("the store's tables take what they get again"),
     unreadable: (why) => log.error(`the store's tables cannot be read now, queues wait: ${why}`),
     compacted: ({ before, after }) =>
       log.info(`most of the store's file was free: it takes ${after} bytes now, and took ${before}`, { before, after }),
@@ -244,10 +267,24 @@ function storeNews(log: EventLog): StoreOptions {
   }
 }
 
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}
+
 function storeEvents(log: EventLog): CommitEvents {
   return {
     failing: (error) => log.error(`the store takes no commits, nothing that needs it is acknowledged until it does: ${messageOf(error)}`),
     recovered: () => log.info("the store takes commits again"),
+    slow: (ms) =>
+      log.limited("warn", "slow commits", {
+        message: `a commit has been on its way to the store for ${seconds(ms)}: what needs one waits`,
+        fields: { event: "slow-commit", ms: Math.round(ms) },
+      }),
+    slowEnded: (ms) =>
+      log.limited("info", "slow commits ended", {
+        message: `the commit that took long is answered, after ${seconds(ms)}`,
+        fields: { event: "slow-commit-ended", ms: Math.round(ms) },
+      }),
   }
 }
 

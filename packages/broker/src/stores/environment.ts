@@ -1,4 +1,6 @@
+import { getSystemErrorMap } from "node:util"
 import { type Database, open, type RootDatabase } from "lmdb"
+import { keepLocked } from "./locked.js"
 
 export type Table = Database<Buffer, Buffer>
 
@@ -34,7 +36,11 @@ export function openEnvironment(file: string): Environment {
   const binary = { encoding: "binary", keyEncoding: "binary" } as const
   // without overlappingSync the promise of a write resolves after fdatasync, not before
   const root: RootDatabase<Buffer, Buffer> = open({ path: file, ...binary, overlappingSync: false, maxDbs: 16, noMemInit: true })
-  if (!process.listeners("unhandledRejection").includes(passFailedCommit)) process.on("unhandledRejection", passFailedCommit)
+  watchWrites(root)
+  if (!process.listeners("unhandledRejection").includes(passFailedCommit)) {
+    process.on("unhandledRejection", passFailedCommit)
+    process.on("rejectionHandled", () => {}) // the binding does it, late; without this Node.js prints a warning
+  }
   return {
     root,
     chunks: root.openDB("chunks", binary),
@@ -63,6 +69,86 @@ export function openToRead(file: string): MessageTables {
     bodies: root.openDB("bodies", binary),
     sharers: root.openDB("sharers", binary),
   }
+}
+
+/** Transactions that wrote, in this process: who waits for some sees by it that they go on. */
+export const transactions = { ended: 0 }
+
+/** Those who wait for a transaction: told when one could not begin, of which the binding tells nobody. */
+const waiting = new Set<(error: unknown) => void>()
+/** A promise of the binding; rejects also when its transaction could not begin. */
+export function orNotBegun<T>(written: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    waiting.add(reject)
+    void written.then(resolve, reject).finally(() => waiting.delete(reject))
+  })
+}
+
+/** How the binding writes: told when a transaction ended, 0 to 2: as it should, else an error number. */
+interface Writer {
+  startWriting(address: number, ended: (status: number) => unknown): void
+}
+
+/**
+ * Stands between the two halves of the binding. It prints the stack of an error that is told to us as well; and when a
+ * transaction cannot begin it tells nobody, and keeps a lock: then the environment is left as it is and a new one is opened.
+ */
+function watchWrites(root: RootDatabase<Buffer, Buffer>): void {
+  const writer: Writer = Reflect.get(root, "env")
+  let isTold = false
+  root.on("aftercommit", () => {
+    isTold = true
+  })
+  const startWriting = writer.startWriting.bind(writer)
+  const value: Writer["startWriting"] = (address, ended) =>
+    startWriting(address, (status) => {
+      const failed = status < 0 || status > 2
+      isTold = false
+      const result = failed ? silently(() => ended(status)) : ended(status)
+      transactions.ended++
+      if (failed && !isTold) cannotBegin(root, status)
+      return result
+    })
+  Object.defineProperty(writer, "startWriting", { value })
+}
+
+function cannotBegin(root: RootDatabase<Buffer, Buffer>, status: number): void {
+  root.close = async () => {}
+  keepLocked(root)
+  const [name, words] = getSystemErrorMap().get(-status) ?? [`MDB ${status}`, "LMDB refuses it"]
+  const error = new Error(`a transaction cannot begin: ${words} (${name})`)
+  for (const tell of waiting) tell(error)
+}
+
+/** Without what it prints. */
+function silently<T>(work: () => T): T {
+  const { error } = console
+  console.error = () => {} // oxlint-disable-line no-console -- the binding's, for as long as it is called
+  try {
+    return work()
+  } finally {
+    console.error = error // oxlint-disable-line no-console
+  }
+}
+
+/** How many bytes of the file belong to no tree: they are written again before the file grows. 0 when it cannot be read now. */
+export function unusedBytes({ root, ...tables }: Environment): number {
+  try {
+    const main: { lastPageNumber?: number; pageSize?: number; free?: object } = root.getStats()
+    const trees = [main, main.free ?? {}, ...Object.values(tables).map((table) => table.getStats())]
+    const used = trees.reduce((sum: number, tree) => sum + pagesOf(tree), META_PAGES)
+    return ((main.lastPageNumber ?? 0) + 1 - used) * (main.pageSize ?? 0)
+  } catch {
+    return 0
+  }
+}
+
+const META_PAGES = 2
+
+/** Of what the binding counts of a tree. */
+function pagesOf(tree: { treeBranchPageCount?: number; treeLeafPageCount?: number; overflowPages?: number }): number {
+  const { treeBranchPageCount = 0, treeLeafPageCount = 0, overflowPages = 0 } = tree
+  return treeBranchPageCount + treeLeafPageCount + overflowPages
 }
 
 /** A failed commit rejects a promise inside the binding that nobody can reach: that one is passed over, no other. */

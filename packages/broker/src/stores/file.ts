@@ -11,6 +11,8 @@ import { bringUpToDate } from "./formats.js"
 import { Folding, rule } from "./folding.js"
 import { Journal } from "./journal/journal.js"
 import { makeDurable, readJournal } from "./journal/recovery.js"
+import { Overdue, type OverdueEvents } from "./overdue.js"
+import { Room, type RoomEvents } from "./room.js"
 import type { Commit, Maybe, Store, StoredChunk, StoredState } from "./store.js"
 import { type TableOptions, Tables } from "./tables.js"
 import { Unfolded } from "./unfolded.js"
@@ -23,6 +25,12 @@ const FOLD_BYTES = rule("MQTT_BROKER_TEST_FOLD_BYTES", 8 << 20)
 const MOST_UNFOLDED_BYTES = 4 * FOLD_BYTES
 const MOST_SEGMENT_BYTES = 4 * SEGMENT_BYTES
 
+/** How a file store may be different. */
+export interface FileOptions extends TableOptions, RoomEvents, OverdueEvents {
+  /** most bytes that it may take; undefined: what the disk has */
+  maxStore?: number | undefined
+}
+
 /**
  * `file:DIR` keeps everything in that folder: each commit in a journal, one write and one fdatasync; and what is still needed
  * later in tables, an LMDB environment, into which the journal is folded in the background.
@@ -32,6 +40,10 @@ export class FileStore implements Store {
   private readonly environment: Environment
   private readonly disk: DiskGuard
   private readonly tables: Tables
+  private readonly space: Room
+  private readonly overdue: Overdue
+  /** since when the commit under way waits, by the monotonic clock in ms */
+  private commitSince: number | undefined = undefined
   private journal: Journal | undefined = undefined
   private folding: Folding | undefined = undefined
   /** copies of it that are being made */
@@ -47,7 +59,7 @@ export class FileStore implements Store {
   constructor(
     private readonly folder: string,
     private readonly path: string,
-    options: TableOptions,
+    private readonly options: FileOptions,
   ) {
     const file = join(this.path, DATABASE)
     this.url = `file:${folder}`
@@ -55,11 +67,19 @@ export class FileStore implements Store {
       this.environment = openEnvironment(file)
       // LMDB takes no mode: messages are for their owner alone
       for (const one of [file, `${file}-lock`]) if (existsSync(one)) chmodSync(one, 0o600)
-      this.disk = new DiskGuard(file)
+      this.disk = new DiskGuard(file, () => this.journal?.size ?? 0)
       this.tables = new Tables(file, this.environment, this.disk, options)
     } catch (error) {
       throw storeError(folder, error)
     }
+    const space = {
+      free: () => this.disk.free,
+      used: () => this.disk.size + (this.journal?.size ?? 0),
+      unfolded: () => this.folding?.bytes ?? 0,
+      unused: () => this.tables.unusedBytes,
+    }
+    this.space = new Room(space, options.maxStore, options)
+    this.overdue = new Overdue(folder, () => ({ commitSince: this.commitSince, foldSince: this.folding?.since }), options)
   }
 
   async load(): Promise<StoredState> {
@@ -71,6 +91,7 @@ export class FileStore implements Store {
   }
 
   private async loadAll(): Promise<StoredState> {
+    await this.disk.look().catch(() => {}) // `trouble` says so
     await bringUpToDate(this.environment)
     const { folded } = this.tables
     const unfolded = new Unfolded()
@@ -92,12 +113,16 @@ export class FileStore implements Store {
   }
 
   get trouble(): string | undefined {
-    try {
-      this.disk.check()
-      return this.folding?.trouble
-    } catch (error) {
-      return messageOf(error)
-    }
+    const { trouble } = this.disk
+    return trouble === undefined ? this.folding?.trouble : messageOf(trouble)
+  }
+
+  hasRoom(bytes: number): boolean {
+    if (this.space.has(bytes)) return true
+    this.disk.look().catch(() => {}) // no commit may come that looks
+    this.folding?.hasten()
+    this.journal?.giveBack()
+    return false
   }
 
   commit(commit: Commit): Promise<void> {
@@ -109,8 +134,13 @@ export class FileStore implements Store {
   private async write(commit: Commit): Promise<void> {
     const { journal, folding } = this
     if (!journal || !folding) throw new Error("the store is not open")
-    this.disk.check(journal.file)
-    await folding.commit(commit)
+    this.commitSince = performance.now()
+    try {
+      await this.disk.check(journal.file)
+      await folding.commit(commit)
+    } finally {
+      this.commitSince = undefined
+    }
   }
 
   read(log: number, position: number, most: { chunks: number; bytes: number }): Maybe<StoredChunk[]> {
@@ -135,6 +165,8 @@ export class FileStore implements Store {
       await this.journal?.close() // it is folded at the next start
     }
     this.folding?.stop()
+    this.overdue.stop()
+    this.space.close()
     this.journal = undefined
     await this.tables.close()
   }

@@ -1,5 +1,6 @@
 import { messageOf } from "@mqtt-trio/common"
 import type { Chunk } from "./chunks.js"
+import { NoSpace } from "./disk-guard.js"
 import type { Commit, Maybe, StoredChunk } from "./store.js"
 import { Unfolded } from "./unfolded.js"
 
@@ -51,6 +52,8 @@ export function rule(variable: string, otherwise: number): number {
 
 /** When a fold that failed is tried again, in ms. */
 const RETRY_MS = 1000
+/** How long something stays unfolded while there is little room, in ms. */
+const CROWDED_MS = 250
 
 /** A journal with tables behind it: commits go to the one and are folded into the others in the background, reads find both. */
 export class Folding {
@@ -60,6 +63,7 @@ export class Folding {
   private foldError: unknown = undefined
   private timer: NodeJS.Timeout | undefined = undefined
   private stopped = false
+  private begun: number | undefined = undefined
 
   /**
    * @param parts `failing`: told why a fold failed; it is tried again
@@ -79,6 +83,16 @@ export class Folding {
     return this.foldError === undefined ? undefined : messageOf(this.foldError)
   }
 
+  /** When the fold that is under way began, by the monotonic clock in ms; undefined: there is none. */
+  get since(): number | undefined {
+    return this.begun
+  }
+
+  /** About what is not in the tables, in bytes. */
+  get bytes(): number {
+    return this.active.bytes + (this.frozen?.unfolded.bytes ?? 0)
+  }
+
   /** Whether the tables have all that was committed. */
   get isDone(): boolean {
     return this.parts.journal.last <= this.folded
@@ -87,20 +101,27 @@ export class Folding {
   /** See FoldedJournal.append. */
   async commit(commit: Commit): Promise<void> {
     const { journal, rules } = this.parts
-    while (this.active.bytes > rules.mostBytes || rules.journalOverfull?.() === true) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
+    // what brings no messages is what makes room
+    const isFull = (): boolean => (this.active.bytes > rules.mostBytes && brings(commit)) || rules.journalOverfull?.() === true
+    while (isFull()) await this.fold() // oxlint-disable-line no-await-in-loop -- until there is room
     await journal.append(commit)
     this.active.apply(commit)
     if (this.folding || this.foldError !== undefined) return
     if (this.active.bytes > rules.bytes || rules.journalFull?.() === true) this.foldLater()
-    else this.foldSoon()
+    else this.foldSoon(rules.ms)
   }
 
-  private foldSoon(): void {
-    if (this.parts.rules.ms === undefined || this.stopped) return
+  /** There is little room: folds what it can. */
+  hasten(): void {
+    if (!this.folding && !this.isDone && this.foldError === undefined) this.foldSoon(CROWDED_MS)
+  }
+
+  private foldSoon(ms: number | undefined): void {
+    if (ms === undefined || this.stopped) return
     this.timer ??= setTimeout(() => {
       this.timer = undefined
-      if (!this.isDone) this.foldLater()
-    }, this.parts.rules.ms).unref()
+      if (!this.isDone && !this.folding) this.foldLater()
+    }, ms).unref()
   }
 
   private foldLater(): void {
@@ -127,23 +148,38 @@ export class Folding {
 
   private async foldOnce(): Promise<void> {
     const { journal, tables } = this.parts
+    this.begun = performance.now()
     if (!this.frozen) {
       this.frozen = { unfolded: this.active, through: journal.turn() }
       this.active = new Unfolded()
     }
     const { unfolded, through } = this.frozen
     try {
+      if (this.foldError instanceof NoSpace) await this.cutFirst(unfolded)
       await tables.fold(unfolded, through, (log) => this.active.cuts.get(log) ?? 0)
     } catch (error) {
       this.foldError = error
       this.parts.failing?.(error)
       throw error
+    } finally {
+      this.begun = undefined
     }
     this.frozen = undefined
     this.folded = through
     this.foldError = undefined
     journal.release(through)
-    if (!this.isDone) this.foldSoon()
+    if (!this.isDone) this.foldSoon(this.parts.rules.ms)
+  }
+
+  /**
+   * There was no space for what is to be folded: what nobody needs any more goes out of it, and out of the tables, which then
+   * have room for the rest.
+   */
+  private async cutFirst(unfolded: Unfolded): Promise<void> {
+    unfolded.apply(cutting(this.active))
+    const cuts = new Unfolded()
+    cuts.apply(cutting(unfolded))
+    await this.parts.tables.fold(cuts, this.folded, () => 0)
   }
 
   /** Folds all that was committed. Not while commits go on. */
@@ -174,5 +210,25 @@ export class Folding {
     const chunks = most.chunks - found.length
     const bytes = found.reduce((left, { value }) => left - value.length, most.bytes)
     return chunks > 0 && bytes > 0 ? [...found, ...this.active.read(log, position, { chunks, bytes })] : found
+  }
+}
+
+/** Whether a commit has messages, or else much that is to be kept. */
+function brings({ appends, retained, wills }: Commit): boolean {
+  return appends.length > 0 || retained.some(({ value }) => value) || wills.some(({ value }) => value)
+}
+
+/** A commit of nothing but what was cut. */
+function cutting({ cuts }: Unfolded): Commit {
+  return {
+    appends: [],
+    cuts: Array.from(cuts, ([log, below]) => ({ log, below })),
+    sessions: [],
+    subscriptions: [],
+    cursors: [],
+    incoming: [],
+    retained: [],
+    wills: [],
+    reserved: undefined,
   }
 }

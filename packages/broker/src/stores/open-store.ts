@@ -8,9 +8,9 @@ import { openElsewhere } from "./open-files.js"
 import type { MongoOptions } from "./mongodb/mongo-store.js"
 import type { Store } from "./store.js"
 import type { StoreLocation } from "./store-url.js"
-import type { TableOptions } from "./tables.js"
+import type { FileOptions } from "./file.js"
 
-export interface StoreOptions extends TableOptions, MongoOptions {
+export interface StoreOptions extends FileOptions, MongoOptions {
   /** told when the space of what was removed was given back, in bytes */
   compacted?(sizes: { before: number; after: number }): void
   /** told when that could not be done */

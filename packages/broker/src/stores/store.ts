@@ -148,6 +148,11 @@ export interface Store {
   readonly url: string
   /** Why it could take no commit now, in words; undefined: nothing is known that keeps it from that. */
   readonly trouble: string | undefined
+  /**
+   * Whether it has room for so many bytes of messages: what brings them waits until it does. Commits that make room are taken
+   * all the same, and so is what is needed for them. Undefined: it always has.
+   */
+  hasRoom?(bytes: number): boolean
   /** Whether another process may have it by now: whoever answers for it asks for a commit first. Undefined: none can. */
   readonly isDoubtful?: boolean
   /** Called once, before anything else. Refuses data of a newer format. */

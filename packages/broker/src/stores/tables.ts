@@ -15,7 +15,7 @@ import {
   referenceOfRow,
 } from "./chunks.js"
 import { checkSpace, type DiskGuard } from "./disk-guard.js"
-import { type Environment, openEnvironment, reasonOf, type TableName } from "./environment.js"
+import { type Environment, openEnvironment, orNotBegun, reasonOf, type TableName, unusedBytes } from "./environment.js"
 import { Damage } from "./errors.js"
 import { idKey, logKey, readUint64, slotKey } from "./keys.js"
 import { lastRows, type LogRow } from "./log-rows.js"
@@ -236,7 +236,7 @@ export class Tables {
    * @param cut what lies below is needed by nobody any more
    */
   async fold(unfolded: Unfolded, through: number, cut: (log: number) => number): Promise<void> {
-    await this.ready(2 * unfolded.bytes)
+    await this.ready(unfolded.bytes)
     const folded = new Map<number, number>()
     try {
       await this.removeBelow(unfolded.cuts)
@@ -275,19 +275,23 @@ export class Tables {
     }
   }
 
-  /** @param room bytes that must be free beside those of every commit */
-  private async ready(room: number): Promise<void> {
+  /** What of the file can be used again, in bytes. */
+  get unusedBytes(): number {
+    return unusedBytes(this.environment)
+  }
+
+  /** @param bytes that are going to be written */
+  private async ready(bytes: number): Promise<void> {
     const { recovery } = this.disk
     if (recovery) await recovery
     if (this.stale) await this.reopen()
-    this.disk.check()
-    checkSpace(this.file, room)
+    await this.disk.checkFold(bytes, this.unusedBytes)
   }
 
   /** LMDB refuses everything, reading included, once the write of its meta page has failed: begin anew with the file. */
   private async reopen(): Promise<void> {
     this.stale = true
-    this.disk.check() // a file that is gone must not be made anew
+    await this.disk.look() // a file that is gone must not be made anew
     await this.copies
     // the thread shares the environment: as long as it has it, it is not opened anew
     await this.thread.without(async () => {
@@ -370,7 +374,7 @@ async function inTurns(writes: Iterator<Promise<unknown> | undefined>, end: () =
 }
 
 async function settled(writes: Iterable<Promise<unknown>>): Promise<void> {
-  const results = await Promise.allSettled(writes)
+  const results = await orNotBegun(Promise.allSettled(writes))
   for (const result of results) if (result.status === "rejected") throw await reasonOf(result.reason)
 }
 

@@ -106,3 +106,15 @@ test("a format that this version does not know: refused, exit code 11", async ()
   expect(code).toBe(BROKER_ERRORS["store-unusable"].exitCode)
   expect(stderr).toContain("use a newer mqtt-broker")
 })
+
+test.each([
+  [["--max-store", "31MB"], '--max-store: store size "31MB" is less than a store needs, 32MB'],
+  [["--max-store", "1GB", "--store", "memory:"], "--max-store is about a store in a folder\nhint: leave it out with --store memory:"],
+  [
+    ["--max-store", "1GB", "--store", "mongodb://127.0.0.1:1/db"],
+    "--max-store is about a store in a folder\nhint: leave it out with MongoDB",
+  ],
+])("%j: exit code 2 and words", async (args, words) => {
+  const { code, stderr } = await runCli("mqtt-broker", ["start", "--port", "0", ...args])
+  expect([code, stderr]).toEqual([2, expect.stringContaining(words)])
+})

@@ -1,3 +1,4 @@
+import { BrokerTime } from "../../src/delivery/broker-time.js"
 import { expect, test } from "vitest"
 import { publish } from "../support/wire.js"
 import { countFresh, framesOf, Reader, StoredLog } from "./subjects.js"
@@ -22,7 +23,7 @@ async function shortest(readers: Reader[], exact: boolean): Promise<number> {
   const times: number[] = []
   for (let n = 0; n < 3; n++) {
     const start = performance.now()
-    const count = await countFresh(readers, 1)
+    const count = await countFresh(readers, 1, new BrokerTime())
     times.push(performance.now() - start)
     expect(count.exact).toBe(exact)
     if (exact) expect(count.messages).toBe(HOLDS)

@@ -7,7 +7,7 @@ import { journalFiles } from "../support/journal-files.js"
 import { afterEnd, compileDisk, diskEnvironment, hasCompiler } from "../support/misbehaving-disk.js"
 import { absentSession, numbered, numbers, publishOneByOne, waitingNumbers } from "../support/numbered.js"
 import { RawClient } from "../support/raw-client.js"
-import { fillDisk, mayMount, smallDisk } from "../support/small-disk.js"
+import { fillDisk, mayMount, resizeDisk, smallDisk } from "../support/small-disk.js"
 import { publishAll } from "../support/stored.js"
 
 const MB = 1 << 20
@@ -45,7 +45,7 @@ describe.runIf(mayMount)("a disk that is full when the broker starts, after a ki
     expect(await waitingNumbers(store)).toEqual(numbers(1, 20))
     const publisher = new RawClient(broker.port, "publisher", { clean: true })
     publisher.send(numbered(21))
-    await waitFor(() => broker.stderr.includes("takes no commits, nothing that needs it"), { what: "the log line" })
+    await waitFor(() => broker.stderr.includes("has no room for more messages"), { what: "the log line" })
     expect(publisher.pubacks).toEqual([])
     makeSpace()
     await waitFor(() => publisher.pubacks.length === 1, { what: "the PUBACK" })
@@ -55,28 +55,34 @@ describe.runIf(mayMount)("a disk that is full when the broker starts, after a ki
     expect(await broker.stop()).toBe(0)
   })
 
-  test("there is space for commits and not for the fold: it takes them, killed twice, and folds when there is", async () => {
+  test("there is no space for the fold: publishers wait, it is killed twice, folds when there is, and they go on", async () => {
     const { broker, disk, store } = await begin(120)
-    await publishLarge(broker, 1, 30)
+    await publishLarge(broker, 1, 20)
     await broker.kill9()
     const makeSpace = fillDisk(disk, 24 * MB)
     await broker.restart()
-    await publishLarge(broker, 31, 33)
+    const early = await RawClient.open(broker.port, "early", { clean: true })
+    early.send(numbered(21))
+    await waitFor(() => broker.stderr.includes("has no room for more messages"), { what: "the log line" })
+    expect(early.pubacks).toEqual([])
     await broker.kill9()
     await broker.restart()
-    expect(await waitingNumbers(store)).toEqual(numbers(1, 33))
-    expect(isFolded(store, 20 * MB)).toBe(false)
+    expect(await waitingNumbers(store)).toEqual(numbers(1, 20))
+    expect(isFolded(store, 15 * MB)).toBe(false)
+    const publisher = await RawClient.open(broker.port, "publisher", { clean: true })
+    publisher.send(numbered(21))
     makeSpace()
-    await waitFor(() => isFolded(store, 20 * MB), { what: "the fold" })
-    expect(await waitingNumbers(store)).toEqual(numbers(1, 33))
+    await waitFor(() => publisher.pubacks.length === 1, { what: "the PUBACK" })
+    await waitFor(() => isFolded(store, 15 * MB), { what: "the fold" })
+    expect(await waitingNumbers(store)).toEqual(numbers(1, 21))
     expect(await broker.stop()).toBe(0)
     for (const { path } of journalFiles(store)) rmSync(path)
     await broker.restart()
-    expect(await waitingNumbers(store)).toEqual(numbers(1, 33))
+    expect(await waitingNumbers(store)).toEqual(numbers(1, 21))
   })
 
   test("what many logs share takes its place once: a disk that has no room for a copy in each takes it", async () => {
-    const { broker, store } = await begin(60)
+    const { broker, disk, store } = await begin(400)
     const session = await RawClient.open(broker.port, "sharing")
     for (const n of numbers(0, 15))
       await session.subscribe(["a", "b", "c", "d"].map((level, at) => (n & (1 << at) ? "+" : level)).join("/"))
@@ -86,6 +92,7 @@ describe.runIf(mayMount)("a disk that is full when the broker starts, after a ki
       numbers(1, 6).map(() => ({ topic: "a/b/c/d", payload: Buffer.alloc(900_000) })),
     )
     await broker.kill9()
+    resizeDisk(disk, 60)
     await broker.restart()
     await waitFor(() => isFolded(store, 5 * MB), { what: "the fold" })
     expect(isFolded(store, 20 * MB)).toBe(false)

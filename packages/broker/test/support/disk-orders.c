@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static pthread_mutex_t control = PTHREAD_MUTEX_INITIALIZER;
 
@@ -56,11 +57,19 @@ static int fails(const char *word) {
   return mine ? order.number : 0;
 }
 
-int failure(enum kind kind, const char *what) {
+static int failure_of(enum kind kind, const char *what) {
   char exact[32];
   snprintf(exact, sizeof exact, "%s-%s", kind == JOURNAL ? "journal" : "table", what);
   int error = kind == OTHER ? 0 : fails(exact);
   return error ? error : fails(what);
+}
+
+int failure(enum kind kind, const char *what) {
+  for (;;) {
+    int error = failure_of(kind, what);
+    if (error >= 0) return error;
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+  }
 }
 
 bool dies(const char *point) {

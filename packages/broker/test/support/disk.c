@@ -18,7 +18,7 @@
  *                         switch-before, switch-after  around the write that begins a segment
  *                       Zeros written to a journal are filling, no record.
  *   DISK_FAIL=PATH      while PATH exists, what it names fails with the error number behind it: "sync 5", "commit,open 5"; with a
- *                       second number only so many times: "journal-sync 5 1"
+ *                       second number only so many times: "journal-sync 5 1". With the number -1 it hangs, as long as PATH says so.
  *                         sync, journal-sync, table-sync    fdatasync and fsync of a file; all of them, or of one kind
  *                         filling-sync                      one that covers zeros that were written ahead
  *                         folder-sync                       fsync of the folder
@@ -26,6 +26,8 @@
  *                         journal-write, table-write        any write to a file of this kind
  *                         fold                              the write of LMDB's meta page
  *                         open, journal-open, table-open    opening
+ *                         lock                              locking a mutex that processes share, which LMDB's are
+ *                         space                             asking how much space there is
  */
 #include "disk.h"
 #include <dlfcn.h>
@@ -44,8 +46,6 @@
 #include <unistd.h>
 
 #define MOST_DESCRIPTORS 4096
-/* everything else is hidden: the library is loaded before all others */
-#define CALL __attribute__((visibility("default")))
 
 static struct {
   struct node *node;

@@ -3,6 +3,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* everything else is hidden: the library is loaded before all others */
+#define CALL __attribute__((visibility("default")))
+
 enum kind { OTHER, TABLES, JOURNAL };
 
 /* A file, whatever its name is now. */

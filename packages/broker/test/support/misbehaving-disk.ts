@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url"
 import { temporaryFolder } from "@mqtt-trio/testing"
 import type { End } from "./mortal-store.js"
 
-const SOURCES = ["disk.c", "disk-image.c", "disk-orders.c"].map((name) => fileURLToPath(new URL(name, import.meta.url)))
+const SOURCES = ["disk.c", "disk-image.c", "disk-orders.c", "disk-calls.c"].map((name) => fileURLToPath(new URL(name, import.meta.url)))
 
 /** Where and how the disk misbehaves; see disk.c. */
 export interface DiskOptions {
@@ -17,7 +17,7 @@ export interface DiskOptions {
   delayMs?: number
   /** The process dies at the point that this file names: `before 1`, `fold-after 2`. */
   die?: string
-  /** While this file exists, what it names fails with the error number behind it: `sync 5`, `commit,open 5`. */
+  /** While this file exists, what it names fails with the error number behind it, or hangs with -1: `sync 5`, `commit,open -1`. */
   fail?: string
 }
 

@@ -35,3 +35,9 @@ export function fillDisk(folder: string, free: number): () => void {
   }
   return () => rmSync(ballast)
 }
+
+/** From now on it has so much space. */
+export function resizeDisk(folder: string, megabytes: number): void {
+  const { status } = spawnSync("mount", ["-o", `remount,size=${megabytes}m`, folder])
+  if (status !== 0) throw new Error("a small disk cannot be mounted anew")
+}

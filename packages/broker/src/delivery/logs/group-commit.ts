@@ -1,6 +1,7 @@
 import { setTimeout as after } from "node:timers/promises"
 import type { Commit, Cursor, Reserved, SessionRow, Store, SubscriptionRow, WillRow } from "../../stores/store.js"
 import { BrokerTime } from "../broker-time.js"
+import { SlowCommits, type SlowEvents } from "./slow-commits.js"
 
 /** A log as a commit sees it. */
 export interface Appendable {
@@ -15,6 +16,14 @@ export interface Appendable {
 /** Somebody whose answer waits for a commit. */
 export interface Waiter {
   released(): void
+}
+
+/** Somebody whose messages wait for room in the store. */
+export interface RoomWaiter {
+  /** it is not there any more */
+  readonly closed: boolean
+  /** There is room, or it is closed. */
+  roomAgain(): void
 }
 
 /** A Session whose cursor is written: asked when the commit is put together. */
@@ -54,8 +63,10 @@ const RESERVED_BLOCK = 1_000_000
 /** Cursors and cuts are written at most this often; nothing waits for them. */
 const HOUSEKEEPING_MS = 10
 const RETRY_MS = 250
+/** How often it is asked whether there is room again, in ms. */
+const ROOM_MS = 100
 
-export interface CommitEvents {
+export interface CommitEvents extends SlowEvents {
   /** The store began to refuse commits. They are tried again until one succeeds. */
   failing(error: unknown): void
   /** It takes them again. */
@@ -86,6 +97,11 @@ export class GroupCommit {
   private timer: NodeJS.Timeout | undefined
   private readonly afterBacklog: (() => void)[] = []
   private idle: (() => void)[] = []
+  private readonly forRoom = new Set<RoomWaiter>()
+  private roomTimer: NodeJS.Timeout | undefined = undefined
+  /** bytes of messages that wait for room */
+  waitingBytes = 0
+  readonly slow: SlowCommits
 
   constructor(
     private readonly store: Store,
@@ -96,6 +112,7 @@ export class GroupCommit {
     this.next = next.position
     this.durable = next.position - 1
     this.nextId = next.id
+    this.slow = new SlowCommits(events)
   }
 
   /** From now on this rides along. */
@@ -180,6 +197,39 @@ export class GroupCommit {
     return this.store.isDoubtful ?? false
   }
 
+  /** Whether what needs the store would wait too long to begin with it: it takes no commits, or nobody knows when it will. */
+  get isStalled(): boolean {
+    return this.failing || this.slow.isSlow
+  }
+
+  /** Whether the store has no room for more messages, Sessions, Subscriptions. */
+  get isCrowded(): boolean {
+    return this.lacksRoom(0)
+  }
+
+  /** Whether the store has no room for so many bytes of messages, beside what is on its way: whoever brings them waits. */
+  lacksRoom(bytes: number): boolean {
+    return this.store.hasRoom?.(this.gathering.bytes + (this.flying?.bytes ?? 0) + bytes) === false
+  }
+
+  /** Tells somebody once there is room. */
+  whenRoom(waiter: RoomWaiter): void {
+    this.forRoom.add(waiter)
+    this.roomTimer ??= setInterval(() => this.lookForRoom(), ROOM_MS).unref()
+  }
+
+  private lookForRoom(): void {
+    for (const waiter of Array.from(this.forRoom)) {
+      // it may come back
+      if (!waiter.closed && (this.isCrowded || this.full)) continue
+      this.forRoom.delete(waiter)
+      waiter.roomAgain()
+    }
+    if (this.forRoom.size) return
+    clearInterval(this.roomTimer)
+    this.roomTimer = undefined
+  }
+
   get full(): boolean {
     return this.gathering.bytes > BACKLOG_BYTES
   }
@@ -208,6 +258,8 @@ export class GroupCommit {
   stop(): void {
     this.stopped = true
     clearTimeout(this.timer)
+    clearInterval(this.roomTimer)
+    this.slow.stop()
   }
 
   private async run(): Promise<void> {
@@ -260,8 +312,9 @@ export class GroupCommit {
   private async write(commit: Commit): Promise<void> {
     for (;;) {
       try {
+        this.slow.begin()
         // oxlint-disable-next-line no-await-in-loop -- tried again until it succeeds
-        await this.store.commit(commit)
+        await this.store.commit(commit).finally(() => this.slow.end())
         if (this.failing) this.events.recovered()
         this.failing = false
         return

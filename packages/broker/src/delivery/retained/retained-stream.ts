@@ -50,6 +50,8 @@ export class RetainedStream {
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
       if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
+      if (this.delivery.commits.lacksRoom(message.bytes))
+        return this.session.outlet?.refuse(Reason.QUOTA_EXCEEDED, "the store has no room for the retained messages that it subscribed to")
       const effective = capped(message, qos)
       if (effective && this.prepare(message, filter, upTo)) this.deliver(effective)
       // oxlint-disable-next-line no-await-in-loop -- others have their turn

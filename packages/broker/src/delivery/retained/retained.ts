@@ -98,6 +98,11 @@ export class Retained {
     }
   }
 
+  /** Whether update() would keep something: an empty payload removes. */
+  keeps(run: Frames): boolean {
+    return payloadOf(run, run.n - 1).length > 0
+  }
+
   /** A message was refused: its publisher was told. */
   refuse(): void {
     this.refused++

@@ -44,11 +44,19 @@ export class Wills {
   /** away, and the Will Delay Interval runs, by Client Identifier */
   private readonly delayed = new Map<string, DelayedWill & { cancel: () => void }>()
 
-  /** @param publish accepts a message as if its client published it */
+  /** sent once the store has room, by Client Identifier: how many */
+  private readonly waiting = new Map<string, number>()
+
+  /** @param publish accepts a message as if its client published it; false: the store has no room for it */
   constructor(
     private readonly commits: GroupCommit,
-    private readonly publish: (message: Frames, will: Will) => void,
+    private readonly publish: (message: Frames, will: Will) => boolean,
   ) {}
+
+  /** Whether a Will of this client waits for room in the store. */
+  waits(clientId: string): boolean {
+    return this.waiting.has(clientId)
+  }
 
   /** A connection with a Will was accepted. In the store with the gathering commit. */
   arm(will: Will): ArmedWill {
@@ -120,9 +128,21 @@ export class Wills {
   /** In a turn of its own: a connection may end while a message is on its way to it. */
   private fire(will: ArmedWill): void {
     setImmediate(() => {
-      this.disarm(will)
-      this.publish(framesOf(will.packet, will.v5), will)
+      if (this.publish(framesOf(will.packet, will.v5), will)) this.disarm(will)
+      else this.fireLater(will)
     })
+  }
+
+  private fireLater(will: ArmedWill): void {
+    const { clientId } = will
+    this.waiting.set(clientId, (this.waiting.get(clientId) ?? 0) + 1)
+    const roomAgain = (): void => {
+      const others = (this.waiting.get(clientId) ?? 0) - 1
+      if (others > 0) this.waiting.set(clientId, others)
+      else this.waiting.delete(clientId)
+      this.fire(will)
+    }
+    this.commits.whenRoom({ closed: false, roomAgain })
   }
 
   /** At start every stored Will belongs to a connection that ended with the broker. `known`: whether the Session goes on. */

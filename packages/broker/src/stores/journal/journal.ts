@@ -94,6 +94,23 @@ export class Journal {
     return this.current?.at ?? 0
   }
 
+  /** What all its files take, in bytes. */
+  get size(): number {
+    return [...this.segments()].reduce((sum, { size }) => sum + size, 0)
+  }
+
+  private *segments(): Generator<Segment> {
+    yield* this.held
+    yield* this.full
+    yield* this.free
+    if (this.current) yield this.current
+  }
+
+  /** Files with nothing that is needed go, instead of being used again. */
+  giveBack(): void {
+    for (const segment of this.free.splice(0)) this.remove(segment)
+  }
+
   /** Whether the segment at hand has its size. */
   get isFull(): boolean {
     return this.bytes >= this.segmentBytes
@@ -214,6 +231,6 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    for (const segment of [...this.held, ...this.full, ...this.free, ...(this.current ? [this.current] : [])]) await segment.close()
+    for (const segment of this.segments()) await segment.close()
   }
 }
