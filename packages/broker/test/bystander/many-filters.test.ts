@@ -14,6 +14,8 @@ const TOPIC = Array.from({ length: LEVELS }, (_, n) => `l${n}`)
 /** All that match the topic: each level literal or `+`. */
 const FILTERS = Array.from({ length: 2 ** LEVELS }, (_, n) => TOPIC.map((level, bit) => ((n >> bit) & 1 ? "+" : level)).join("/"))
 const FILTERS_IN_PACKET = 512
+/** It was 35 s; what a loaded machine adds is in it. */
+const MOST_WAIT_MS = 8000
 
 /** A persistent Session that holds them all, and goes away. */
 async function away(broker: TestBroker): Promise<void> {
@@ -117,18 +119,24 @@ describe("a persistent session that holds 8,192 filters, all of which match", { 
   test.each([
     ["one message of 1 MB", [Buffer.alloc(1_000_000, "message ")], 12 * MB],
     ["1,000 small messages", Array.from({ length: 1000 }, (_, n) => Buffer.from(`${n}`.padStart(8, "0").padEnd(64, "."))), 60 * MB],
-  ])("%s: bytes once on the disk and in memory, each comes once, and a bystander goes on", async (what, payloads, mostOnDisk) => {
-    // what waits counts for each filter that it matches
-    const broker = await startBroker({ args: ["--max-queue", "32GB"] })
-    await away(broker)
-    const published = await measured(`${what}, published`, broker, () => publishAll(broker, payloads))
-    expect(await broker.stop()).toBe(0)
-    const { size } = statSync(join(broker.dir, "store", "mqtt-broker.mdb"))
-    process.stderr.write(`${what}: ${(size / MB).toFixed(1)} MB on the disk\n`)
-    await broker.restart()
-    const drained = await measured(`${what}, read`, broker, () => take(broker, payloads.length))
-    expect(drained.result).toEqual(payloads.map((payload) => payload.toString("latin1", 0, 8)))
-    expect(size).toBeLessThan(mostOnDisk)
-    for (const { extra } of [published, drained]) expect(extra).toBeLessThan(200 * MB)
-  })
+  ])(
+    "%s: bytes once on the disk and in memory, each comes once, a bystander does not wait for seconds",
+    async (what, payloads, mostOnDisk) => {
+      // what waits counts for each filter that it matches
+      const broker = await startBroker({ args: ["--max-queue", "32GB"] })
+      await away(broker)
+      const published = await measured(`${what}, published`, broker, () => publishAll(broker, payloads))
+      expect(await broker.stop()).toBe(0)
+      const { size } = statSync(join(broker.dir, "store", "mqtt-broker.mdb"))
+      process.stderr.write(`${what}: ${(size / MB).toFixed(1)} MB on the disk\n`)
+      await broker.restart()
+      const drained = await measured(`${what}, read`, broker, () => take(broker, payloads.length))
+      expect(drained.result).toEqual(payloads.map((payload) => payload.toString("latin1", 0, 8)))
+      expect(size).toBeLessThan(mostOnDisk)
+      for (const { extra, p99 } of [published, drained]) {
+        expect(extra).toBeLessThan(150 * MB)
+        expect(p99).toBeLessThan(MOST_WAIT_MS)
+      }
+    },
+  )
 })
