@@ -41,7 +41,8 @@ export function openEnvironment(file: string): Environment {
     process.on("unhandledRejection", passFailedCommit)
     process.on("rejectionHandled", () => {}) // the binding does it, late; without this Node.js prints a warning
   }
-  return {
+  // made in one transaction: each of its own would wait for the disk
+  return root.transactionSync(() => ({
     root,
     chunks: root.openDB("chunks", binary),
     references: root.openDB("references", binary),
@@ -55,7 +56,7 @@ export function openEnvironment(file: string): Environment {
     retained: root.openDB("retained", binary),
     wills: root.openDB("wills", binary),
     meta: root.openDB("meta", binary),
-  }
+  }))
 }
 
 /** Opens it in another thread, to read what is committed. */

@@ -45,6 +45,7 @@ test("each value and where it came from: flag, variable, file, default", async (
     ["max-queue", "2GB", "b.toml"],
     ["max-retained", "1000000", "default"],
     ["max-retained-size", "256MB", "default"],
+    ["max-memory", "half of what the machine or container has", "default"],
     ["max-store", "none", "default"],
     ["log-level", "info", "default"],
     ["json", "true", "b.toml"],
