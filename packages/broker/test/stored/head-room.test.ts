@@ -229,7 +229,7 @@ describe("while there is no room", () => {
 
   test("a client that publishes and empties the queue on one connection does both", async () => {
     const { broker, filler } = await full()
-    const client = await RawClient.open(broker.port, "absent")
+    const client = new RawClient(broker.port, "absent") // its messages come before all its acknowledgements
     for (const n of numbers(1, 20)) client.send(publish(4, { topic: "queued", qos: 1, packetId: n, payload: `own ${n}` }))
     await waitFor(() => client.pubacks.length === 20, { what: "its PUBACKs", timeoutMs: 25_000 })
     expect(client.pubacks).toEqual(numbers(1, 20))
