@@ -34,7 +34,10 @@ export class Unfolded {
       if (!row) this.cursors.delete(id)
     }
     for (const { session, slot, row } of commit.subscriptions) this.set(inner(this.subscriptions, session), slot, row)
-    for (const { session, cursor } of commit.cursors) this.set(this.cursors, session, cursor)
+    for (const { session, cursor } of commit.cursors) {
+      this.bytes += (cursor.inflight?.length ?? 0) - (this.cursors.get(session)?.inflight?.length ?? 0)
+      this.set(this.cursors, session, cursor)
+    }
     for (const { session, identifier, open } of commit.incoming) this.set(inner(this.incoming, session), identifier, open)
     for (const { id, value } of commit.retained) this.setBytes(this.retained, id, value)
     for (const { id, value } of commit.wills) {
