@@ -58,7 +58,8 @@ describe.runIf(hasMongoServer() && own)("the tests' own MongoDB server", () => {
     expect(found.length - acknowledged.length).toBeLessThanOrEqual(1)
   })
 
-  test.runIf(hasStrace)("syncs each write before it acknowledges it, and nothing for a read", async () => {
+  // strace can miss a call of a thread that begins at that moment
+  test.runIf(hasStrace)("syncs each write before it acknowledges it, and nothing for a read", { retry: 2 }, async () => {
     const server = await startMongoServer()
     const collection = clientOf(server).db().collection<Entry>("entries")
     await collection.insertOne({ _id: "first" })
