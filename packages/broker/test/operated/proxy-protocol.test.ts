@@ -254,7 +254,8 @@ describe.runIf(hasHaproxy)("behind haproxy", () => {
       await waitFor(() => connects(port), { what: "haproxy to listen" })
       await (await Peer.connected(connectTcp({ port, host: "127.0.0.1", localAddress: "127.0.0.9" }), 5, { clientId: "behind" })).settled()
       expect(await connectedFrom(broker, "behind")).toMatch(/^127\.0\.0\.9:\d+$/)
-      expect([haproxy.running, broker.stderr.match(/.*warn.*/g)]).toEqual([true, null])
+      const warnings = broker.stderr.match(/.*warn.*/g) ?? []
+      expect([haproxy.running, warnings.filter((line) => !line.includes("runs as root"))]).toEqual([true, []])
     },
   )
 })

@@ -88,7 +88,7 @@ const mayMount = process.getuid?.() === 0 && spawnSync("unshare", ["-m", "true"]
 describe.runIf(mayMount)("a disk that is full", () => {
   test("exit code 11, nothing is left there, and the broker goes on", async () => {
     const disk = temporaryFolder()
-    expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).status).toBe(0)
+    expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", disk]).status).toBe(0)
     onCleanUp(() => void spawnSync("umount", ["-l", disk]))
     const broker = await startBroker()
     await absent(broker.port, "s", "a/#")

@@ -10,7 +10,7 @@ export const mayMount = process.getuid?.() === 0 && spawnSync("unshare", ["-m", 
 /** The root of a file system of its own with so much space. */
 export function smallDisk(megabytes: number): string {
   const folder = temporaryFolder()
-  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", folder])
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m,mode=700`, "tmpfs", folder])
   if (status !== 0) throw new Error("a small disk cannot be mounted")
   onCleanUp(() => void spawnSync("umount", ["-l", folder]))
   return folder
