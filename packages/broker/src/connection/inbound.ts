@@ -45,8 +45,9 @@ export class Inbound {
   /** The store has no room for it, or others of this connection wait for that and it would be acknowledged before them. */
   private mustWait(run: Frames, qos: QoS, match: Match): boolean {
     const { commits, intake } = this.delivery
-    if (!this.waiting.messages && !commits.lacksRoom(run.bytes)) return false
-    return (qos > 0 && this.waiting.messages > 0) || intake.needsRoom(run, qos, match)
+    if (qos > 0 && this.waiting.messages > 0) return true
+    if (!intake.needsRoom(run, qos, match)) return false
+    return this.waiting.messages > 0 || commits.lacksRoom(run.bytes)
   }
 
   private takeNow(run: Frames, qos: QoS, match: Match): void {

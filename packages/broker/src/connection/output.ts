@@ -12,6 +12,8 @@ const COUNTED_FROM_BYTES = 65_536
 
 /** How long it is written in one turn of the event loop, in ms: to thousands at once it goes on in the next. */
 const FLUSH_MS = 10
+/** It is looked at the time after so many connections. */
+const LOOK_OUTPUTS = 8
 
 const spare: Buffer[] = []
 const dirty: Output[] = []
@@ -147,7 +149,7 @@ function flushAll(): void {
   for (const output of dirty) {
     output.flush()
     done++
-    if (performance.now() > until) break
+    if (done % LOOK_OUTPUTS === 0 && performance.now() > until) break
   }
   dirty.splice(0, done)
   scheduled = dirty.length > 0

@@ -4,6 +4,8 @@ import type { Pauses } from "./pauses.js"
 /** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
 const READ_BYTES = 8 << 20
 const READERS = 64
+/** Smaller reads are not counted. */
+const COUNTED_READ_BYTES = 16_384
 
 /** How long what takes turns may go on in one turn of the event loop, in ms, before the others have theirs. */
 const TURN_MS = 10
@@ -22,6 +24,7 @@ export class Turns {
 
   /** So many bytes were read. When this turn had enough, who sent them is not read until a later one. */
   read(bytes: number, pauses: Pauses): void {
+    if (bytes < COUNTED_READ_BYTES) return
     if (this.readBytes === 0) this.schedule()
     this.readBytes += bytes
     if (this.readBytes <= READ_BYTES) return

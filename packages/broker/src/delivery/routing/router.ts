@@ -40,6 +40,8 @@ export class Match {
   /** persistent Sessions that get their own messages at QoS 0 only, because of No Local */
   readonly ownAtOnce: Receiver[] = []
   readonly logs: RoutedLog[] = []
+  /** how many Sessions and logs have to be served */
+  width = 0
   /** subscriptions changed: look the topic up again */
   stale = false
   private options: Map<Session, SubscriptionOptions[]> | undefined = undefined
@@ -60,10 +62,6 @@ export class Match {
     return this.options.get(session) ?? NO_OPTIONS
   }
 
-  /** How many Sessions and logs have to be served. */
-  get width(): number {
-    return this.clean.length + this.queued.length + this.atOnce.length + this.logs.length
-  }
 
   get empty(): boolean {
     return !this.clean.length && !this.queued.length && !this.atOnce.length
@@ -153,6 +151,7 @@ export class Router {
       const kind = target.qos === 0 ? match.atOnce : target.session.persistent ? match.queued : match.clean
       kind.push(target)
     }
+    match.width = targets.size + match.logs.length
     this.cached += match.width
     if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_RECEIVERS) this.forgetAll()
     if (topic.length <= LONGEST_QUICK_TOPIC) this.cache.set(topic, match)

@@ -259,7 +259,8 @@ export abstract class Session implements Dropper {
   sendAtOnce(run: Frames, variants: { get(v5: boolean, qos: QoS): Frames }): void {
     const outlet = this.outlet
     if (!outlet) return
-    if (outlet.unsent > (this.tally.isTight ? UNSENT_BYTES_TIGHT : UNSENT_BYTES_QOS_0)) {
+    const { unsent } = outlet
+    if (unsent > UNSENT_BYTES_TIGHT && unsent > (this.tally.isTight ? UNSENT_BYTES_TIGHT : UNSENT_BYTES_QOS_0)) {
       this.giveUp("slow", run.n)
       return
     }
