@@ -11,9 +11,10 @@ const REFERENCED_BYTES = 8192
 const COUNTED_FROM_BYTES = 65_536
 
 /** How long it is written in one turn of the event loop, in ms: to thousands at once it goes on in the next. */
-const FLUSH_MS = 10
-/** It is looked at the time after so many connections. */
-const LOOK_OUTPUTS = 8
+const FLUSH_MS = 30
+/** The same where so many bytes or more are written at once. */
+const LARGE_FLUSH_MS = 10
+const LARGE_FLUSH_BYTES = 65_536
 
 const spare: Buffer[] = []
 const dirty: Output[] = []
@@ -63,6 +64,11 @@ export class Output {
   /** Bytes that the operating system has not taken yet. */
   get unsent(): number {
     return this.used + this.piecesBytes + this.sink.writableLength
+  }
+
+  /** Writing what waits takes long: the operating system copies it. */
+  get isLarge(): boolean {
+    return this.used + this.piecesBytes >= LARGE_FLUSH_BYTES
   }
 
   /** Room for `size` bytes in `buffer`, to be written at the returned offset before anything else happens. */
@@ -143,15 +149,14 @@ export class Output {
   }
 }
 
+/** Who is sent much waits for who is sent little, and goes on in the next turn when this one had enough. */
 function flushAll(): void {
-  const until = performance.now() + FLUSH_MS
-  let done = 0
-  for (const output of dirty) {
-    output.flush()
-    done++
-    if (done % LOOK_OUTPUTS === 0 && performance.now() > until) break
+  const start = performance.now()
+  for (const output of dirty.splice(0)) {
+    const most = output.isLarge ? LARGE_FLUSH_MS : FLUSH_MS
+    if (performance.now() - start > most) dirty.push(output)
+    else output.flush()
   }
-  dirty.splice(0, done)
   scheduled = dirty.length > 0
   if (scheduled) setImmediate(flushAll)
 }

@@ -62,7 +62,6 @@ export class Match {
     return this.options.get(session) ?? NO_OPTIONS
   }
 
-
   get empty(): boolean {
     return !this.clean.length && !this.queued.length && !this.atOnce.length
   }
