@@ -11,9 +11,9 @@ const REFERENCED_BYTES = 8192
 const COUNTED_FROM_BYTES = 65_536
 
 /** How long it is written in one turn of the event loop, in ms: to thousands at once it goes on in the next. */
-const FLUSH_MS = 30
+const FLUSH_MS = 15
 /** The same where so many bytes or more are written at once. */
-const LARGE_FLUSH_MS = 10
+const LARGE_FLUSH_MS = 5
 const LARGE_FLUSH_BYTES = 65_536
 
 const spare: Buffer[] = []

@@ -2,13 +2,13 @@ import { Pause } from "../delivery/outlet.js"
 import type { Pauses } from "./pauses.js"
 
 /** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
-const READ_BYTES = 8 << 20
-const READERS = 64
+const READ_BYTES = 4 << 20
+const READERS = 32
 /** Smaller reads are not counted. */
 const COUNTED_READ_BYTES = 16_384
 
 /** How long what takes turns may go on in one turn of the event loop, in ms, before the others have theirs. */
-const TURN_MS = 10
+const TURN_MS = 5
 
 /**
  * Publishing to a topic that thousands receive takes long, and so do a thousand clients that connect at once: who does it goes

@@ -101,7 +101,7 @@ test("8,192 Topic Filters, each level literal or +: a topic that one of them mat
   expect(shortest(() => count(one))).toBeLessThan(shortest(() => count(all)) / 10)
 })
 
-test("4,096 nodes at which a level of 60,000 bytes is looked for take no longer than twenty times as with a short one", () => {
+test("4,096 nodes at which a level of 60,000 bytes is looked for take no longer than a hundred times as with a short one", () => {
   const [topics, filters] = [new TopicTree<object>(), new TopicTree<object>()]
   const levels = Array.from({ length: 12 }, (_, n) => `level${n}`)
   for (let n = 0; n < 4096; n++)
@@ -112,6 +112,6 @@ test("4,096 nodes at which a level of 60,000 bytes is looked for take no longer 
   const match = (last: string): void => filters.matching(`${levels.join("/")}/${last}`, () => expect.unreachable())
   const walk = (last: string): void => expect([...topics.matchedBy(`+/${last}`)]).toEqual([])
   const long = "x".repeat(60_000)
-  expect(shortest(() => match(long))).toBeLessThan(20 * shortest(() => match("x")))
-  expect(shortest(() => walk(long))).toBeLessThan(20 * shortest(() => walk("x")))
+  expect(shortest(() => match(long))).toBeLessThan(100 * shortest(() => match("x")))
+  expect(shortest(() => walk(long))).toBeLessThan(100 * shortest(() => walk("x")))
 })

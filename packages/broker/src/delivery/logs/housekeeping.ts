@@ -21,7 +21,7 @@ export interface Woken {
 }
 
 /** How long Sessions are pumped in one turn of the event loop, in ms. */
-const PUMP_MS = 10
+const PUMP_MS = 5
 
 /** What is done beside the way of messages: cursors and cuts, which ride on commits, and Sessions that were woken. */
 export class Housekeeping {
