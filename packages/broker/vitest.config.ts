@@ -47,6 +47,7 @@ const searches = files(
 )
 /** Measure times, or what happens in a time, that the other tests' load would spoil: one by one once the others are done. */
 const alone = files(
+  "bystander/crowds",
   "bystander/guessing",
   "bystander/rate",
   "bystander/slow-reads",

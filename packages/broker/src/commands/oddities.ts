@@ -3,6 +3,7 @@ import type { AclRule } from "../access/rights/rule-tree.js"
 import { timeProblems } from "../server/listeners/tls-files.js"
 import { isLocal, isLoopback } from "../server/loopback.js"
 import { rateOddities } from "./rate-options.js"
+import { unusedMemory } from "./size-options.js"
 import { isOpen, type StartOptions } from "./start.js"
 
 /** Until when a certificate should have been renewed: this long before its end. */
@@ -85,6 +86,7 @@ function ofLimits(options: StartOptions): Oddity[] {
       (options.maxConnectionsPerAddress ?? 0) >= maxConnections,
       "max-connections-per-address is not less than max-connections: one address may take them all",
     ],
+    [unusedMemory(options.maxMemory) !== undefined, unusedMemory(options.maxMemory) ?? ""],
     [logLevel === "silent", "log-level silent: nobody learns what was dropped"],
   ]
 }

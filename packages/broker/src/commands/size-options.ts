@@ -32,9 +32,26 @@ function atLeast(text: string, { what, bytes: least, than }: { what: string; byt
   return bytes
 }
 
-/** Half of what the machine or the container has, and no more than Node.js lets its heap grow to. */
+/** Half of what the machine or the container has. */
 function defaultMemory(): number {
   const constrained = process.constrainedMemory() // 0 or beyond all measure: not at all
   const machine = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
-  return Math.max(LEAST_MEMORY_BYTES, Math.min(Math.floor(machine / 2), getHeapStatistics().heap_size_limit))
+  return Math.max(LEAST_MEMORY_BYTES, Math.min(Math.floor(machine / 2), heapBytes()))
+}
+
+/** What Node.js lets its heap grow to: beyond it the process ends, whatever memory the machine has. */
+function heapBytes(): number {
+  return getHeapStatistics().heap_size_limit
+}
+
+/** What of --max-memory can be used. */
+export function usableMemory(maxMemory: number): number {
+  return Math.min(maxMemory, heapBytes())
+}
+
+/** Why not all of --max-memory is used, in words; undefined: it is. */
+export function unusedMemory(maxMemory: number): string | undefined {
+  if (usableMemory(maxMemory) === maxMemory) return undefined
+  const [most, wanted] = [heapBytes(), maxMemory].map((bytes) => Math.floor(bytes / 1_048_576))
+  return `max-memory ${wanted} MB: Node.js lets its heap grow to ${most} MB, and no more is used; NODE_OPTIONS=--max-old-space-size=${wanted} lets it grow to that`
 }

@@ -1,7 +1,7 @@
 import { messageOf } from "@mqtt-trio/common"
 import type { Chunk } from "./chunks.js"
 import { NoSpace } from "./disk-guard.js"
-import type { Commit, Maybe, StoredChunk } from "./store.js"
+import { type Commit, type Maybe, NOTHING, type StoredChunk } from "./store.js"
 import { Unfolded } from "./unfolded.js"
 
 /** Where commits are kept one by one until they are folded. */
@@ -220,15 +220,5 @@ function brings({ appends, retained, wills }: Commit): boolean {
 
 /** A commit of nothing but what was cut. */
 function cutting({ cuts }: Unfolded): Commit {
-  return {
-    appends: [],
-    cuts: Array.from(cuts, ([log, below]) => ({ log, below })),
-    sessions: [],
-    subscriptions: [],
-    cursors: [],
-    incoming: [],
-    retained: [],
-    wills: [],
-    reserved: undefined,
-  }
+  return { ...NOTHING, cuts: Array.from(cuts, ([log, below]) => ({ log, below })) }
 }

@@ -129,6 +129,19 @@ export interface StoredChunk {
 /** A value, or a promise of it where somebody has to be waited for. */
 export type Maybe<T> = T | Promise<T>
 
+/** A commit that says nothing. */
+export const NOTHING: Commit = {
+  appends: [],
+  cuts: [],
+  sessions: [],
+  subscriptions: [],
+  cursors: [],
+  incoming: [],
+  retained: [],
+  wills: [],
+  reserved: undefined,
+}
+
 /** What is made of a value: now, or when it comes. */
 export function whenThere<T, R>(value: Maybe<T>, make: (value: T) => Maybe<R>): Maybe<R> {
   return value instanceof Promise ? value.then(make) : make(value)

@@ -1,6 +1,9 @@
+import { once } from "node:events"
 import { connect as connectTcp } from "node:net"
-import { runCli, startBroker, waitFor } from "@mqtt-trio/testing"
+import { onCleanUp, runCli, startBroker, waitFor } from "@mqtt-trio/testing"
 import { expect, test } from "vitest"
+import { WebSocket } from "ws"
+import { startDoors } from "../support/doors.js"
 import { range } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
 import { readConnack } from "../support/read.js"
@@ -15,6 +18,17 @@ const LASTING = { cleanStart: true, properties: properties(sessionExpiry(1000)) 
 /** An MQTT 5.0 client that comes from another address than 127.0.0.1. */
 function elsewhere(port: number, clientId: string): Promise<Peer> {
   return Peer.connected(connectTcp({ port, host: "127.0.0.1", localAddress: "127.0.0.2" }), 5, { clientId })
+}
+
+/** A WebSocket on which a client of MQTT was let in. */
+async function webSocketOf(url: string, clientId: string): Promise<WebSocket> {
+  const webSocket = new WebSocket(url, "mqtt", { perMessageDeflate: false })
+  onCleanUp(() => webSocket.terminate())
+  webSocket.on("error", () => {}) // 'close' follows
+  await once(webSocket, "open")
+  webSocket.send(connect(5, { clientId }))
+  await once(webSocket, "message")
+  return webSocket
 }
 
 /** Publishes with RETAIN 1 at QoS 1; returns the Reason Code. */
@@ -40,6 +54,37 @@ test("packets that never end take so much together, then those who send them wai
   // those that went made room
   await waitFor(() => attackers.filter(({ closed }) => closed).length >= 10, { what: "enough that are closed" })
   expect(attackers.filter(({ closed }) => !closed).length).toBeGreaterThan(10)
+})
+
+test("what clients do not read takes so much together, then those that hold the most are closed with 0x97", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const publisher = await elsewhere(broker.port, "publisher")
+  const frozen = await Promise.all(range(1, 12).map(async (n) => Peer.connected(broker.port, 5, { clientId: `f${n}` })))
+  for (const [n, peer] of frozen.entries()) {
+    await peer.subscribe([`t/${n}`, 1])
+    peer.socket.pause()
+  }
+  const isClosed = (): boolean => /f\d+.*was closed, quota exceeded: it takes \d+ MB of memory/.test(broker.stderr)
+  for (let n = 1; !isClosed() && n < 200; n++) {
+    const topic = `t/${n % frozen.length}`
+    publisher.send(publish(5, { topic, qos: 1, packetId: n, payload: Buffer.alloc(900_000, n) }))
+    await publisher.next(20_000)
+  }
+  expect(isClosed()).toBe(true)
+  expect(broker.stderr).toMatch(/--max-memory leaves them: (unsent|queues) \d+ MB/)
+  expect(await retain(publisher, "still", 10)).not.toBe(QUOTA_EXCEEDED)
+})
+
+test("messages of WebSockets that never end are counted as they come", async () => {
+  const { broker, url } = await startDoors(ARGS)
+  const crowd = await Promise.all(range(1, 30).map(async (n) => webSocketOf(url("ws"), `w${n}`)))
+  let closed = 0
+  for (const webSocket of crowd) {
+    webSocket.on("close", () => closed++)
+    webSocket.send(Buffer.alloc(2 * MB, 0x30), { binary: true, fin: false })
+  }
+  await waitFor(() => closed > 0, { what: "one that is closed" })
+  expect(broker.stderr).toMatch(/--max-memory leaves them: packets \d+ MB/)
 })
 
 test("retained messages from one address have their share, one from elsewhere still finds room, and room comes back", async () => {

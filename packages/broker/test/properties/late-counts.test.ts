@@ -1,6 +1,7 @@
 import { expect, test } from "vitest"
 import { type Delivery, openDelivery } from "../../src/delivery/delivery.js"
 import type { Outlet } from "../../src/delivery/outlet.js"
+import type { Match } from "../../src/delivery/routing/router.js"
 import { PersistentSession } from "../../src/delivery/sessions/persistent-session.js"
 import { MemoryStore } from "../../src/stores/memory.js"
 import type { Store } from "../../src/stores/store.js"
@@ -14,6 +15,20 @@ const options = () => ({ qos: 1, noLocal: false, retainAsPublished: false, ident
 
 function open(store: Store): Promise<Delivery> {
   return openDelivery(store, accountant, { retained: { count: 10, bytes: 1e6 }, topicLevels: 10 }, EVENTS)
+}
+
+/** A connection that takes all that it is sent. */
+function reading(): Outlet {
+  const outlet: Outlet = Object.assign(Object.create(null), {
+    v5: false,
+    unsent: 0,
+    maximumPacketSize: Infinity,
+    buffer: Buffer.alloc(1000),
+    claim: () => 0,
+    push: () => {},
+    pushDurable: () => {},
+  })
+  return outlet
 }
 
 async function send({ intake, router, commits }: Delivery): Promise<void> {
@@ -59,20 +74,43 @@ test("a log that is held only for what is in flight takes nothing more", async (
   const [a, b] = ["a", "b"].map((name) => delivery.sessions.open(persistent(name)).session)
   if (!a || !b) throw new Error("no session")
   for (const session of [a, b]) delivery.sessions.subscribe(session, "q", options())
-  const outlet: Outlet = Object.assign(Object.create(null), {
-    v5: false,
-    unsent: 0,
-    maximumPacketSize: Infinity,
-    buffer: Buffer.alloc(1000),
-    claim: () => 0,
-    push: () => {},
-    pushDurable: () => {},
-  })
-  b.attach(outlet, 10)
+  b.attach(reading(), 10)
   await send(delivery)
   await delivery.sessions.unsubscribe(b, "q")
   delivery.sessions.close(b)
   await delivery.sessions.unsubscribe(a, "q")
   await send(delivery)
   expect(delivery.router.match("q").logs).toEqual([])
+})
+
+test("a Subscription that got nothing leaves nothing behind when it ends, whatever else is in flight", async () => {
+  const delivery = await open(new MemoryStore())
+  const { session } = delivery.sessions.open(persistent("s"))
+  if (!(session instanceof PersistentSession)) throw new Error("the session is not persistent")
+  delivery.sessions.subscribe(session, "q", options())
+  session.attach(reading(), 10)
+  await send(delivery)
+  expect(session.inFlight(session.cursor)).toBe(true) // it is not acknowledged
+  for (let n = 0; n < 20; n++) {
+    delivery.sessions.subscribe(session, `other/${n}`, options())
+    await delivery.sessions.unsubscribe(session, `other/${n}`)
+  }
+  expect(session.readers).toHaveLength(1)
+})
+
+test("topics that thousands of logs get are remembered as long as they are few", async () => {
+  const delivery = await open(new MemoryStore())
+  const { session } = delivery.sessions.open(persistent("s"))
+  // 512 filters that match each topic of ten levels that begins so
+  for (let n = 0; n < 512; n++) {
+    const levels = Array.from({ length: 9 }, (_, level) => (n & (1 << level) ? "+" : "a"))
+    delivery.sessions.subscribe(session, [...levels, "+"].join("/"), options())
+  }
+  const match = (n: number): Match => delivery.router.match(`${"a/".repeat(9)}${n}`)
+  const first = match(0)
+  expect(first.logs).toHaveLength(512)
+  for (let n = 1; n < 900; n++) match(n)
+  expect(first.stale).toBe(false)
+  for (let n = 900; n < 1000; n++) match(n)
+  expect(first.stale).toBe(true)
 })

@@ -3,18 +3,7 @@ import { type Amount, Frames, NO_AMOUNT } from "../../src/wire/frames.js"
 import { payloadOf } from "../../src/wire/publish.js"
 import { publish } from "./wire.js"
 
-/** A commit that says nothing. */
-export const NOTHING: Commit = {
-  appends: [],
-  cuts: [],
-  sessions: [],
-  subscriptions: [],
-  cursors: [],
-  incoming: [],
-  retained: [],
-  wills: [],
-  reserved: undefined,
-}
+export { NOTHING } from "../../src/stores/store.js"
 
 /** A chunk of messages at consecutive positions, each with a payload of its own. */
 export function chunk(log: number, first: number, ...payloads: (string | Buffer)[]): Commit["appends"][number] {

@@ -62,10 +62,16 @@ export class Housekeeping {
       session.pump()
       if (performance.now() > until) break
     }
-    if (this.woken.size) this.pumpAgain()
+    if (this.woken.size) this.schedule()
   }
 
-  private pumpAgain(): void {
+  /** The Session goes on in a later turn of the event loop: others have theirs. */
+  pumpLater(session: Woken): void {
+    this.woken.add(session)
+    this.schedule()
+  }
+
+  private schedule(): void {
     if (this.pumping) return
     this.pumping = true
     setImmediate(() => {

@@ -49,7 +49,6 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   /** messages below this position may have been sent by a broker that died */
   private dupBelow: number
   private readonly active = new ActiveReaders()
-  private pumping = false
   /** nothing is sent until it is known what is given up */
   private counting = false
   /** the first entry of the window whose message may have to be sent again; behind PUBREC none is */
@@ -309,20 +308,10 @@ export class PersistentSession extends Session implements HoldingSession, Readin
       if (!this.step()) break
       looks += this.active.count
       if (looks <= MOST_LOOKS) continue
-      this.pumpAgain()
+      this.parts.housekeeping.pumpLater(this)
       break
     }
     this.advance()
-  }
-
-  /** Goes on in a later turn of the event loop: others have theirs. */
-  private pumpAgain(): void {
-    if (this.pumping) return
-    this.pumping = true
-    setImmediate(() => {
-      this.pumping = false
-      this.pump()
-    })
   }
 
   /** Sends the next stretch that lies in one chunk. False: there is nothing now. */
