@@ -26,7 +26,7 @@ import {
 import type { Command } from "commander"
 import type { Broker, BrokerOptions } from "../server/broker.js"
 import type { ListenOptions } from "../server/listeners/listeners.js"
-import { SIZE_OPTIONS, unusedMemory, usableMemory } from "./size-options.js"
+import { SIZE_OPTIONS, usableMemory } from "./size-options.js"
 import { isLocal } from "../server/loopback.js"
 import { defaultStoreUrl, parseStoreUrl } from "../stores/store-url.js"
 import { CONFIG_OPTION, resolveWithFile } from "./config-file.js"

@@ -3,7 +3,7 @@ import { expect, test } from "vitest"
 import { range } from "../support/messages.js"
 import { Peer } from "../support/peer.js"
 import { anonymousMemory } from "../support/processes.js"
-import { connect, publish } from "../support/wire.js"
+import { type ConnectFields, publish } from "../support/wire.js"
 
 const CROWD = 1000
 const MB = 1 << 20
@@ -42,7 +42,7 @@ class Bystander {
   }
 }
 
-async function frozen(broker: TestBroker, count: number, fields: (n: number) => Parameters<typeof connect>[1]): Promise<void> {
+async function frozen(broker: TestBroker, count: number, fields: (n: number) => ConnectFields): Promise<void> {
   for (const n of range(1, count)) {
     // oxlint-disable-next-line no-await-in-loop -- the broker has others to serve
     const peer = await Peer.connected(broker.port, 4, fields(n))
