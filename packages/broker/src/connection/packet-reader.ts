@@ -37,13 +37,8 @@ export interface PacketTaker {
   hold(rest: Buffer, ms: number): void
   /** Others have their turn: resume() is due in a later turn of the event loop. */
   yield(): void
-  /** Memory is tight, and a packet that is not complete takes more and more of it: it is not read for so many ms. */
-  slowDown(ms: number): void
   disconnect(packet: DisconnectPacket): void
 }
-
-/** How long a client is not read while memory is tight and its packet is not complete, in ms. */
-const TIGHT_MS = 200
 
 /** From so many bytes on what is kept of a packet is counted: nearly every read ends with a part of one. */
 const COUNTED_FROM_BYTES = 4096
@@ -104,7 +99,6 @@ export class PacketReader {
     const bytes = kept < COUNTED_FROM_BYTES ? 0 : kept
     if (bytes === this.counted) return
     this.tally.add("packets", bytes - this.counted)
-    if (bytes > this.counted && this.tally.isTight) this.taker.slowDown(TIGHT_MS)
     this.counted = bytes
   }
 

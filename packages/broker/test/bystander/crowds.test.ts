@@ -42,6 +42,7 @@ class Bystander {
   }
 }
 
+/** Clients that never read what they are sent. */
 async function frozen(broker: TestBroker, count: number, fields: (n: number) => ConnectFields): Promise<void> {
   for (const n of range(1, count)) {
     // oxlint-disable-next-line no-await-in-loop -- the broker has others to serve
@@ -75,4 +76,31 @@ test("what many are sent is in memory once, whether their sessions last or not",
   await waitFor(() => publisher.waiting.length === MESSAGES, { what: "the PUBACKs", timeoutMs: 60_000 })
   // what the sockets do not take would be more than a gigabyte
   expect((anonymousMemory(broker.pid) - before) / MB).toBeLessThan(150)
+})
+
+test(`messages to two topics in turn that ${CROWD} receive do not keep others waiting`, async () => {
+  const broker = await startBroker({ store: "memory:" })
+  for (const n of range(1, CROWD)) {
+    const peer = await Peer.connected(broker.port, 4, { clientId: `f${n}` }) // oxlint-disable-line no-await-in-loop
+    await peer.subscribe(["t/1", 0], ["t/2", 0]) // oxlint-disable-line no-await-in-loop
+    peer.socket.pause()
+  }
+  const publisher = await Peer.connected(broker.port, 4, { clientId: "p" })
+  const bystander = await Bystander.begin(broker)
+  const some = range(1, 3000).map((n) => publish(4, { topic: `t/${1 + (n % 2)}`, qos: 0, payload: "x" }))
+  publisher.send(...some)
+  expect(await publisher.settled()).toEqual([])
+  expect(await bystander.stop()).toBeLessThan(LONGEST_MS)
+})
+
+test("what was freed goes back to the system, although nothing happens any more", { timeout: 120_000 }, async () => {
+  const broker = await startBroker({ store: "memory:" })
+  const before = anonymousMemory(broker.pid)
+  const almost = publish(4, { topic: "t", payload: Buffer.alloc(MB - 32, 65) }).subarray(0, -1)
+  const peers = await Promise.all(range(1, 150).map(async (n) => Peer.connected(broker.port, 4, { clientId: `c${n}` })))
+  for (const peer of peers) peer.send(almost)
+  const grown = (): number => (anonymousMemory(broker.pid) - before) / MB
+  await waitFor(() => grown() > 120, { what: "what comes" })
+  for (const peer of peers) peer.cut()
+  await waitFor(() => grown() < 90, { what: "the memory", timeoutMs: 60_000 })
 })

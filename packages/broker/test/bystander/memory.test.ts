@@ -75,6 +75,19 @@ test("what clients do not read takes so much together, then those that hold the 
   expect(await retain(publisher, "still", 10)).not.toBe(QUOTA_EXCEEDED)
 })
 
+test("what waits in sockets is counted, at QoS 0 too", async () => {
+  const broker = await startBroker({ store: "memory:", args: ARGS })
+  const publisher = await elsewhere(broker.port, "publisher")
+  const frozen = await Promise.all(range(1, 10).map(async (n) => Peer.connected(broker.port, 5, { clientId: `f${n}` })))
+  for (const [n, peer] of frozen.entries()) {
+    await peer.subscribe([`t/${n}`, 0])
+    peer.socket.pause()
+  }
+  for (let n = 0; n < 120; n++) publisher.send(publish(5, { topic: `t/${n % frozen.length}`, qos: 0, payload: Buffer.alloc(900_000, n) }))
+  await logged(broker, /--max-memory leaves them: unsent \d+ MB/)
+  expect(await retain(publisher, "still", 10)).not.toBe(QUOTA_EXCEEDED)
+})
+
 test("messages of WebSockets that never end are counted as they come", async () => {
   const { broker, url } = await startDoors(ARGS)
   const crowd = await Promise.all(range(1, 30).map(async (n) => webSocketOf(url("ws"), `w${n}`)))

@@ -180,7 +180,6 @@ export function runsOf(chunks: readonly Buffer[], v5: boolean): Frames[] {
     ping: unexpected,
     hold: unexpected,
     yield: unexpected,
-    slowDown: unexpected,
     disconnect: unexpected,
   }
   const reader = new PacketReader(taker, LIMITS, new PublishReader(new Router(LEVELS), new Turns()), place.tally(false))

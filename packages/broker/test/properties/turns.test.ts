@@ -2,7 +2,11 @@ import { setImmediate as turn } from "node:timers/promises"
 import { expect, test } from "vitest"
 import { Pauses } from "../../src/connection/pauses.js"
 import { Turns } from "../../src/connection/turns.js"
+import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
+import { Housekeeping } from "../../src/delivery/logs/housekeeping.js"
+import { MemoryStore } from "../../src/stores/memory.js"
 
+const EVENTS = { failing: () => {}, recovered: () => {} }
 /** Longer than a turn may take. */
 const LONG_MS = 12
 
@@ -68,4 +72,53 @@ test("reading goes on when no reason to pause is left", () => {
   expect(said).toEqual(["pause", "pause"])
   pauses.end(2)
   expect(said.at(-1)).toBe("resume")
+})
+
+test("Sessions that are woken together send in several turns, each once", async () => {
+  const housekeeping = new Housekeeping(() => {})
+  const sent: number[] = []
+  for (let n = 0; n < 20; n++)
+    housekeeping.noteWoken({
+      pump: () => {
+        sent.push(n)
+        work(1)
+      },
+    })
+  housekeeping.pump()
+  expect(sent.length).toBeLessThan(20)
+  while (sent.length < 20) await turn()
+  expect(sent).toEqual(Array.from({ length: 20 }, (_, n) => n))
+})
+
+const ROWS = {
+  "retained messages": (commits: GroupCommit, n: number) => commits.writeRetained(n, Buffer.alloc(10_000)),
+  Wills: (commits: GroupCommit, n: number) =>
+    commits.writeWill(n, { clientId: "c", user: undefined, delaySeconds: 0, v5: true, packet: "x".repeat(10_000) }),
+  Subscriptions: (commits: GroupCommit, n: number) =>
+    commits.writeSubscription(1, n, {
+      filter: "x".repeat(10_000),
+      qos: 1,
+      noLocal: false,
+      retainAsPublished: false,
+      identifier: 0,
+      log: 1,
+      since: 0,
+      until: null,
+    }),
+  Sessions: (commits: GroupCommit, n: number) =>
+    commits.writeSession(n, { clientId: "x".repeat(10_000), user: undefined, expirySeconds: null, disconnectedAt: null }),
+}
+
+test.each(Object.entries(ROWS))("%s that wait for the disk are as much as may wait, whatever they are", (_, write) => {
+  const commits = new GroupCommit(new MemoryStore(), { position: 1, id: 1 }, EVENTS)
+  for (let n = 0; n < 500; n++) write(commits, n)
+  expect(commits.full).toBe(false)
+  for (let n = 500; n < 1000; n++) write(commits, n)
+  expect(commits.full).toBe(true)
+})
+
+test("a retained message that is overwritten before it is stored takes the place of the one before", () => {
+  const commits = new GroupCommit(new MemoryStore(), { position: 1, id: 1 }, EVENTS)
+  for (let n = 0; n < 2000; n++) commits.writeRetained(1, Buffer.alloc(10_000))
+  expect(commits.full).toBe(false)
 })
