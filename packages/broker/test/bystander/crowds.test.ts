@@ -87,7 +87,7 @@ test(`messages to two topics in turn that ${CROWD} receive do not keep others wa
   }
   const publisher = await Peer.connected(broker.port, 4, { clientId: "p" })
   const bystander = await Bystander.begin(broker)
-  const some = range(1, 3000).map((n) => publish(4, { topic: `t/${1 + (n % 2)}`, qos: 0, payload: "x" }))
+  const some = range(1, 12_000).map((n) => publish(4, { topic: `t/${1 + (n % 2)}`, qos: 0, payload: "x" }))
   publisher.send(...some)
   expect(await publisher.settled()).toEqual([])
   expect(await bystander.stop()).toBeLessThan(LONGEST_MS)

@@ -128,7 +128,19 @@ test("the ring is the list of what is in flight, whatever is sent and acknowledg
         if (plain.entries.some(({ id }, k) => k > 0 && id === 1)) wrapped++
       }
     }),
-    { numRuns: 25, examples: [[MOST, 10, [["add1", 1], ["add1", 2]]]] },
+    {
+      numRuns: 25,
+      examples: [
+        [
+          MOST,
+          10,
+          [
+            ["add1", 1],
+            ["add1", 2],
+          ],
+        ],
+      ],
+    },
   )
   expect(wrapped).toBeGreaterThan(0)
 })
