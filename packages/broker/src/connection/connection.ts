@@ -13,9 +13,9 @@ import type { ConnectionFacts, Context } from "./context.js"
 import { type ControlledConnection, ControlFlow, type OpenOptions } from "./control-flow.js"
 import { Inbound, type PublishingConnection } from "./inbound.js"
 import { refusal, write } from "./control-packets.js"
-import { TICK_MS, type Timed } from "./keep-alive.js"
+import type { Timed } from "./keep-alive.js"
 import { Output } from "./output.js"
-import { overdue } from "./overdue.js"
+import { overdue, silent } from "./overdue.js"
 import { OwnWills } from "./own-wills.js"
 import { Pauses } from "./pauses.js"
 import { PacketReader, type PacketTaker } from "./packet-reader.js"
@@ -169,7 +169,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private drained(): void {
     this.output.count()
     this.resumeReading(Pause.UNSENT)
-    this.currentSession?.pump()
+    this.treated()
   }
 
   private read(chunk: Buffer): void {
@@ -179,19 +179,23 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
       if (this.reader.exceeds(this.afterEnd)) this.socket.pause()
       return
     }
-    this.since = this.context.clock.now
+    const { clock, runs } = this.context
+    this.since = clock.now
+    runs.turns.begin()
     try {
       if (this.reader.read(chunk)) this.treated()
     } catch (error) {
       this.fail(error)
     }
-    this.context.runs.turns.read(chunk.length, this.pauses)
+    runs.turns.read(chunk.length, this.pauses)
   }
 
-  /** Packets were treated: what they made possible is sent. */
+  /** Packets were treated: what they made possible is sent, later when this turn had enough. */
   private treated(): void {
-    this.currentSession?.pump()
-    this.currentSession?.count()
+    const { context, currentSession: session } = this
+    if (session && context.runs.turns.isOver) context.delivery.pumpLater(session)
+    else session?.pump()
+    session?.count()
     if (this.unsent > MOST_UNSENT_BYTES) this.pauseReading(Pause.UNSENT)
   }
 
@@ -270,7 +274,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** CONNECT was accepted; CONNACK follows. */
   open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will, earlierWill }: OpenOptions): void {
     this.currentSession = session
-    this.stream = new RetainedStream(session, this.context.delivery)
+    this.stream = new RetainedStream(session, this.context.delivery, this.context.runs.turns)
     this.id = session.clientId
     this.accepted = login
     this.maximum = maximumPacketSize
@@ -292,14 +296,13 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   tick(now: number): void {
     const idle = now - this.since
-    if (this.ended) {
-      if (idle > LINGER_MS) this.socket.destroy()
-    } else if (!this.currentSession) {
-      const { connectTimeoutMs } = this.context.limits
-      const late = overdue({ connectTimeoutMs, greeted: this.reader.greeted, age: now - this.arrival.since, idle })
-      if (late) this.refuse(late.reason, late.message)
-    } else if (this.keepAliveMs && !this.pauses.any && idle > this.keepAliveMs * 1.5 + TICK_MS)
-      this.refuse(Reason.KEEP_ALIVE_TIMEOUT, `nothing came for ${Math.round(idle / 1000)} s, Keep Alive is ${this.keepAliveMs / 1000} s`)
+    if (this.ended) return idle > LINGER_MS ? this.destroy() : undefined
+    const { greeted } = this.reader
+    const { connectTimeoutMs } = this.context.limits
+    const late = this.currentSession
+      ? silent(idle, this.pauses.any ? 0 : this.keepAliveMs)
+      : overdue({ connectTimeoutMs, greeted, age: now - this.arrival.since, idle })
+    if (late) this.refuse(late.reason, late.message)
   }
 
   /** CONNACK with a refusal that is encoded already. */

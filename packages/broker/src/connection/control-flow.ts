@@ -70,7 +70,7 @@ export class ControlFlow {
 
   constructor(
     private readonly connection: ControlledConnection,
-    private readonly context: Pick<Context, "access" | "clients" | "delivery" | "engine" | "limits" | "log">,
+    private readonly context: Pick<Context, "access" | "clients" | "delivery" | "engine" | "limits" | "log" | "runs">,
   ) {}
 
   /** CONNECT: aedes accepts or refuses, the Session is opened, CONNACK leaves when it is stored (section 3.1). */
@@ -202,9 +202,8 @@ export class ControlFlow {
     const { retained, sessions } = context.delivery
     const codes: number[] = []
     const wanted: Wanted[] = []
-    for (const [k, { filter, qos, noLocal, retainAsPublished, retainHandling }] of subscriptions.entries()) {
-      // oxlint-disable-next-line no-await-in-loop -- others have their turn
-      if (k % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await turn()
+    for (const { filter, qos, noLocal, retainAsPublished, retainHandling } of subscriptions) {
+      await context.runs.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const code =
         this.full(filter) || this.hasNoRoom(filter, retainHandling) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
@@ -240,7 +239,7 @@ export class ControlFlow {
     const { commits, retained } = context.delivery
     if (!commits.isCrowded || connection.session?.persistent !== true) return false
     if (!connection.session.subscriptions.has(filter)) return true
-    return retainHandling === 0 && retained.match(filter).next().done !== true
+    return retainHandling === 0 && retained.has(filter)
   }
 
   /** A reason as a code of SUBACK; before 5.0 there is only one. */
@@ -262,9 +261,10 @@ export class ControlFlow {
     const { connection, context } = this
     const { version } = connection
     const granted: number[] = []
-    for (let k = 0; k < filters.length; k += FILTERS_PER_TURN) {
-      const some = filters.slice(k, k + FILTERS_PER_TURN)
-      // oxlint-disable-next-line no-await-in-loop -- in the order of the packet, others have their turn between
+    for (let k = 0; k < filters.length; k += FILTERS_AT_ONCE) {
+      const some = filters.slice(k, k + FILTERS_AT_ONCE)
+      await context.runs.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
+      // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const reply = await this.ask(write({ cmd: "unsubscribe", messageId: id, unsubscriptions: some }, version))
       const { session } = connection
       if (!reply || !session) return
@@ -275,8 +275,6 @@ export class ControlFlow {
         connection.retained?.forget(filter)
         granted.push(found ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED)
       }
-      // oxlint-disable-next-line no-await-in-loop
-      await turn()
     }
     const { session } = connection
     if (!session) return
@@ -318,15 +316,8 @@ const REFUSALS = {
   "not authorized": { returnCode: 5, reason: Reason.NOT_AUTHORIZED },
 } as const
 
-/** Topic Filters that are treated in one turn of the event loop. */
-const FILTERS_PER_TURN = 50
-
-/** The next turn of the event loop. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
-}
+/** Topic Filters of an UNSUBSCRIBE that are treated together. */
+const FILTERS_AT_ONCE = 10
 
 /** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */
 function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPacket): IConnectPacket {

@@ -53,10 +53,10 @@ export class PacketReader {
   bridge = false
   private readonly splitter: Splitter
   private stopped = false
-  /** a control packet waits for its answer, or what matches many waits for its turn */
+  /** a control packet waits for its answer, or what takes long waits for its turn */
   private waiting = false
-  /** what was published last had many receivers */
-  private wide = false
+  /** what was published last took long */
+  private isLong = false
   /** what the tally has of what is kept */
   private counted = 0
   /** undefined: the client may be as fast as it likes, or its CONNECT was not accepted */
@@ -114,7 +114,7 @@ export class PacketReader {
   read(chunk: Buffer): boolean {
     const buf = this.splitter.add(chunk)
     const isTurn = buf !== undefined && !this.waiting
-    if (isTurn && this.wide && this.runs.isBusy) this.giveWay(buf, 0)
+    if (isTurn && this.isLong && this.runs.isBusy) this.giveWay(buf, 0)
     else if (isTurn) this.parse(buf)
     else if (buf) this.splitter.keep(buf, 0)
     this.count()
@@ -147,13 +147,13 @@ export class PacketReader {
       }
     } finally {
       this.runs.flush() // what came before a packet that is wrong is accepted
-      this.wide = this.runs.isWide
+      this.isLong = this.runs.isLong
     }
     if (this.pace && until < buf.length) this.taker.hold(buf.subarray(until), this.pace.wait)
     else this.rest(buf, at, 0)
   }
 
-  /** Its messages have many receivers: it goes on in a later turn. */
+  /** Its messages take long: it goes on in a later turn. */
   private giveWay(buf: Buffer, at: number): void {
     this.rest(buf, at, 0)
     this.wait(() => this.taker.yield())

@@ -8,8 +8,10 @@ import type { Turns } from "./turns.js"
 /** Longest run: PUBLISH packets that are accepted together. */
 const LONGEST_RUN = 16_384
 
-/** From so many receivers and logs on a publisher may have to give way to others. */
+/** From so many receivers and logs on a publisher may have to give way to others, */
 const WIDE = 64
+/** and after so many runs. */
+const MANY_RUNS = 16
 
 /** Takes a run that ended. */
 export type RunTaker = (run: Frames, qos: QoS, match: Match) => void
@@ -27,19 +29,19 @@ export class PublishReader {
   private match: Match | undefined = undefined
   private taker: RunTaker = () => {}
 
-  /** something of the buffer at hand had many receivers */
-  isWide = false
+  private runs = 0
+
+  /** the buffer at hand takes long: something of it has many receivers, or there are many topics in it */
+  isLong = false
+  /** others must have their turn before its next packet */
+  isTurnOver = false
 
   constructor(
     private readonly router: Router,
     readonly turns: Turns,
   ) {}
 
-  /** Whether others must have their turn before the next packet of the buffer. */
-  get isTurnOver(): boolean {
-    return this.isWide && this.turns.isOver
-  }
-  /** Whether publishers to many have to wait for a later turn. */
+  /** Whether those whose buffers take long have to wait for a later turn. */
   get isBusy(): boolean {
     return this.turns.isOver
   }
@@ -48,7 +50,8 @@ export class PublishReader {
   begin(buf: Buffer, taker: RunTaker): void {
     this.run.restart(buf, 0)
     this.taker = taker
-    this.isWide = false
+    this.isLong = this.isTurnOver = false
+    this.runs = 0
   }
 
   /** The PUBLISH at `start` whose body lies between `body` and `end`. Throws a PacketError. */
@@ -85,14 +88,16 @@ export class PublishReader {
   flush(): void {
     const { run, match } = this
     if (!run.n || !match) return
-    if (match.width > WIDE) {
-      this.isWide = true
+    const isLong = match.width > WIDE || ++this.runs % MANY_RUNS === 0
+    if (isLong) {
+      this.isLong = true
       this.turns.begin()
     }
     try {
       this.taker(run, qosOf(this.header), match)
     } finally {
       run.restart(run.buf, 0)
+      if (isLong) this.isTurnOver = this.turns.isOver
     }
   }
 

@@ -11,8 +11,8 @@ const COUNTED_READ_BYTES = 16_384
 const TURN_MS = 5
 
 /**
- * Publishing to a topic that thousands receive takes long, and so do a thousand clients that connect at once: who does it goes
- * on in a later turn of the event loop, one after the other, and who publishes to a few is served between.
+ * Publishing to a topic that thousands receive takes long, and so do thousands of topics, of filters, of clients that connect at
+ * once: who does it goes on in a later turn of the event loop, one after the other, and who does little is served between.
  */
 export class Turns {
   /** when the first one began in this turn of the event loop; undefined: none did */
@@ -47,6 +47,12 @@ export class Turns {
   wait(act: () => void): void {
     this.line.push(act)
     this.schedule()
+  }
+
+  /** Resolves at once while this turn has room, else in a later one. What follows counts, and should be short. */
+  async share(): Promise<void> {
+    if (this.isOver) await new Promise<void>((resolve) => this.wait(resolve))
+    this.begin()
   }
 
   /** Does it now, or in a turn that has room. */

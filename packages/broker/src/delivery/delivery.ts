@@ -12,7 +12,7 @@ import { Retained, type RetainedLimits } from "./retained/retained.js"
 import { Router } from "./routing/router.js"
 import { type Discarded, Sessions } from "./sessions/sessions.js"
 import { ChunkCache } from "./logs/chunk-cache.js"
-import { Housekeeping } from "./logs/housekeeping.js"
+import { Housekeeping, type Woken } from "./logs/housekeeping.js"
 import { Wills } from "./wills/wills.js"
 
 /** The way of messages, put together: intake → retained, logs and commits → Sessions. */
@@ -29,6 +29,8 @@ export interface Delivery {
    */
   govern(rights: Rights | undefined, isUser: (user: string) => boolean): void
   mayPublish(identity: Identity, topic: string): boolean
+  /** The Session sends what it has in a later turn of the event loop. */
+  pumpLater(session: Woken): void
 }
 
 export interface DeliveryLimits {
@@ -90,7 +92,8 @@ export async function openDelivery(
     known = isUser
     sessions.govern(rights)
   }
-  return { router, commits, sessions, retained, wills, intake, govern, mayPublish }
+  const pumpLater: Delivery["pumpLater"] = (session) => housekeeping.pumpLater(session)
+  return { router, commits, sessions, retained, wills, intake, govern, mayPublish, pumpLater }
 }
 
 const everybody = (_user: string): boolean => true

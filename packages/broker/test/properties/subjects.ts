@@ -8,6 +8,7 @@ import { GroupCommit } from "../../src/delivery/logs/group-commit.js"
 import { Log } from "../../src/delivery/logs/log.js"
 import { Retained } from "../../src/delivery/retained/retained.js"
 import { Router } from "../../src/delivery/routing/router.js"
+import { RESTING } from "../../src/delivery/routing/topic-walk.js"
 import { ChunkCache } from "../../src/delivery/logs/chunk-cache.js"
 import { Housekeeping } from "../../src/delivery/logs/housekeeping.js"
 import { Drops } from "../../src/delivery/sessions/drops.js"
@@ -20,10 +21,11 @@ import { connect, publish } from "../support/wire.js"
 import { accountant, place } from "../support/place.js"
 
 export { Pace, type Rate } from "../../src/connection/pace.js"
-export { Phase, Window }
+export { Phase, RESTING, Window }
 export { countFresh } from "../../src/delivery/sessions/waiting.js"
 export { Reader } from "../../src/delivery/logs/reader.js"
 export { filtersOverlap, hashAt } from "../../src/delivery/routing/levels.js"
+
 export { TopicTree } from "../../src/delivery/routing/topic-tree.js"
 export { parseAcl } from "../../src/access/rights/acl-file.js"
 export { AclRules } from "../../src/access/rights/acl-rules.js"
@@ -110,7 +112,10 @@ export class RetainedTopics {
 
   /** Topics of the messages that a filter finds. */
   match(filter: string): string[] {
-    return Array.from(this.retained.match(filter), ({ frames }) => topicOf(frames, 0)).toSorted()
+    return Array.from(this.retained.match(filter))
+      .filter((message) => message !== RESTING)
+      .map(({ frames }) => topicOf(frames, 0))
+      .toSorted()
   }
 
   get count(): number {

@@ -1,4 +1,4 @@
-import { setImmediate as turn, setTimeout as after } from "node:timers/promises"
+import { setTimeout as after } from "node:timers/promises"
 import { type QoS, qosOf } from "../../wire/packet-types.js"
 import { type Frames, Trait } from "../../wire/frames.js"
 import { convert, topicOf } from "../../wire/publish.js"
@@ -6,6 +6,7 @@ import { messageOf } from "@mqtt-trio/common"
 import { Reason } from "../../wire/reason-codes.js"
 import type { RetainedMessage } from "./retained.js"
 import type { BrokerTime } from "../broker-time.js"
+import { RESTING } from "../routing/topic-walk.js"
 import { Variants } from "../variants.js"
 import type { Delivery } from "../delivery.js"
 import { type Session, UNSENT_BYTES } from "../sessions/session.js"
@@ -13,8 +14,8 @@ import { type Session, UNSENT_BYTES } from "../sessions/session.js"
 /** How long to wait for room, in ms: doubled each time in vain. */
 const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 1000
-/** Retained messages that are passed over in one turn of the event loop: what is sent ends in a socket or a store that is full. */
-const PASSED_PER_TURN = 500
+/** After so many retained messages others may have their turn. */
+const STEP = 25
 
 /** What one Topic Filter of a SUBSCRIBE asks for. */
 export interface Wanted {
@@ -23,6 +24,12 @@ export interface Wanted {
   qos: QoS
   /** Retained.sequence when the Subscription began: it delivers what is newer */
   upTo: number
+}
+
+/** Turns of the event loop, in which many do something that takes long. */
+export interface SharedTurns {
+  /** Resolves when it is the caller's turn. */
+  share(): Promise<void>
 }
 
 /**
@@ -38,6 +45,7 @@ export class RetainedStream {
   constructor(
     private readonly session: Session,
     private readonly delivery: Pick<Delivery, "commits" | "retained">,
+    private readonly turns: SharedTurns,
   ) {}
 
   /**
@@ -45,17 +53,17 @@ export class RetainedStream {
    * the SUBACK that is sent when this resolves.
    */
   async store({ filter, qos, upTo }: Wanted): Promise<void> {
-    let passed = 0
+    let done = 0
     for (const message of this.delivery.retained.match(filter)) {
+      if (message === RESTING || done++ % STEP === 0) await this.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
       if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
+      if (message === RESTING) continue
       if (this.delivery.commits.lacksRoom(message.bytes))
         return this.session.outlet?.refuse(Reason.QUOTA_EXCEEDED, "the store has no room for the retained messages that it subscribed to")
       const effective = capped(message, qos)
       if (effective && this.prepare(message, filter, upTo)) this.deliver(effective)
-      // oxlint-disable-next-line no-await-in-loop -- others have their turn
-      else if (++passed % PASSED_PER_TURN === 0) await turn()
     }
   }
 
@@ -79,15 +87,15 @@ export class RetainedStream {
       this.requests.delete(filter)
       // oxlint-disable-next-line no-await-in-loop -- one after the other, as there is room
       await answered
-      let passed = 0
+      let done = 0
       for (const message of this.delivery.retained.match(filter)) {
+        if (message === RESTING || done++ % STEP === 0) await this.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
         // oxlint-disable-next-line no-await-in-loop
         if (this.crowded) await this.room(() => !this.crowded)
         if (this.ended) return
+        if (message === RESTING) continue
         const effective = capped(message, qos)
         if ((!effective || !this.session.persistent) && this.prepare(message, filter, upTo)) this.deliver(effective)
-        // oxlint-disable-next-line no-await-in-loop
-        else if (++passed % PASSED_PER_TURN === 0) await turn()
       }
     }
     this.running = false

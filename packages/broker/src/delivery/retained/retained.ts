@@ -6,6 +6,7 @@ import type { Place } from "../../accounting/tally.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import { costOf } from "../routing/topic-node.js"
 import { TopicTree } from "../routing/topic-tree.js"
+import { RESTING } from "../routing/topic-walk.js"
 
 /** Bounds on retained messages, all topics together. */
 export interface RetainedLimits {
@@ -169,13 +170,20 @@ export class Retained {
     this.expire()
   }
 
-  /** The retained messages whose topics match a filter. Those that expired are left out and removed. */
-  *match(filter: string): Generator<RetainedMessage> {
+  /** The retained messages whose topics match a filter; RESTING when it takes long to find one. Those that expired are left out and removed. */
+  *match(filter: string): Generator<RetainedMessage | typeof RESTING> {
     for (const message of this.tree.matchedBy(filter)) {
-      if (message.replaced) continue
-      if (!message.due || message.due.at > this.commits.time.now) yield message
+      if (message === RESTING) yield message
+      else if (message.replaced) continue
+      else if (!message.due || message.due.at > this.commits.time.now) yield message
       else this.remove(topicOf(message.frames, 0), message)
     }
+  }
+
+  /** Whether a filter matches one. */
+  has(filter: string): boolean {
+    for (const message of this.match(filter)) if (message !== RESTING) return true
+    return false
   }
 
   private put(topic: string, message: RetainedMessage, frames: Frames): void {

@@ -1,6 +1,9 @@
 import { ALL_LEVELS, ANY_LEVEL, hashAt, liesAt, NO_MATCH, passTopic, sharedUnits } from "./levels.js"
 import { isAscii, TopicNode } from "./topic-node.js"
-import { TopicWalk } from "./topic-walk.js"
+import { type RESTING, TopicWalk } from "./topic-walk.js"
+
+/** About a tenth of a millisecond. */
+const REST_AFTER = 1000
 
 /** Shorter pieces of a text are copied by V8; longer ones refer to the text, and keep it in memory. */
 const SHORTEST_REFERENCE = 13
@@ -84,10 +87,11 @@ export class TopicTree<T extends object> {
 
   /**
    * What lies under the Topic Names that a Topic Filter matches, one after the other. The tree may change meanwhile: what
-   * comes or goes may be among them or not, the rest is, and each once.
+   * comes or goes may be among them or not, the rest is, and each once. RESTING comes between
+   * when `restAfter` nodes were looked at for none.
    */
-  *matchedBy(filter: string): Generator<T> {
-    const walk = new TopicWalk(this.root, filter)
+  *matchedBy(filter: string, restAfter = REST_AFTER): Generator<T | typeof RESTING> {
+    const walk = new TopicWalk(this.root, filter, restAfter)
     for (let { changes } = this; ;) {
       if (changes !== this.changes) walk.resume()
       changes = this.changes

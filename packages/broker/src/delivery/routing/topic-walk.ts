@@ -4,6 +4,9 @@ import type { TopicNode } from "./topic-node.js"
 /** `next` where the only child that is asked for has been looked at. */
 const DONE = 2 ** 30
 
+/** What stands for a value when the walk rests: it can be gone on with later. */
+export const RESTING = Symbol("resting")
+
 /** A node that the walk is in. */
 interface Step<T> {
   node: TopicNode<T>
@@ -22,29 +25,37 @@ interface Step<T> {
 export class TopicWalk<T> {
   private steps: Step<T>[] = []
 
+  /** @param restAfter so many nodes are looked at without a value, then the walk rests */
   constructor(
     private readonly root: TopicNode<T>,
     private readonly filter: string,
+    private readonly restAfter: number,
   ) {
     this.enter(root, 0)
   }
 
-  /** The next value. */
-  next(): T | undefined {
+  /** The next value; undefined: there is none. */
+  next(): T | typeof RESTING | undefined {
+    let passed = 0
     for (let step = this.steps.at(-1); step; step = this.steps.at(-1)) {
       const child = this.nextChild(step)
-      const at = child ? passFilter(child.label, this.filter, step.at) : NO_MATCH
-      if (!child) this.steps.pop()
-      else if (at !== NO_MATCH) {
-        const value = at > this.filter.length || isAll(this.filter, at) ? child.value : undefined
-        if (value || child.size) this.enter(child, at)
-        if (value) return value
+      if (!child) {
+        this.steps.pop()
+        continue
       }
+      const at = passFilter(child.label, this.filter, step.at)
+      const isMatch = at !== NO_MATCH && (at > this.filter.length || isAll(this.filter, at))
+      const value = isMatch ? child.value : undefined
+      const rests = !value && ++passed === this.restAfter
+      // where it rests it must be in the node that it came to
+      if (value || rests || (at !== NO_MATCH && child.size)) this.enter(child, at)
+      if (value) return value
+      if (rests) return RESTING
     }
     return undefined
   }
 
-  /** Goes on in a tree that has changed since the last value: behind the place where that was, whatever is there now. */
+  /** Goes on in a tree that has changed since the walk stood still: behind the place where that was, whatever is there now. */
   resume(): void {
     const path = this.steps.flatMap(({ label }, depth) => (depth ? [label] : [])).join("/")
     this.steps = []
@@ -76,7 +87,7 @@ export class TopicWalk<T> {
 
   private nextChild(step: Step<T>): TopicNode<T> | undefined {
     const { children } = step.node
-    if (!children || step.at > this.filter.length || step.next === DONE) return undefined
+    if (!children || step.at === NO_MATCH || step.at > this.filter.length || step.next === DONE) return undefined
     if (!isWildcard(this.filter, step.at)) {
       const place = step.node.seek(hashAt(this.filter, step.at), this.filter, step.at)
       const isPassed = place < step.next
