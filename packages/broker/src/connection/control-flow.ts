@@ -9,7 +9,7 @@ import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
 import { type ArmedWill, costOf, type DelayedWill } from "../delivery/wills/wills.js"
-import type { ControlChannel } from "../engine/aedes.js"
+import type { ControlChannel, Gate } from "../engine/aedes.js"
 import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
@@ -65,7 +65,9 @@ export interface OpenOptions {
  * on Sessions and router before the answer leaves. All bytes passed the strict checks.
  */
 export class ControlFlow {
-  private channel: ControlChannel | undefined = undefined
+  /** where the CONNECT waits for its answer */
+  private opening: ControlChannel | undefined = undefined
+  private gate: Gate | undefined = undefined
   claims: ConnectionFacts["claims"] = undefined
 
   constructor(
@@ -145,7 +147,7 @@ export class ControlFlow {
     const { version } = connection
     const { username, password } = packet
     const found: { verdict: Verdict } = { verdict: { refused: "not authorized" } }
-    this.channel = context.engine.open({
+    const gate: Gate = {
       admit: async () => {
         found.verdict = await context.access.authenticate({
           clientId,
@@ -157,11 +159,17 @@ export class ControlFlow {
         return "login" in found.verdict ? 0 : REFUSALS[found.verdict.refused].returnCode
       },
       maySubscribe: (filter) => connection.session?.permissions?.maySubscribe(filter) ?? true,
-    })
-    const reply = await this.ask(write(forEngine(this.channel.engineId, packet), version))
+    }
+    this.gate = gate
+    const channel = (this.opening = context.engine.open(gate))
+    const reply = await this.answered(context.engine.connect(channel, version))
+    this.opening = undefined
     if (!reply) return undefined
     const { verdict } = found
-    if ("login" in verdict && connackCode(reply, version) === 0) return verdict.login
+    if ("login" in verdict && connackCode(reply, version) === 0) {
+      context.engine.release(channel, version)
+      return verdict.login
+    }
     const { reason } = REFUSALS["refused" in verdict ? verdict.refused : "not authorized"]
     const user = username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`
     connection.refuseConnect(reply, reason, user)
@@ -202,6 +210,7 @@ export class ControlFlow {
     const { retained, sessions } = context.delivery
     const codes: number[] = []
     const wanted: Wanted[] = []
+    if (connection.session) connection.session.isQuiet = true
     for (const { filter, qos, noLocal, retainAsPublished, retainHandling } of subscriptions) {
       await context.runs.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
@@ -221,7 +230,11 @@ export class ControlFlow {
     if (connection.closed) return
     connection.replies.send(write({ cmd: "suback", messageId: id, granted: codes }, connection.version), persistent)
     const answered = new Promise<void>((resolve) => {
-      connection.replies.afterwards(resolve, persistent)
+      connection.replies.afterwards(() => {
+        if (connection.session) connection.session.isQuiet = false
+        connection.session?.pump()
+        resolve()
+      }, persistent)
     })
     for (const one of wanted) connection.retained?.request(one, answered)
   }
@@ -288,16 +301,19 @@ export class ControlFlow {
   }
 
   close(): void {
-    this.channel?.destroy()
+    this.opening?.destroy()
+  }
+
+  /** The answer of aedes to what comes after the CONNECT; undefined: the connection ends. */
+  private ask(bytes: Buffer): Promise<Buffer | undefined> {
+    const { connection, context, gate } = this
+    return this.answered(gate ? context.engine.ask(bytes, connection.version, gate) : undefined)
   }
 
   /** The answer of aedes; undefined when it closed the connection, or the connection is gone meanwhile. */
-  private async ask(bytes: Buffer): Promise<Buffer | undefined> {
-    const { channel, connection } = this
-    const reply = await new Promise<Buffer | undefined>((resolve) => {
-      if (channel) channel.ask(bytes, resolve)
-      else resolve(undefined)
-    })
+  private async answered(answer: Promise<Buffer | undefined> | undefined): Promise<Buffer | undefined> {
+    const { connection } = this
+    const reply = await answer
     if (connection.closed) return undefined
     if (!reply) connection.refuse(Reason.UNSPECIFIED_ERROR, "the control packet was refused")
     return reply
@@ -318,18 +334,6 @@ const REFUSALS = {
 
 /** Topic Filters of an UNSUBSCRIBE that are treated together. */
 const FILTERS_AT_ONCE = 10
-
-/** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */
-function forEngine(engineId: string, { protocolId, protocolVersion }: IConnectPacket): IConnectPacket {
-  return {
-    cmd: "connect",
-    protocolId: protocolId ?? "MQTT",
-    protocolVersion: protocolVersion ?? 4,
-    clientId: engineId,
-    clean: true,
-    keepalive: 0,
-  }
-}
 
 /** Persistent is what has a Session Expiry Interval above 0, or in older versions Clean Session 0. */
 function sessionRequest(packet: IConnectPacket, clientId: string, version: ProtocolVersion): Omit<SessionRequest, "user" | "place"> {

@@ -52,3 +52,9 @@ const RETURN_CODES = new Map<ReasonCode, number>([
   [Reason.QUOTA_EXCEEDED, 3],
   [Reason.NOT_AUTHORIZED, 5],
 ])
+
+/** The CONNECT that aedes sees: an identifier of its own, nothing that outlives the connection, no timer. */
+export function connectForEngine(engineId: string, version: ProtocolVersion): Buffer {
+  const protocolId = version === 3 ? "MQIsdp" : "MQTT"
+  return write({ cmd: "connect", protocolId, protocolVersion: version, clientId: engineId, clean: true, keepalive: 0 }, version)
+}

@@ -107,7 +107,7 @@ export class Inbound {
     let durable = commits.isDoubtful || (qos === 2 && (connection.session?.persistent ?? false))
     if (fresh && intake.accept(fresh, qos, match, connection)) durable = true
     if (qos) {
-      const reason = connection.v5 && match.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS
+      const reason = connection.v5 && match.to.empty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS
       connection.replies.acknowledge(qos === 2 ? PUBREC : PUBACK, run, reason, durable)
       if (connection.v5) this.checkQuota()
     }

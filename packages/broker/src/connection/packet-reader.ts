@@ -193,9 +193,9 @@ export class PacketReader {
 
   private acknowledgement(type: number, buf: Buffer, body: number, end: number): void {
     const id = readAck(buf, body, end, end - body > 2 && this.v5 ? CLIENT_REASONS.get(type) : undefined)
-    if (type !== PacketType.PUBREL) return this.taker.acknowledged(type, id, ackFailed(buf, body, end))
     this.runs.flush()
-    this.taker.released(id)
+    if (type === PacketType.PUBREL) this.taker.released(id)
+    else this.taker.acknowledged(type, id, ackFailed(buf, body, end))
   }
 
   private get rules(): SubscribeRules {

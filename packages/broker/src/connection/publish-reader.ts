@@ -88,7 +88,7 @@ export class PublishReader {
   flush(): void {
     const { run, match } = this
     if (!run.n || !match) return
-    const isLong = match.width > WIDE || ++this.runs % MANY_RUNS === 0
+    const isLong = match.to.width > WIDE || ++this.runs % MANY_RUNS === 0
     if (isLong) {
       this.isLong = true
       this.turns.begin()
@@ -110,7 +110,7 @@ export class PublishReader {
 
   private sameTopic(from: number, to: number): boolean {
     const shift = from - this.topicAt
-    if (to - this.topicEnd !== shift || this.match?.stale) return false
+    if (to - this.topicEnd !== shift) return false
     const { buf } = this.run
     for (let i = from; i < to; i++) if (buf[i] !== buf[i - shift]) return false
     return true

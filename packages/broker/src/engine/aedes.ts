@@ -1,6 +1,7 @@
 import { Duplex, Readable } from "node:stream"
 import { Aedes, type AuthenticateError, type Client, type Connection as AedesConnection, type Subscription } from "aedes"
 import { packetSize } from "../wire/fixed-header.js"
+import type { ProtocolVersion } from "../wire/packet-types.js"
 
 /** Decides what one network connection may do; aedes knows neither its Client Identifier nor its user. */
 export interface Gate {
@@ -9,19 +10,31 @@ export interface Gate {
   maySubscribe(filter: string): boolean
 }
 
+/** Writes the CONNECT that aedes sees: a clean one, with no Keep Alive. */
+export type ConnectWriter = (engineId: string, version: ProtocolVersion) => Buffer
+
 type Answer = (reply: Buffer | undefined) => void
+
+/** Channels that wait for the next question, of each version: more are asked at the same time at most when many connect. */
+const MOST_FREE = 16
 
 /**
  * The only door to aedes. It parses, validates and answers control packets; messages, Sessions and wills never reach
- * it. Each network connection is a client of its own to aedes, under an identifier that nobody else has, with a clean
- * session: what it remembers cannot meet what it remembers of another connection. Its message bus is not connected.
+ * it. Each CONNECT makes a client of its own to aedes, under an identifier that nobody else has, with a clean session.
+ * Once it is accepted, the client is as good as any other for what else is asked, and most go: an idle connection needs
+ * none. What a client remembers of Subscriptions goes before the next question. Its message bus is not connected.
  */
 export class Engine {
   private opened = 0
+  private readonly free = new Map<ProtocolVersion, ControlChannel[]>()
 
-  private constructor(private readonly aedes: Aedes) {}
+  private constructor(
+    private readonly aedes: Aedes,
+    private readonly connectOf: ConnectWriter,
+  ) {}
 
-  static async start(failed: (error: Error) => void): Promise<Engine> {
+  /** @param failed told what aedes refused */
+  static async start(connectOf: ConnectWriter, failed: (error: Error) => void): Promise<Engine> {
     const aedes = await Aedes.createBroker({
       mq: {
         on: done,
@@ -51,15 +64,35 @@ export class Engine {
     Object.assign(aedes, { clients: Object.create(null), brokers: Object.create(null) })
     aedes.on("clientError", (_client, error) => failed(error))
     aedes.on("connectionError", (_client, error) => failed(error))
-    return new Engine(aedes)
+    return new Engine(aedes, connectOf)
   }
 
-  /** A channel for one network connection. */
+  /** A channel for a CONNECT. */
   open(gate: Gate): ControlChannel {
-    return new ControlChannel(`c${++this.opened}`, gate, (channel) => {
-      const client = this.aedes.handle(channel)
-      Object.assign(client, { subscriptions: Object.create(null) })
-    })
+    return new ControlChannel(gate, (channel) => this.aedes.handle(channel))
+  }
+
+  /** Asks aedes, and through it the gate, whether a client may connect; undefined: it closed the connection, or the channel was. */
+  async connect(channel: ControlChannel, version: ProtocolVersion): Promise<Buffer | undefined> {
+    return channel.ask(this.connectOf(`c${++this.opened}`, version))
+  }
+
+  /** The channel's CONNECT was accepted: whoever speaks that version may use it. */
+  release(channel: ControlChannel, version: ProtocolVersion): void {
+    let free = this.free.get(version)
+    if (!free) this.free.set(version, (free = []))
+    if (free.length < MOST_FREE) free.push(channel)
+    else channel.destroy()
+  }
+
+  /** The answer to a packet of a connection whose CONNECT was accepted; undefined: aedes closed the connection instead. */
+  async ask(packet: Buffer, version: ProtocolVersion, gate: Gate): Promise<Buffer | undefined> {
+    let channel = this.free.get(version)?.pop()
+    if (!channel) await this.connect((channel = this.open(OPEN)), version)
+    channel.gate = gate
+    const reply = await channel.ask(packet)
+    if (reply) this.release(channel, version)
+    return reply
   }
 
   close(): Promise<void> {
@@ -69,29 +102,29 @@ export class Engine {
   }
 }
 
-/** Carries control packets of one connection to aedes, one at a time, and its answers back. */
+/** Carries control packets to aedes, one at a time, and its answers back. */
 export class ControlChannel extends Duplex {
   private answer: Answer | undefined = undefined
   private rest: Buffer | undefined = undefined
+  private readonly engineClient: Client
 
-  /**
-   * @param engineId the identifier under which aedes knows this connection
-   * @param gate asked about this connection
-   */
+  /** @param gate asked about the connection whose packet it is */
   constructor(
-    readonly engineId: string,
-    readonly gate: Gate,
-    attach: (channel: ControlChannel) => void,
+    public gate: Gate,
+    attach: (channel: ControlChannel) => Client,
   ) {
     super({ allowHalfOpen: false })
-    attach(this)
+    this.engineClient = attach(this)
   }
 
-  /** Passes one packet on; `answer` gets the reply, or undefined when aedes closed the connection instead. */
-  ask(packet: Buffer, answer: Answer): void {
-    if (this.destroyed) return answer(undefined)
-    this.answer = answer
-    this.push(packet)
+  /** Passes one packet on; resolves with the reply, or undefined when aedes closed the connection instead. */
+  ask(packet: Buffer): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      if (this.destroyed) return resolve(undefined)
+      Object.assign(this.engineClient, { subscriptions: Object.create(null) })
+      this.answer = resolve
+      this.push(packet)
+    })
   }
 
   override _read(): void {}
@@ -132,6 +165,9 @@ function channelOf(client: Client): ControlChannel {
   if (connection instanceof ControlChannel) return connection
   throw new Error("aedes has a client that did not come through the channel")
 }
+
+/** For channels that nobody asked for with a CONNECT of their own. */
+const OPEN: Gate = { admit: async () => 0, maySubscribe: () => false }
 
 const done = (_topic: string, _listener: unknown, callback?: () => void): void => callback?.()
 const nothing = async (): Promise<void> => {}

@@ -9,6 +9,7 @@ import { Clock } from "../connection/keep-alive.js"
 import type { Limits } from "../connection/limits.js"
 import { PublishReader } from "../connection/publish-reader.js"
 import { Relief } from "../connection/relief.js"
+import { connectForEngine } from "../connection/control-packets.js"
 import { Turns } from "../connection/turns.js"
 import { type Delivery, type DeliveryEvents, openDelivery } from "../delivery/delivery.js"
 import type { CommitEvents } from "../delivery/logs/group-commit.js"
@@ -116,7 +117,7 @@ export class Broker {
       const { owned } = delivery.sessions
       if (owned > 0 && !access.namesUsers)
         log.warn(`there are no users now: whoever connects may take the sessions of those there were, ${owned} of them`)
-      const engine = await Engine.start((error) => log.limited("debug", "aedes", { message: error.message }))
+      const engine = await Engine.start(connectForEngine, (error) => log.limited("debug", "aedes", { message: error.message }))
       undo.push(() => engine.close())
       const context = contextOf({ access, delivery, engine, limits: options.limits, log: says })
       undo.push(() => context.clock.stop())

@@ -66,7 +66,7 @@ test("UNSUBSCRIBE of a connection that ended while it was counted does not take 
   for (const go of reading) go()
   await unsubscribed
   expect([...session.subscriptions.keys()]).toEqual(["q"])
-  expect(delivery.router.match("q").logs).toHaveLength(1)
+  expect(delivery.router.match("q").to.logs).toHaveLength(1)
 })
 
 test("a log that is held only for what is in flight takes nothing more", async () => {
@@ -80,7 +80,7 @@ test("a log that is held only for what is in flight takes nothing more", async (
   delivery.sessions.close(b)
   await delivery.sessions.unsubscribe(a, "q")
   await send(delivery)
-  expect(delivery.router.match("q").logs).toEqual([])
+  expect(delivery.router.match("q").to.logs).toEqual([])
 })
 
 test("a Subscription that got nothing leaves nothing behind when it ends, whatever else is in flight", async () => {
@@ -98,7 +98,9 @@ test("a Subscription that got nothing leaves nothing behind when it ends, whatev
   expect(session.readers).toHaveLength(1)
 })
 
-test("topics that thousands of logs get are remembered as long as they are few", async () => {
+const topic = (n: number): string => `${"a/".repeat(9)}${n}`
+
+test("who receives topics is remembered once where the same wildcards match, and as long as it is not too much", async () => {
   const delivery = await open(new MemoryStore())
   const { session } = delivery.sessions.open(persistent("s"))
   // 512 filters that match each topic of ten levels that begins so
@@ -106,11 +108,15 @@ test("topics that thousands of logs get are remembered as long as they are few",
     const levels = Array.from({ length: 9 }, (_, level) => (n & (1 << level) ? "+" : "a"))
     delivery.sessions.subscribe(session, [...levels, "+"].join("/"), options())
   }
-  const match = (n: number): Match => delivery.router.match(`${"a/".repeat(9)}${n}`)
+  const match = (n: number): Match => delivery.router.match(topic(n))
+  const shared = match(0).to
+  expect(shared.logs).toHaveLength(512)
+  for (let n = 1; n < 2000; n++) expect(match(n).to).toBe(shared)
+  for (let n = 0; n < 1000; n++) delivery.sessions.subscribe(session, topic(n), options())
   const first = match(0)
-  expect(first.logs).toHaveLength(512)
+  expect(first.to.logs).toHaveLength(513)
   for (let n = 1; n < 900; n++) match(n)
-  expect(first.stale).toBe(false)
+  expect(match(0)).toBe(first)
   for (let n = 900; n < 1000; n++) match(n)
-  expect(first.stale).toBe(true)
+  expect(match(0)).not.toBe(first)
 })

@@ -90,15 +90,12 @@ export class Receivers {
   }
 }
 
-/** Whom a topic goes to: name and granted QoS of each receiver; whoever publishes keeps it until it is out of date. */
-interface Found {
-  readonly names: [string, QoS][]
-  readonly outOfDate: () => boolean
-}
+/** Whom a topic goes to: name and granted QoS of each receiver. */
+type Found = [string, QoS][]
 
-function found(match: ReturnType<Router["match"]>): Found {
-  const names = [...match.clean, ...match.atOnce].map(({ session, qos }): [string, QoS] => [session.clientId, qos])
-  return { names: names.toSorted(([a], [b]) => (a < b ? -1 : 1)), outOfDate: () => match.stale }
+function found({ to }: ReturnType<Router["match"]>): Found {
+  const names = [...to.clean, ...to.atOnce].map(({ session, qos }): [string, QoS] => [session.clientId, qos])
+  return names.toSorted(([a], [b]) => (a < b ? -1 : 1))
 }
 
 /** Retained messages, in front of a store in memory. */

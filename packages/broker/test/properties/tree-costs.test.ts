@@ -35,7 +35,7 @@ const SHAPES: Shape[] = [
   { what: "beside each other", count: 40_000, topic: (n) => `device-${n}`, most: 150 },
   { what: "of levels of one character", count: 20_000, topic: (n) => `${n}`.split("").join("/"), most: 200 },
   { what: "below each other, 100 levels deep", count: 20_000, topic: (n) => `${Math.floor(n / 100)}${"/a".repeat(n % 100)}`, most: 200 },
-  { what: "of one level of 65,535 bytes", count: 100, topic: (n) => `${n}`.padEnd(65_535, "x"), most: 66_000 },
+  { what: "of one level of 65,535 bytes", count: 400, topic: (n) => `${n}`.padEnd(65_535, "x"), most: 67_000 },
   { what: "of 1,000 characters that are not all ASCII", count: 2000, topic: (n) => `${n}/${"温度".repeat(500)}`, most: 2200 },
 ]
 

@@ -3,21 +3,18 @@ import type { QoS } from "../../wire/packet-types.js"
 import { malformed, PacketError, Reason } from "../../wire/reason-codes.js"
 import { tooDeep, validTopicName, validUtf8 } from "../../wire/utf8.js"
 import type { Log } from "../logs/log.js"
+import { isAscii } from "./topic-node.js"
 import { TopicTree } from "./topic-tree.js"
 import type { Session, SubscriptionOptions } from "../sessions/session.js"
 
-/** Topics whose receivers are remembered, and their receivers, each counted for each topic. */
-const CACHED_TOPICS = 20_000
-const CACHED_RECEIVERS = 500_000
-
-/** Topics that are found by their bytes, and how long they may be: bounds what is kept. */
-const QUICK_TOPICS = 4096
-const LONGEST_QUICK_TOPIC = 256
-
-interface Quick {
-  readonly topic: Buffer
-  readonly match: Match
-}
+/** Topics that are remembered: each has a place by its hash, where another one may take over; and how long they may be, in bytes. */
+const PLACE_BITS = 16
+const LONGEST_TOPIC = 256
+/** Receivers and logs that are remembered, those of many topics once; who they are for costs as much as some of them. */
+const MOST_REMEMBERED = 500_000
+const RECEIVERS_COST = 8
+/** An odd number that spreads hashes. */
+const FACTOR = 0x9e3779b1
 
 /** What one Session gets of a topic: the highest granted QoS of all its Subscriptions that match. */
 export interface Receiver {
@@ -29,8 +26,8 @@ export interface Receiver {
   options: SubscriptionOptions[] | undefined
 }
 
-/** Who receives what is published to one Topic Name; shared by all that publish to it. */
-export class Match {
+/** Who receives what is published to a Topic Name; shared by all that the same Topic Filters match, where that can be. */
+export class Receivers {
   /** Clean Sessions at QoS 1 or 2 */
   readonly clean: Receiver[] = []
   /** persistent Sessions at QoS 1 or 2: served by the logs, QoS 0 messages go to them at once */
@@ -41,15 +38,18 @@ export class Match {
   readonly ownAtOnce: Receiver[] = []
   readonly logs: RoutedLog[] = []
   /** how many Sessions and logs have to be served */
-  width = 0
-  /** subscriptions changed: look the topic up again */
-  stale = false
+  readonly width: number
   private options: Map<Session, SubscriptionOptions[]> | undefined = undefined
-  /** clients may not publish to it */
-  readonly reserved: boolean
 
-  constructor(readonly topic: string) {
-    this.reserved = isReserved(topic)
+  constructor(entries: readonly Entry[], topic: string) {
+    const targets = new Map<Session, Receiver>()
+    for (const entry of entries) gather(entry, { targets, logs: this.logs, topic })
+    for (const target of targets.values()) {
+      if (target.qos && target.qosOfOwn === 0 && target.session.persistent) this.ownAtOnce.push(target)
+      const kind = target.qos === 0 ? this.atOnce : target.session.persistent ? this.queued : this.clean
+      kind.push(target)
+    }
+    this.width = targets.size + this.logs.length
   }
 
   /** The Subscriptions of one Session among them that have an identifier or Retain As Published. */
@@ -67,6 +67,21 @@ export class Match {
   }
 }
 
+/** A Topic Name, and who receives what is published to it. */
+export class Match {
+  /** clients may not publish to it */
+  readonly reserved: boolean
+
+  /** @param bytes of the Topic Name, each as a unit of a text; the same text where it is ASCII */
+  constructor(
+    readonly topic: string,
+    readonly bytes: string,
+    readonly to: Receivers,
+  ) {
+    this.reserved = isReserved(topic)
+  }
+}
+
 /** A log, and the Session whose own messages do not go into it: it asked for No Local. */
 export interface RoutedLog {
   log: Log
@@ -77,16 +92,40 @@ class Entry {
   readonly subscribers = new Map<Session, SubscriptionOptions>()
   /** shared by all Sessions that hold the Topic Filter; No Local has one per Session */
   log: Log | undefined = undefined
-  readonly ownLogs = new Map<Session, Log>()
+  ownLogs: Map<Session, Log> | undefined = undefined
+  /** more than one Topic Name may match */
+  readonly isWide: boolean
+
+  constructor(filter: string) {
+    this.isWide = isWide(filter)
+  }
+
+  get isEmpty(): boolean {
+    return !this.subscribers.size && !this.log && !this.ownLogs?.size
+  }
+}
+
+/** The receivers of what some Topic Filters match, and of what they and one more match. */
+class Combination {
+  receivers: Receivers | undefined = undefined
+  private more: Map<Entry, Combination> | undefined = undefined
+
+  with(entry: Entry): Combination {
+    let combination = this.more?.get(entry)
+    if (!combination) (this.more ??= new Map()).set(entry, (combination = new Combination()))
+    return combination
+  }
 }
 
 /** Which Sessions subscribe to a topic: a tree of topic levels for the Topic Filters (MQTT 5.0 section 4.7). */
 export class Router {
   private readonly tree = new TopicTree<Entry>()
-  private readonly cache = new Map<string, Match>()
-  private cached = 0
-  /** by a hash of the topic's bytes: finds a Match without making a string; another topic may take the place */
-  private readonly quick: (Quick | undefined)[] = Array.from({ length: QUICK_TOPICS })
+  private readonly places: (Match | undefined)[] = Array.from({ length: 2 ** PLACE_BITS })
+  private combinations = new Combination()
+  private remembered = 0
+  private isGoverned = false
+  /** what the topic at hand is matched by */
+  private readonly found: Entry[] = []
 
   /** @param maxLevels most levels of a Topic Name */
   constructor(private readonly maxLevels: number) {}
@@ -106,8 +145,8 @@ export class Router {
   /** The log of a Topic Filter; `make` is called when there is none yet. `owner`: a log for this Session alone. */
   log(filter: string, owner: Session | undefined, make: () => Log): Log {
     const entry = this.entry(filter)
-    const log = (owner ? entry.ownLogs.get(owner) : entry.log) ?? make()
-    if (owner) entry.ownLogs.set(owner, log)
+    const log = (owner ? entry.ownLogs?.get(owner) : entry.log) ?? make()
+    if (owner) (entry.ownLogs ??= new Map()).set(owner, log)
     else entry.log = log
     this.changed(filter)
     return log
@@ -118,93 +157,129 @@ export class Router {
     const entry = this.tree.get(filter)
     if (!entry) return
     if (entry.log === log) entry.log = undefined
-    for (const [session, own] of entry.ownLogs) if (own === log) entry.ownLogs.delete(session)
+    for (const [session, own] of entry.ownLogs ?? []) if (own === log) entry.ownLogs?.delete(session)
     this.changed(filter)
     this.prune(filter, entry)
   }
 
   /** The Match of the Topic Name in bytes `from` to `end`. Throws a PacketError when it is none (section 3.3.2.1). */
   lookup(buf: Buffer, from: number, end: number): Match {
-    const slot = slotOf(buf, from, end)
-    const quick = this.quick[slot]
-    if (quick && !quick.match.stale && sameBytes(quick.topic, buf, from, end)) return quick.match
+    const place = placeOfBytes(buf, from, end)
+    const known = this.places[place]
+    if (known && isSame(known.bytes, buf, from, end)) return known
     if (!validUtf8(buf, from, end)) throw malformed("a Topic Name is not well-formed UTF-8 or holds U+0000")
     if (!validTopicName(buf, from, end))
       throw new PacketError(Reason.TOPIC_NAME_INVALID, "a Topic Name is empty or holds a wildcard [MQTT-3.3.2-2]")
     const topic = buf.toString("utf8", from, end)
     if (tooDeep(topic, this.maxLevels))
       throw new PacketError(Reason.TOPIC_NAME_INVALID, `a Topic Name has more than ${this.maxLevels} levels`)
-    const match = this.match(topic)
-    if (end - from <= LONGEST_QUICK_TOPIC) this.quick[slot] = { topic: Buffer.from(buf.subarray(from, end)), match }
-    return match
+    return this.remember(topic, topic.length === end - from ? topic : buf.toString("latin1", from, end), place)
   }
 
   match(topic: string): Match {
-    const known = this.cache.get(topic)
-    if (known) return known
-    const match = new Match(topic)
-    const targets = new Map<Session, Receiver>()
-    this.tree.matching(topic, (entry) => gather(entry, targets, match))
-    for (const target of targets.values()) {
-      if (target.qos && target.qosOfOwn === 0 && target.session.persistent) match.ownAtOnce.push(target)
-      const kind = target.qos === 0 ? match.atOnce : target.session.persistent ? match.queued : match.clean
-      kind.push(target)
-    }
-    match.width = targets.size + match.logs.length
-    this.cached += match.width
-    if (this.cache.size >= CACHED_TOPICS || this.cached > CACHED_RECEIVERS) this.forgetAll()
-    if (topic.length <= LONGEST_QUICK_TOPIC) this.cache.set(topic, match)
+    const bytes = bytesOf(topic)
+    const place = placeOf(bytes)
+    const known = this.places[place]
+    return known?.bytes === bytes ? known : this.remember(topic, bytes, place)
+  }
+
+  private remember(topic: string, bytes: string, place: number): Match {
+    const match = new Match(topic, bytes, this.receivers(topic))
+    if (bytes.length <= LONGEST_TOPIC) this.places[place] = match
     return match
+  }
+
+  private receivers(topic: string): Receivers {
+    const { found } = this
+    found.length = 0
+    this.tree.matching(topic, this.find)
+    // rights differ from topic to topic, and an exact filter's receivers belong to one topic
+    if (this.isGoverned || !found.every(({ isWide }) => isWide)) return this.count(new Receivers(found, topic))
+    let combination = this.combinations
+    for (const entry of found) combination = combination.with(entry)
+    return (combination.receivers ??= this.count(new Receivers(found, topic)))
+  }
+
+  private readonly find = (entry: Entry): void => void this.found.push(entry)
+
+  private count(receivers: Receivers): Receivers {
+    this.remembered += RECEIVERS_COST + receivers.width
+    if (this.remembered > MOST_REMEMBERED) this.forgetAll()
+    return receivers
   }
 
   private entry(filter: string): Entry {
     let entry = this.tree.get(filter)
-    if (!entry) this.tree.set(filter, (entry = new Entry()))
+    if (!entry) this.tree.set(filter, (entry = new Entry(filter)))
     return entry
   }
 
   private prune(filter: string, entry: Entry): void {
-    if (!entry.subscribers.size && !entry.log && !entry.ownLogs.size) this.tree.delete(filter)
+    if (entry.isEmpty) this.tree.delete(filter)
   }
 
   private changed(filter: string): void {
-    if (/[+#]/.test(filter)) return this.forgetAll()
-    const match = this.cache.get(filter)
-    if (!match) return
-    match.stale = true
-    this.cache.delete(filter)
-    const topic = Buffer.from(filter)
-    this.quick[slotOf(topic, 0, topic.length)] = undefined
+    if (isWide(filter)) return this.forgetAll()
+    const bytes = bytesOf(filter)
+    const place = placeOf(bytes)
+    if (this.places[place]?.bytes === bytes) this.places[place] = undefined
   }
 
-  /** Who receives a topic must be looked up again. */
-  forgetAll(): void {
-    for (const match of this.cache.values()) match.stale = true
-    this.quick.fill(undefined)
-    this.cache.clear()
-    this.cached = 0
+  /** Who receives a topic must be looked up again: other rights hold, if any. */
+  govern(isGoverned: boolean): void {
+    this.isGoverned = isGoverned
+    this.forgetAll()
+  }
+
+  private forgetAll(): void {
+    if (!this.remembered) return
+    this.places.fill(undefined)
+    this.combinations = new Combination()
+    this.remembered = 0
   }
 }
 
 const NO_OPTIONS: readonly SubscriptionOptions[] = []
 
-function slotOf(buf: Buffer, from: number, end: number): number {
-  let hash = end - from
-  for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (buf[i] ?? 0)) | 0
-  return (hash ^ (hash >>> 16)) & (QUICK_TOPICS - 1)
+function isWide(filter: string): boolean {
+  return /[+#]/.test(filter)
 }
 
-function sameBytes(topic: Buffer, buf: Buffer, from: number, end: number): boolean {
-  if (topic.length !== end - from) return false
-  for (let i = 0; i < topic.length; i++) if (topic[i] !== buf[from + i]) return false
+/** The bytes of a text in UTF-8, each as a unit; the same text where it is ASCII. */
+function bytesOf(text: string): string {
+  return isAscii(text) ? text : Buffer.from(text).toString("latin1")
+}
+
+function placeOf(bytes: string): number {
+  let hash = bytes.length
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes.charCodeAt(i), FACTOR)
+  return hash >>> (32 - PLACE_BITS)
+}
+
+/** The same of bytes that lie in a buffer. */
+function placeOfBytes(buf: Buffer, from: number, end: number): number {
+  let hash = end - from
+  for (let i = from; i < end; i++) hash = Math.imul(hash ^ (buf[i] ?? 0), FACTOR)
+  return hash >>> (32 - PLACE_BITS)
+}
+
+function isSame(bytes: string, buf: Buffer, from: number, end: number): boolean {
+  if (bytes.length !== end - from) return false
+  for (let i = 0; i < bytes.length; i++) if (bytes.charCodeAt(i) !== buf[from + i]) return false
   return true
 }
 
-function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): void {
+interface Gathered {
+  readonly topic: string
+  readonly targets: Map<Session, Receiver>
+  readonly logs: RoutedLog[]
+}
+
+function gather(entry: Entry, { topic, targets, logs }: Gathered): void {
   // a log that nobody who is there may read gets nothing
   let read = entry.subscribers.size === 0
   for (const [session, options] of entry.subscribers) {
-    if (session.permissions?.mayRead(match.topic) === false) continue
+    if (session.permissions?.mayRead(topic) === false) continue
     read ||= options.qos > 0
     const own = options.noLocal ? undefined : options.qos
     let target = targets.get(session)
@@ -213,7 +288,6 @@ function gather(entry: Entry, targets: Map<Session, Receiver>, match: Match): vo
     if (own !== undefined && own > (target.qosOfOwn ?? -1)) target.qosOfOwn = own
     if (options.identifier || options.retainAsPublished) (target.options ??= []).push(options)
   }
-  if (entry.log && read) match.logs.push({ log: entry.log, except: undefined })
-  for (const [session, log] of entry.ownLogs)
-    if (session.permissions?.mayRead(match.topic) !== false) match.logs.push({ log, except: session })
+  if (entry.log && read) logs.push({ log: entry.log, except: undefined })
+  for (const [session, log] of entry.ownLogs ?? []) if (session.permissions?.mayRead(topic) !== false) logs.push({ log, except: session })
 }

@@ -302,7 +302,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   pump(): void {
-    if (this.counting) return
+    if (this.counting || this.isQuiet) return
     let looks = 0
     while (this.outlet && this.outlet.unsent < UNSENT_BYTES && (this.again.goesOn ? this.again.hasRoom : this.window.room > 0)) {
       if (!this.step()) break

@@ -68,6 +68,8 @@ export abstract class Session implements Dropper {
   readonly incoming = new Set<number>()
   /** the connection that may be written to; undefined: away, or its CONNACK has not left */
   outlet: Outlet | undefined = undefined
+  /** A SUBSCRIBE is being answered: what it brings, and the store keeps, comes behind its SUBACK. */
+  isQuiet = false
   /** discarded: nothing refers to it any more */
   gone = false
   protected readonly window = new Window(100)
@@ -190,6 +192,7 @@ export abstract class Session implements Dropper {
 
   detach(): void {
     this.outlet = undefined
+    this.isQuiet = false
   }
 
   /** Nothing refers to it any more: what is stored of it goes with the gathering commit, its queue with release(). */

@@ -104,11 +104,11 @@ export class Sessions implements PersistentSurroundings {
   govern(rights: Rights | undefined): void {
     this.rights = rights
     for (const session of this.byId.values()) session.govern(rights)
-    this.parts.router.forgetAll()
+    this.parts.router.govern(rights !== undefined)
   }
 
   matching(session: Session, topic: string): readonly SubscriptionOptions[] {
-    return this.parts.router.match(topic).optionsOf(session)
+    return this.parts.router.match(topic).to.optionsOf(session)
   }
 
   /**
