@@ -274,7 +274,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   /** CONNECT was accepted; CONNACK follows. */
   open(session: Session, { login, maximumPacketSize, keepAliveSeconds, will, earlierWill }: OpenOptions): void {
     this.currentSession = session
-    this.stream = new RetainedStream(session, this.context.delivery, this.context.runs.turns)
+    this.stream = new RetainedStream(session, this.context.delivery, this.context.runs.turns.behind)
     this.id = session.clientId
     this.accepted = login
     this.maximum = maximumPacketSize

@@ -1,4 +1,5 @@
 import { Pause } from "../delivery/outlet.js"
+import type { SharedTurns } from "../delivery/retained/retained-stream.js"
 import type { Pauses } from "./pauses.js"
 
 /** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
@@ -14,11 +15,13 @@ const TURN_MS = 5
  * Publishing to a topic that thousands receive takes long, and so do thousands of topics, of filters, of clients that connect at
  * once: who does it goes on in a later turn of the event loop, one after the other, and who does little is served between.
  */
-export class Turns {
+export class Turns implements SharedTurns {
   /** when the first one began in this turn of the event loop; undefined: none did */
   private since: number | undefined = undefined
   private scheduled = false
   private readonly line: (() => void)[] = []
+  /** those that come behind the line, one in each turn at least */
+  private readonly last: (() => void)[] = []
   private readBytes = 0
   private readonly readers: Pauses[] = []
 
@@ -49,10 +52,24 @@ export class Turns {
     this.schedule()
   }
 
-  /** Resolves at once while this turn has room, else in a later one. What follows counts, and should be short. */
-  async share(): Promise<void> {
-    if (this.isOver) await new Promise<void>((resolve) => this.wait(resolve))
+  /** The caller goes on at once where this is undefined, else when it resolves, each in its turn. What it does until it asks again should be short. */
+  share(): Promise<void> | undefined {
+    if (this.isOver) return new Promise((resolve) => this.wait(resolve))
     this.begin()
+    return undefined
+  }
+
+  /** The same for what is sent in the end and has time: whoever waits otherwise comes first. */
+  readonly behind: SharedTurns = {
+    share: () => {
+      if (this.isOver)
+        return new Promise((resolve) => {
+          this.last.push(resolve)
+          this.schedule()
+        })
+      this.begin()
+      return undefined
+    },
   }
 
   /** Does it now, or in a turn that has room. */
@@ -65,18 +82,27 @@ export class Turns {
   private schedule(): void {
     if (this.scheduled) return
     this.scheduled = true
-    setImmediate(() => this.next())
+    setImmediate(() => void this.next())
   }
 
-  private next(): void {
+  private async next(): Promise<void> {
     this.scheduled = false
     this.since = performance.now()
-    let done = 0
-    while (done < this.line.length && !this.isOver) this.line[done++]?.()
-    this.line.splice(0, done)
+    await this.serve(this.line, 0)
+    await this.serve(this.last, 1)
     this.since = undefined
     this.readBytes = 0
     for (const pauses of this.readers.splice(0, READERS)) pauses.end(Pause.TURN)
-    if (this.line.length || this.readers.length) this.schedule()
+    if (this.line.length || this.last.length || this.readers.length) this.schedule()
+  }
+
+  /** Who waits has its turn, one after the other, as long as this one lasts; so many at least. */
+  private async serve(waiting: (() => void)[], least: number): Promise<void> {
+    let done = 0
+    while (done < waiting.length && (done < least || !this.isOver)) {
+      waiting[done++]?.()
+      await undefined // oxlint-disable-line no-await-in-loop -- what it does ends before the next begins
+    }
+    waiting.splice(0, done)
   }
 }

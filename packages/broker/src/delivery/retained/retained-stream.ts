@@ -28,8 +28,8 @@ export interface Wanted {
 
 /** Turns of the event loop, in which many do something that takes long. */
 export interface SharedTurns {
-  /** Resolves when it is the caller's turn. */
-  share(): Promise<void>
+  /** It is the caller's turn where this is undefined, else when it resolves. */
+  share(): Promise<void> | undefined
 }
 
 /**
