@@ -190,10 +190,10 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     runs.turns.read(chunk.length, this.pauses)
   }
 
-  /** Packets were treated: what they made possible is sent, later when this turn had enough. */
+  /** Packets were treated: what they made possible is sent, later when this turn lasts long. */
   private treated(): void {
     const { context, currentSession: session } = this
-    if (session && context.runs.turns.isOver) context.delivery.pumpLater(session)
+    if (session && context.runs.turns.isLate) context.delivery.pumpLater(session)
     else session?.pump()
     session?.count()
     if (this.unsent > MOST_UNSENT_BYTES) this.pauseReading(Pause.UNSENT)

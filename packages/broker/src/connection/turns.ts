@@ -10,6 +10,8 @@ const COUNTED_READ_BYTES = 16_384
 
 /** How long what takes turns may go on in one turn of the event loop, in ms, before the others have theirs. */
 const TURN_MS = 5
+/** From then on even what is short waits, where it can. */
+const LATE_MS = 15
 
 /**
  * Publishing to a topic that thousands receive takes long, and so do thousands of topics, of filters, of clients that connect at
@@ -43,7 +45,17 @@ export class Turns implements SharedTurns {
 
   /** Whether this turn had enough. */
   get isOver(): boolean {
-    return this.since !== undefined && performance.now() - this.since > TURN_MS
+    return this.lasted > TURN_MS
+  }
+
+  /** Whether it had much more than enough. */
+  get isLate(): boolean {
+    return this.lasted > LATE_MS
+  }
+
+  /** For how long it has been going on, in ms. */
+  private get lasted(): number {
+    return this.since === undefined ? 0 : performance.now() - this.since
   }
 
   /** Does it in a later turn, behind those that wait. */
@@ -101,8 +113,10 @@ export class Turns implements SharedTurns {
     let done = 0
     while (done < waiting.length && (done < least || !this.isOver)) {
       waiting[done++]?.()
-      await undefined // oxlint-disable-line no-await-in-loop -- what it does ends before the next begins
+      await DONE // oxlint-disable-line no-await-in-loop -- what it does ends before the next begins
     }
     waiting.splice(0, done)
   }
 }
+
+const DONE = Promise.resolve()
