@@ -38,7 +38,8 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private stream: RetainedStream | undefined = undefined
   private id = ""
   private accepted: Login | undefined = undefined
-  private maximum = Infinity
+  maximumPacketSize = Infinity
+  readonly tally: Tally
   private ended = false
   private readonly output: Output
   readonly replies: ReplyLine
@@ -65,6 +66,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     private readonly context: Context,
     private readonly arrival: Peer & { readonly remote: string; readonly since: number; readonly tally: Tally },
   ) {
+    this.tally = arrival.tally
     this.output = new Output(socket, arrival.tally)
     this.pauses = new Pauses(socket, () => {
       this.since = context.clock.now
@@ -134,9 +136,6 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   }
   get closed(): boolean {
     return this.ended
-  }
-  get maximumPacketSize(): number {
-    return this.maximum
   }
   get outlet(): this {
     return this
@@ -277,7 +276,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     this.stream = new RetainedStream(session, this.context.delivery, this.context.runs.turns.behind)
     this.id = session.clientId
     this.accepted = login
-    this.maximum = maximumPacketSize
+    this.maximumPacketSize = maximumPacketSize
     this.keepAliveMs = keepAliveSeconds * 1000
     this.wills.open(will, earlierWill)
     this.reader.widen()

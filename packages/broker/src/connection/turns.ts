@@ -2,9 +2,9 @@ import { Pause } from "../delivery/outlet.js"
 import type { SharedTurns } from "../delivery/retained/retained-stream.js"
 import type { Pauses } from "./pauses.js"
 
-/** How much is read in one turn of the event loop, over all connections, and so many go on reading in the next. */
+/** How much is read in one turn of the event loop, over all connections, and so many of those that had to stop go on in the next. */
 const READ_BYTES = 4 << 20
-const READERS = 32
+const READERS = 8
 /** Smaller reads are not counted. */
 const COUNTED_READ_BYTES = 16_384
 
@@ -32,7 +32,7 @@ export class Turns implements SharedTurns {
     if (bytes < COUNTED_READ_BYTES) return
     if (this.readBytes === 0) this.schedule()
     this.readBytes += bytes
-    if (this.readBytes <= READ_BYTES) return
+    if (this.readBytes <= READ_BYTES && !this.isOver) return
     pauses.begin(Pause.TURN)
     this.readers.push(pauses)
   }

@@ -159,6 +159,19 @@ export class Frames {
     return part
   }
 
+  /** Messages `i` up to `j` where they are, as a block that keeps nothing else in memory. It gets no more. */
+  part(i: number, j: number): Frames {
+    const from = this.startOf(i)
+    const part = new Frames(Buffer.allocUnsafe(this.endOf(j - 1) - from), j - i)
+    part.append(this, i, j, 0)
+    for (let k = i; k < j; k++) part.index[(k - i) * INDEX_WORDS] = this.index[k * INDEX_WORDS]!
+    part.first = this.first
+    part.last = this.positionOf(j - 1)
+    part.createdAt = this.createdAt
+    part.traits = this.traits
+    return part
+  }
+
   /** One message as a block of its own, without room for more. */
   only(k: number): Frames {
     const one = new Frames(Buffer.allocUnsafe(this.endOf(k) - this.startOf(k)), 1)

@@ -7,7 +7,7 @@ const HOLDS = 300
 
 /** Holds of one Session whose Topic Filters differ at the end only, in each log one message. */
 async function holds(beginning: string): Promise<Reader[]> {
-  const session = { cursor: 1, wake: () => {}, pump: () => {} }
+  const session = { cursor: 1, wake: () => {}, pump: () => {}, readsMany: false, keeps: () => {} }
   const readers: Reader[] = []
   for (let n = 0; n < HOLDS; n++) {
     const stored = new StoredLog()

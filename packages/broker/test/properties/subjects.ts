@@ -10,6 +10,7 @@ import { Retained } from "../../src/delivery/retained/retained.js"
 import { Router } from "../../src/delivery/routing/router.js"
 import { RESTING } from "../../src/delivery/routing/topic-walk.js"
 import { ChunkCache } from "../../src/delivery/logs/chunk-cache.js"
+import { StoreReads } from "../../src/delivery/logs/store-reads.js"
 import { Housekeeping } from "../../src/delivery/logs/housekeeping.js"
 import { Drops } from "../../src/delivery/sessions/drops.js"
 import { Phase, Window } from "../../src/delivery/sessions/window.js"
@@ -131,6 +132,7 @@ export class StoredLog {
       store: this.store,
       cache: new ChunkCache(accountant),
       housekeeping: new Housekeeping(() => {}),
+      reads: new StoreReads(),
       orphaned: () => {},
     },
     undefined,
@@ -155,7 +157,14 @@ export class StoredLog {
     const { last, total, totalBytes, totalExpiring } = this.log
     return new Log(
       1,
-      { commits, store: this.store, cache: new ChunkCache(accountant), housekeeping: new Housekeeping(() => {}), orphaned: () => {} },
+      {
+        commits,
+        store: this.store,
+        cache: new ChunkCache(accountant),
+        housekeeping: new Housekeeping(() => {}),
+        reads: new StoreReads(),
+        orphaned: () => {},
+      },
       { id: 1, last, messages: total, bytes: totalBytes, expiring: totalExpiring },
     )
   }

@@ -54,8 +54,8 @@ class Batch {
 }
 export type { Batch }
 
-/** Bytes that may wait for an fsync before publishers are paused. */
-const BACKLOG_BYTES = 8 << 20
+/** Bytes that may wait for an fsync before publishers are paused: more would make a commit that others wait for. */
+const BACKLOG_BYTES = 2 << 20
 /** What a row takes in memory until it is written, beside its text. */
 const ROW_COST_BYTES = 200
 /** Positions and ids are reserved in blocks, so that the counter is no page of every commit. */

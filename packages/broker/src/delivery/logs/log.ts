@@ -5,6 +5,7 @@ import { type CacheEntry, type Cached, CHUNK_BYTES, type ChunkCache } from "./ch
 import type { Appendable, GroupCommit } from "./group-commit.js"
 import type { Holder } from "./holder.js"
 import type { Cuttable, Housekeeping } from "./housekeeping.js"
+import type { StoreReads } from "./store-reads.js"
 import { unsealed } from "./unsealed.js"
 
 /** A block that one message opens, when its log is not busy, in bytes. */
@@ -28,6 +29,7 @@ interface Parts {
   store: Store
   cache: ChunkCache
   housekeeping: Housekeeping
+  reads: StoreReads
   /** the last holder left: nothing must be appended any more */
   orphaned: (log: Log) => void
 }
@@ -49,6 +51,8 @@ export class Log implements Appendable, Cached, Cuttable {
   /** durable chunks in memory, ascending, without a hole from memoryFrom on */
   private memory: CacheEntry[] = []
   private memoryFrom: number
+  /** what the store is being asked for, since when, and by how many */
+  private asked: { position: number; chunks: number; durable: number; found: Promise<Frames[]>; readers: number } | undefined = undefined
   private slowest: Holder | undefined = undefined
   private cutBelow = -1
   private busy = false
@@ -188,7 +192,30 @@ export class Log implements Appendable, Cached, Cuttable {
       const chunk = this.fromMemory(position)
       return chunk ? [chunk] : []
     }
-    return whenThere(this.parts.store.read(this.id, position, { chunks, bytes: READ_BYTES }), (found) => this.unsealed(found))
+    return this.fromStore(position, chunks)
+  }
+
+  /** Who asks for the same before another commit shares what comes. */
+  private fromStore(position: number, chunks: number): Maybe<Frames[]> {
+    const { commits, reads, store } = this.parts
+    const { durable } = commits
+    if (this.asked?.position === position && this.asked.chunks === chunks && this.asked.durable === durable) {
+      this.asked.readers++
+      return this.asked.found
+    }
+    const found = whenThere(
+      reads.run(() => store.read(this.id, position, { chunks, bytes: READ_BYTES })),
+      (stored) => this.unsealed(stored),
+    )
+    if (!(found instanceof Promise)) return found
+    const asked = { position, chunks, durable, found, readers: 1 }
+    asked.found = found.then((frames) => {
+      if (this.asked === asked) this.asked = undefined
+      for (const one of frames) one.receivers = asked.readers
+      return frames
+    })
+    this.asked = asked
+    return asked.found
   }
 
   private unsealed(found: readonly StoredChunk[]): Frames[] {

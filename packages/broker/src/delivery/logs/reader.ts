@@ -11,7 +11,14 @@ export interface ReadingSession {
   wake(reader: Reader): void
   /** What a reader waited for is there. */
   pump(): void
+  /** It reads so many logs that each reader may keep only a little. */
+  readonly readsMany: boolean
+  /** A reader keeps so many bytes more, or less, that came from the store. */
+  keeps(bytes: number): void
 }
+
+/** What a reader keeps where a Session reads many logs, in bytes; one message at least. */
+const LITTLE_BYTES = 4096
 
 /** What peek() says when there is no next message now, and when the store is being asked. */
 export const NONE = -1
@@ -48,6 +55,8 @@ export class Reader implements Holder {
   private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
+  /** what of `chunk` and `ahead` is counted, in bytes */
+  private kept = 0
   /** what the store is being asked for */
   private asked: Promise<Frames[]> | undefined = undefined
 
@@ -100,6 +109,13 @@ export class Reader implements Holder {
     this.chunk = undefined
     this.ahead = []
     this.asked = undefined
+    this.keep(0)
+  }
+
+  private keep(bytes: number): void {
+    if (bytes === this.kept) return
+    this.session.keeps(bytes - this.kept)
+    this.kept = bytes
   }
 
   wake(): void {
@@ -128,7 +144,8 @@ export class Reader implements Holder {
 
   /** The next chunk from the log. `on`: it goes on from one to the next, so that several at once are worth it. */
   private ask(on: boolean): Frames | undefined | typeof WAITING {
-    const found = this.log.read(this.at, on ? undefined : 1)
+    this.keep(0)
+    const found = this.log.read(this.at, on && !this.session.readsMany ? undefined : 1)
     if (!(found instanceof Promise)) {
       this.ahead = found.toReversed()
       return this.ahead.pop()
@@ -137,10 +154,22 @@ export class Reader implements Holder {
     void found.then((frames) => {
       if (this.asked !== found) return // it is at another place meanwhile
       this.asked = undefined
-      this.ahead = frames.toReversed()
+      this.ahead = this.session.readsMany ? this.little(frames) : frames.toReversed()
+      this.keep(Math.ceil(this.ahead.reduce((bytes, { buf, receivers }) => bytes + buf.length / receivers, 0)))
       this.session.pump()
     })
     return WAITING
+  }
+
+  /** The next messages, as many as may be kept. */
+  private little(frames: Frames[]): Frames[] {
+    const [chunk] = frames
+    const i = chunk?.find(this.at) ?? 0
+    if (!chunk || i >= chunk.n) return frames
+    let j = i + 1
+    while (j < chunk.n && chunk.endOf(j) - chunk.startOf(i) <= LITTLE_BYTES) j++
+    // what is most of it is not worth a copy
+    return [(chunk.endOf(j - 1) - chunk.startOf(i)) * 2 > chunk.bytes ? chunk : chunk.part(i, j)]
   }
 
   /**

@@ -29,9 +29,12 @@ export interface PersistentSurroundings extends Surroundings {
   logsFor(session: Session): Logs
 }
 
+/** So many readers may keep a whole chunk each. */
+const FEW_READERS = 16
+
 /**
- * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps
- * itself is one cursor. One reader serves a Session that is up to date and one that is behind.
+ * A Session that outlives its network connection. Its messages lie in the logs of its Topic Filters; what it keeps itself is
+ * one cursor. One reader serves a Session that is up to date and one that is behind.
  */
 export class PersistentSession extends Session implements HoldingSession, ReadingSession, CappedQueue, Moving, Woken {
   readonly persistent = true
@@ -147,7 +150,6 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   get logs(): Log[] {
     return this.readers.map(({ log }) => log)
   }
-
   override async depth(): Promise<Count & { bytes: number }> {
     return { ...(await this.countWaiting()), bytes: await this.waitingBytes(0) }
   }
@@ -255,6 +257,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.readers.splice(this.readers.lastIndexOf(reader), 1)
     this.tally.add("subscriptions", -costOfHold(reader.filter))
     this.active.remove(reader)
+    reader.rewind()
     reader.log.release(reader)
     if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, undefined)
   }
@@ -271,13 +274,21 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   }
 
   override detach(): void {
-    super.detach()
     this.again.end()
     for (const reader of this.readers) {
       reader.log.unwatch(reader)
       reader.rewind() // nothing that was read ahead is kept
     }
+    super.detach()
     this.parts.housekeeping.noteCursor(this)
+  }
+
+  get readsMany(): boolean {
+    return this.active.count > FEW_READERS
+  }
+
+  keeps(bytes: number): void {
+    this.outlet?.tally.add("queues", bytes)
   }
 
   /** The reader's log has more; the Session is pumped once all readers were told. */

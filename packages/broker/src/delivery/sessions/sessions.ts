@@ -5,6 +5,7 @@ import type { BrokerTime } from "../broker-time.js"
 import type { ChunkCache } from "../logs/chunk-cache.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping } from "../logs/housekeeping.js"
+import { StoreReads } from "../logs/store-reads.js"
 import { Log } from "../logs/log.js"
 import type { Router } from "../routing/router.js"
 import { CleanSession } from "./clean-session.js"
@@ -68,6 +69,7 @@ export class Sessions implements PersistentSurroundings {
   readonly commits: GroupCommit
   readonly time: BrokerTime
   readonly housekeeping: Housekeeping
+  private readonly reads = new StoreReads()
   private readonly byId = new Map<string, Session>()
   private rights: Rights | undefined = undefined
   /** messages that were lost with Sessions since the broker started */
@@ -253,7 +255,7 @@ export class Sessions implements PersistentSurroundings {
     const orphaned = (log: Log): void => {
       if (filter) router.removeLog(filter, log)
     }
-    return new Log(id, { commits, store, cache, housekeeping, orphaned }, stored)
+    return new Log(id, { commits, store, cache, housekeeping, reads: this.reads, orphaned }, stored)
   }
 }
 
