@@ -114,7 +114,7 @@ export class PacketReader {
   read(chunk: Buffer): boolean {
     const buf = this.splitter.add(chunk)
     const isTurn = buf !== undefined && !this.waiting
-    if (isTurn && (this.isLong || buf.length > LONG_BYTES) && this.runs.isBusy) this.giveWay(buf, 0)
+    if (isTurn && (this.isLong || buf.length >= LONG_BYTES) && this.runs.isBusy) this.giveWay(buf, 0)
     else if (isTurn) this.parse(buf)
     else if (buf) this.splitter.keep(buf, 0)
     this.count()
@@ -251,8 +251,8 @@ function checkFirst(buf: Buffer, at: number): void {
   if (first >> 4 !== PacketType.CONNECT) throw protocolError("the first packet must be CONNECT [MQTT-3.1.0-1]")
 }
 
-/** More than one read brings: what it takes to check it is not known. */
-const LONG_BYTES = 65_536
+/** From so many bytes on it is not known how long it takes to treat them. */
+const LONG_BYTES = 16_384
 /** The first byte of what a TLS client sends; it would be a CONNECT with reserved bits. */
 const TLS_HANDSHAKE = 0x16
 /** The first two bytes of PROXY headers, version 1 and 2. */

@@ -214,8 +214,8 @@ export class Folding {
 }
 
 /** Whether a commit has messages, or else much that is to be kept. */
-function brings({ appends, retained, wills }: Commit): boolean {
-  return appends.length > 0 || retained.some(({ value }) => value) || wills.some(({ value }) => value)
+function brings({ appends, incoming, retained, wills }: Commit): boolean {
+  return appends.length > 0 || incoming.some(({ open }) => open) || retained.some(({ value }) => value) || wills.some(({ value }) => value)
 }
 
 /** A commit of nothing but what was cut. */
