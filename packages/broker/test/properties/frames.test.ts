@@ -137,6 +137,25 @@ test("the place of a position is the first message at or after it", () => {
   )
 })
 
+test("a part that keeps its positions has the messages between its ends, and their bytes alone", () => {
+  fc.assert(
+    fc.property(pieces, fc.nat(2 ** 45), fc.nat(20), fc.nat(20), (list, first, a, b) => {
+      const [from, to] = [Math.min(a, b, list.length), Math.min(Math.max(a, b), list.length)]
+      if (from === to) return
+      const { block, positions } = pack(list, first)
+      const part = block.part(from, to)
+      const some = list.slice(from, to)
+      expect(hex(packetsIn([part]))).toEqual(hex(some.map(({ version, message }) => packetOf(version, message))))
+      expect(Array.from({ length: part.n }, (_, k) => part.positionOf(k))).toEqual(positions.slice(from, to))
+      expect(some.map((_, k) => [part.isV5(k), part.isKept(k), topicOf(part, k)])).toEqual(
+        some.map(({ version, message, kept }) => [version === 5, kept, message.topic]),
+      )
+      expect([part.last, part.find(part.last), part.createdAt]).toEqual([positions[to - 1], to - from - 1, block.createdAt])
+      expect(part.buf.length).toBe(part.bytes)
+    }),
+  )
+})
+
 test("a part of a block is what lies between its ends", () => {
   fc.assert(
     fc.property(pieces, fc.nat(20), fc.nat(20), (list, a, b) => {

@@ -41,6 +41,27 @@ test("what is cut of thousands of logs goes, one of which has more rows than go 
   await store.close()
 })
 
+test("a session that reads 40 logs from the store gets all in the order of their publication, although it keeps a little of each", async () => {
+  const broker = await startBroker()
+  const topics = Array.from({ length: 40 }, (_, n) => `many/${n}`)
+  const session = await Peer.connected(broker.port, 4, { clientId: "away", clean: false })
+  await session.subscribe(...topics.map((topic): [string, 1] => [topic, 1]))
+  session.cut()
+  const publisher = await Peer.connected(broker.port, 4)
+  const MESSAGES = 12_000
+  // some logs have much in a row, so that others are passed by more than they keep
+  const topicOf = (n: number): string => topics[Math.floor(n / (n % 3000 < 1000 ? 1 : 200)) % 40] ?? ""
+  for (let n = 0; n < MESSAGES; n++) {
+    const payload = `${n}`.padEnd(n % 500 ? 60 : 9000, ".")
+    publisher.send(publish(4, { topic: topicOf(n), qos: 1, packetId: (n % 60_000) + 1, payload }))
+  }
+  for (let n = 0; n < MESSAGES; n++) await publisher.next() // oxlint-disable-line no-await-in-loop -- one after the other
+  await broker.kill9()
+  await broker.restart()
+  const came = await drain(broker.port, "away")
+  expect(came.map((payload) => Number.parseInt(payload, 10))).toEqual(Array.from({ length: MESSAGES }, (_, n) => n))
+})
+
 describe.runIf(hasCompiler())("a disk that takes 15 ms for each sync", () => {
   test("a session with 600 filters goes, and the broker stops: no sync for each of its logs", async () => {
     const broker = await startBroker({ env: diskEnvironment(compileDisk(), { delayMs: 15 }) })
