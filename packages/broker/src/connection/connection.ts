@@ -223,7 +223,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
 
   yield(): void {
     this.pauseReading(Pause.CONTROL)
-    this.context.runs.turns.wait(() => this.answered())
+    this.context.runs.turns.yield(() => this.answered())
   }
 
   /** Reading waits for the answer; then the rest of the buffer is treated. */

@@ -212,7 +212,8 @@ export class ControlFlow {
     const wanted: Wanted[] = []
     if (connection.session) connection.session.isQuiet = true
     for (const { filter, qos, noLocal, retainAsPublished, retainHandling } of subscriptions) {
-      await context.runs.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
+      const turn = context.runs.turns.share()
+      if (turn) await turn // oxlint-disable-line no-await-in-loop -- others have theirs
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const code =
         this.full(filter) || this.hasNoRoom(filter, retainHandling) ? this.failure(Reason.QUOTA_EXCEEDED) : await this.askOne(filter, qos)
@@ -276,7 +277,8 @@ export class ControlFlow {
     const granted: number[] = []
     for (let k = 0; k < filters.length; k += FILTERS_AT_ONCE) {
       const some = filters.slice(k, k + FILTERS_AT_ONCE)
-      await context.runs.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
+      const turn = context.runs.turns.share()
+      if (turn) await turn // oxlint-disable-line no-await-in-loop -- others have theirs
       // oxlint-disable-next-line no-await-in-loop -- in the order of the packet
       const reply = await this.ask(write({ cmd: "unsubscribe", messageId: id, unsubscriptions: some }, version))
       const { session } = connection

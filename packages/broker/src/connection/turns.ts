@@ -21,8 +21,10 @@ export class Turns implements SharedTurns {
   /** when the first one began in this turn of the event loop; undefined: none did */
   private since: number | undefined = undefined
   private scheduled = false
+  /** publishers, and those whose control packets wait: one of these and one of those in turn */
+  private readonly publishing: (() => void)[] = []
   private readonly line: (() => void)[] = []
-  /** those that come behind the line, one in each turn at least */
+  /** those that come behind both, one in each turn at least */
   private readonly last: (() => void)[] = []
   private readBytes = 0
   private readonly readers: Pauses[] = []
@@ -58,35 +60,33 @@ export class Turns implements SharedTurns {
     return this.since === undefined ? 0 : performance.now() - this.since
   }
 
-  /** Does it in a later turn, behind those that wait. */
-  wait(act: () => void): void {
-    this.line.push(act)
+  /** A publisher goes on in a later turn, behind those that wait. */
+  yield(act: () => void): void {
+    this.wait(act, this.publishing)
+  }
+
+  private wait(act: () => void, line: (() => void)[]): void {
+    line.push(act)
     this.schedule()
   }
 
-  /** The caller goes on at once where this is undefined, else when it resolves, each in its turn. What it does until it asks again should be short. */
+  /** The caller goes on at once, without awaiting anything, where this is undefined, else when it resolves. Until it asks again it should be short. */
   share(): Promise<void> | undefined {
-    if (this.isOver) return new Promise((resolve) => this.wait(resolve))
+    return this.shareIn(this.line)
+  }
+
+  private shareIn(line: (() => void)[]): Promise<void> | undefined {
+    if (this.isOver) return new Promise((resolve) => this.wait(resolve, line))
     this.begin()
     return undefined
   }
 
   /** The same for what is sent in the end and has time: whoever waits otherwise comes first. */
-  readonly behind: SharedTurns = {
-    share: () => {
-      if (this.isOver)
-        return new Promise((resolve) => {
-          this.last.push(resolve)
-          this.schedule()
-        })
-      this.begin()
-      return undefined
-    },
-  }
+  readonly behind: SharedTurns = { share: () => this.shareIn(this.last) }
 
   /** Does it now, or in a turn that has room. */
   take(act: () => void): void {
-    if (this.line.length > 0 || this.isOver) return this.wait(act)
+    if (this.line.length > 0 || this.isOver) return this.wait(act, this.line)
     this.begin()
     act()
   }
@@ -100,22 +100,22 @@ export class Turns implements SharedTurns {
   private async next(): Promise<void> {
     this.scheduled = false
     this.since = performance.now()
-    await this.serve(this.line, 0)
-    await this.serve(this.last, 1)
+    let isPublishing = true
+    for (; (this.publishing.length || this.line.length) && !this.isOver; isPublishing = !isPublishing)
+      await this.serve(isPublishing ? this.publishing : this.line) // oxlint-disable-line no-await-in-loop -- one after the other
+    do
+      await this.serve(this.last) // oxlint-disable-line no-await-in-loop
+    while (this.last.length && !this.isOver)
     this.since = undefined
     this.readBytes = 0
     for (const pauses of this.readers.splice(0, READERS)) pauses.end(Pause.TURN)
-    if (this.line.length || this.last.length || this.readers.length) this.schedule()
+    if (this.publishing.length || this.line.length || this.last.length || this.readers.length) this.schedule()
   }
 
-  /** Who waits has its turn, one after the other, as long as this one lasts; so many at least. */
-  private async serve(waiting: (() => void)[], least: number): Promise<void> {
-    let done = 0
-    while (done < waiting.length && (done < least || !this.isOver)) {
-      waiting[done++]?.()
-      await DONE // oxlint-disable-line no-await-in-loop -- what it does ends before the next begins
-    }
-    waiting.splice(0, done)
+  /** Who waits longest has its turn. What it does at once has ended when this resolves. */
+  private async serve(line: (() => void)[]): Promise<void> {
+    line.shift()?.()
+    await DONE
   }
 }
 

@@ -55,7 +55,8 @@ export class RetainedStream {
   async store({ filter, qos, upTo }: Wanted): Promise<void> {
     let done = 0
     for (const message of this.delivery.retained.match(filter)) {
-      if (message === RESTING || done++ % STEP === 0) await this.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
+      const turn = message === RESTING || done++ % STEP === 0 ? this.turns.share() : undefined
+      if (turn) await turn // oxlint-disable-line no-await-in-loop -- others have theirs
       // oxlint-disable-next-line no-await-in-loop -- in steps that the store takes
       if (this.delivery.commits.full) await this.room(() => !this.delivery.commits.full)
       if (this.ended) return
@@ -89,7 +90,8 @@ export class RetainedStream {
       await answered
       let done = 0
       for (const message of this.delivery.retained.match(filter)) {
-        if (message === RESTING || done++ % STEP === 0) await this.turns.share() // oxlint-disable-line no-await-in-loop -- others have their turn
+        const turn = message === RESTING || done++ % STEP === 0 ? this.turns.share() : undefined
+        if (turn) await turn // oxlint-disable-line no-await-in-loop -- others have theirs
         // oxlint-disable-next-line no-await-in-loop
         if (this.crowded) await this.room(() => !this.crowded)
         if (this.ended) return
