@@ -12,6 +12,8 @@ export interface ByteSink {
 /** A network connection as a listener hands it over: a socket of node:net or node:tls, or what behaves like one. */
 export interface ByteStream extends ByteSink {
   on(event: "data", listener: (chunk: Buffer) => void): unknown
+  /** So many bytes came of something that is given on when it is whole. */
+  on(event: "gathered", listener: (bytes: number) => void): unknown
   on(event: "drain" | "close", listener: () => void): unknown
   on(event: "error", listener: (error: Error) => void): unknown
   /** The client's CONNECT was accepted: from now on it may send more at a time, where that matters. */

@@ -86,6 +86,7 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     context.clients.add(this)
     context.clock.add(this)
     socket.on("data", (chunk: Buffer) => this.read(chunk))
+    socket.on("gathered", (bytes) => context.runs.turns.read(bytes, this.pauses))
     socket.on("drain", () => this.drained())
     socket.on("error", () => {}) // 'close' follows
     socket.on("close", () => this.gone())

@@ -2,7 +2,7 @@ import type { QoS } from "../../wire/packet-types.js"
 import { type Reader, WAITING } from "./reader.js"
 
 /** For so many readers the store is asked at a time: a Session with thousands must not stop the others. */
-const MOST_ASKED = 512
+const MOST_ASKED = 128
 
 /** The readers of one Session that may have something, merged by position. */
 export class ActiveReaders {

@@ -1,4 +1,4 @@
-import { type Cursor, type Maybe, type SessionRow, type SubscriptionRow, whenThere } from "../../stores/store.js"
+import type { Cursor, Maybe, SessionRow, SubscriptionRow } from "../../stores/store.js"
 import type { Tally } from "../../accounting/tally.js"
 import type { Frames } from "../../wire/frames.js"
 import { topicOf } from "../../wire/publish.js"
@@ -15,7 +15,7 @@ import { peek, type Peeked } from "./peek.js"
 import { Redelivery } from "./redelivery.js"
 import { capQueue, type CappedQueue } from "./queue-cap.js"
 import { patchIdentifier, pubrel, Session, type SubscriptionOptions, type Surroundings, UNSENT_BYTES } from "./session.js"
-import { type Count, countBetween, countFresh, countOnlyOf, hasExpired } from "./waiting.js"
+import { type Count, countBetween, countFresh, countOnlyOf, hasExpired, waitingBytes } from "./waiting.js"
 import { Phase } from "./window.js"
 
 /** Logs that are looked at in one turn of the event loop: a Session with thousands of them must not stop the others. */
@@ -150,6 +150,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   get logs(): Log[] {
     return this.readers.map(({ log }) => log)
   }
+
   override async depth(): Promise<Count & { bytes: number }> {
     return { ...(await this.countWaiting()), bytes: await this.waitingBytes(0) }
   }
@@ -184,11 +185,8 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     return entry >= 0 && this.window.needsMessage(entry)
   }
 
-  /** Bytes of what waits at or above `position`, what is in flight included. A message that matches several Topic Filters counts for each. */
   waitingBytes(position: number): Maybe<number> {
-    let sum: Maybe<number> = 0
-    for (const reader of this.readers) sum = whenThere(sum, (some) => whenThere(reader.waiting(position), ({ bytes }) => some + bytes))
-    return sum
+    return waitingBytes(this.readers, position)
   }
 
   /** Gives up what waits below `position`, and what was sent and never acknowledged. An exchange at QoS 2 is still completed. */

@@ -1,3 +1,5 @@
+import { setImmediate as turn } from "node:timers/promises"
+import { type Maybe, whenThere } from "../../stores/store.js"
 import type { Amount, Frames } from "../../wire/frames.js"
 import { expirySecondsOf } from "../../wire/publish.js"
 import type { BrokerTime } from "../broker-time.js"
@@ -15,6 +17,8 @@ export interface Count {
 const MOST_LOOKS = 100_000
 const LOOKS_PER_CHUNK = 1000
 const UNITS_PER_LOOK = 128
+/** Holds that are looked at in one turn of the event loop. */
+const READERS_PER_TURN = 256
 
 /**
  * How many messages lie at or above `from`: each once, however many Topic Filters match it, and without what expired.
@@ -40,13 +44,23 @@ export async function countFresh(readers: readonly Reader[], from: number, time:
 /** What waits at or above `from`, by hold that has any. */
 async function amounts(readers: readonly Reader[], from: number): Promise<Map<Reader, Amount>> {
   const found = new Map<Reader, Amount>()
-  for (const reader of readers) {
+  for (const [n, reader] of Array.from(readers).entries()) {
+    if (n % READERS_PER_TURN === READERS_PER_TURN - 1) await turn() // oxlint-disable-line no-await-in-loop -- others have theirs
     const waiting = reader.waiting(from)
     // oxlint-disable-next-line no-await-in-loop -- one after the other: the store has others to answer
     const amount = waiting instanceof Promise ? await waiting : waiting
     if (amount.messages > 0) found.set(reader, amount)
   }
   return found
+}
+
+/** Bytes of what waits at or above `from`, what is in flight included. A message that matches several Topic Filters counts for each. */
+export function waitingBytes(readers: readonly Reader[], from: number): Maybe<number> {
+  if (readers.length >= READERS_PER_TURN)
+    return amounts(readers, from).then((found) => [...found.values()].reduce((sum, { bytes }) => sum + bytes, 0))
+  let sum: Maybe<number> = 0
+  for (const reader of readers) sum = whenThere(sum, (some) => whenThere(reader.waiting(from), ({ bytes }) => some + bytes))
+  return sum
 }
 
 /** How many messages at or above `from` only this one of several holds brings. */

@@ -6,6 +6,7 @@ import type { ByteStream } from "../../connection/byte-stream.js"
 
 interface Events {
   data: [chunk: Buffer]
+  gathered: [bytes: number]
   drain: []
   close: []
   error: [error: Error]
@@ -41,8 +42,10 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   private readonly gather = (chunk: Buffer): void => {
     this.gathered += chunk.length + CHUNK_COST_BYTES
     if (this.gathered - this.counted < COUNTED_STEP_BYTES) return
-    this.tally.add("packets", this.gathered - this.counted)
+    const bytes = this.gathered - this.counted
+    this.tally.add("packets", bytes)
     this.counted = this.gathered
+    this.emit("gathered", bytes)
   }
   private readonly count = (chunk: Buffer): void => {
     this.early += chunk.length
@@ -115,6 +118,8 @@ export class WebSocketStream extends EventEmitter<Events> implements ByteStream 
   }
   end(): void {
     this.webSocket.close(1000)
+    // its close frame would come behind the rest of the message, which nobody wants any more
+    if (this.counted) this.socket.destroySoon()
   }
   destroy(): void {
     this.chunks = []
