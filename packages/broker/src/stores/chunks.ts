@@ -8,6 +8,7 @@ export interface Chunk {
   readonly last: number
   readonly before: Amount
   readonly value: Buffer
+  readonly isShared?: boolean
 }
 
 /** The index of the first of several ascending chunks that has a message at or above `position`; their number when none has. */

@@ -124,6 +124,8 @@ export interface StoredChunk {
   first: number
   before: Amount
   value: Buffer
+  /** the bytes are in memory once for all logs that have them */
+  isShared?: boolean
 }
 
 /** A value, or a promise of it where somebody has to be waited for. */

@@ -198,7 +198,7 @@ export class Tables {
         value = Buffer.from(bytes.buffer, at, length)
         at += length
       }
-      if (typeof value !== "string") found.push({ first, last, before, value })
+      if (typeof value !== "string") found.push({ first, last, before, value, isShared: isReference(chunk) })
       else if (value === "damaged") this.passOver(log, last)
     }
     return found

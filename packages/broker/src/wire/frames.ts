@@ -64,6 +64,8 @@ export class Frames {
   createdAt = 0
   /** how many receive it from memory, about: they share its bytes */
   receivers = 1
+  /** its bytes are in memory once for all logs that have them */
+  isShared = false
   /** what went into the same log before this block */
   before = NO_AMOUNT
 
@@ -252,6 +254,7 @@ export class Frames {
     other.largest = this.largest
     other.createdAt = this.createdAt
     other.before = before
+    other.isShared = true
     return other
   }
 

@@ -1,6 +1,7 @@
 import { type Maybe, whenThere } from "../../stores/store.js"
 import { type Amount, type Frames, NO_AMOUNT } from "../../wire/frames.js"
 import type { Holder } from "./holder.js"
+import type { KeptBlocks } from "./kept-blocks.js"
 import type { Log } from "./log.js"
 
 /** Who reads. */
@@ -13,8 +14,8 @@ export interface ReadingSession {
   pump(): void
   /** It reads so many logs that each reader may keep only a little. */
   readonly readsMany: boolean
-  /** A reader keeps so many bytes more, or less, that came from the store. */
-  keeps(bytes: number): void
+  /** what its readers keep that came from the store */
+  readonly kept: KeptBlocks
 }
 
 /** What a reader keeps where a Session reads many logs, in bytes; one message at least. */
@@ -55,8 +56,8 @@ export class Reader implements Holder {
   private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
-  /** what of `chunk` and `ahead` is counted, in bytes */
-  private kept = 0
+  /** what of `chunk` and `ahead` is counted */
+  private kept: readonly Frames[] = []
   /** what the store is being asked for */
   private asked: Promise<Frames[]> | undefined = undefined
 
@@ -109,13 +110,13 @@ export class Reader implements Holder {
     this.chunk = undefined
     this.ahead = []
     this.asked = undefined
-    this.keep(0)
+    this.keep([])
   }
 
-  private keep(bytes: number): void {
-    if (bytes === this.kept) return
-    this.session.keeps(bytes - this.kept)
-    this.kept = bytes
+  private keep(frames: readonly Frames[]): void {
+    for (const one of this.kept) this.session.kept.remove(one)
+    for (const one of frames) this.session.kept.add(one)
+    this.kept = frames
   }
 
   wake(): void {
@@ -144,7 +145,7 @@ export class Reader implements Holder {
 
   /** The next chunk from the log. `on`: it goes on from one to the next, so that several at once are worth it. */
   private ask(on: boolean): Frames | undefined | typeof WAITING {
-    this.keep(0)
+    this.keep([])
     const found = this.log.read(this.at, on && !this.session.readsMany ? undefined : 1)
     if (!(found instanceof Promise)) {
       this.ahead = found.toReversed()
@@ -155,7 +156,7 @@ export class Reader implements Holder {
       if (this.asked !== found) return // it is at another place meanwhile
       this.asked = undefined
       this.ahead = this.session.readsMany ? this.little(frames) : frames.toReversed()
-      this.keep(Math.ceil(this.ahead.reduce((bytes, { buf, receivers }) => bytes + buf.length / receivers, 0)))
+      this.keep([...this.ahead])
       this.session.pump()
     })
     return WAITING
@@ -165,7 +166,7 @@ export class Reader implements Holder {
   private little(frames: Frames[]): Frames[] {
     const [chunk] = frames
     const i = chunk?.find(this.at) ?? 0
-    if (!chunk || i >= chunk.n) return frames
+    if (!chunk || chunk.isShared || i >= chunk.n) return frames.toReversed()
     let j = i + 1
     while (j < chunk.n && chunk.endOf(j) - chunk.startOf(i) <= LITTLE_BYTES) j++
     // what is most of it is not worth a copy

@@ -8,11 +8,11 @@ const LEAST_BYTES = 1024
 const known = new WeakMap<Buffer, Frames>()
 
 /** The block of a chunk: logs that have the same bytes share its index too, so that thousands of readers cost one. */
-export function unsealed({ first, value, before }: StoredChunk): Frames {
-  if (value.length < LEAST_BYTES) return Frames.unseal(first, value, before)
-  const other = known.get(value)
+export function unsealed({ first, value, before, isShared = false }: StoredChunk): Frames {
+  const other = value.length < LEAST_BYTES ? undefined : known.get(value)
   if (other?.first === first) return other.sharedAfter(before)
   const frames = Frames.unseal(first, value, before)
-  known.set(value, frames)
+  frames.isShared = isShared
+  if (value.length >= LEAST_BYTES) known.set(value, frames)
   return frames
 }

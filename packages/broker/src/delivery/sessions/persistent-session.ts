@@ -5,6 +5,7 @@ import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
 import type { Outlet } from "../outlet.js"
 import { ActiveReaders } from "../logs/active-readers.js"
+import { KeptBlocks } from "../logs/kept-blocks.js"
 import { type Hold, Reader, type ReadingSession } from "../logs/reader.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
@@ -40,6 +41,7 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   readonly persistent = true
   readonly behind = false
   readonly readers: Reader[] = []
+  readonly kept = new KeptBlocks((bytes) => this.outlet?.tally.add("queues", bytes))
   /** below this position no message is needed any more */
   cursor: number
   private readonly lifetime: Lifetime
@@ -283,10 +285,6 @@ export class PersistentSession extends Session implements HoldingSession, Readin
 
   get readsMany(): boolean {
     return this.active.count > FEW_READERS
-  }
-
-  keeps(bytes: number): void {
-    this.outlet?.tally.add("queues", bytes)
   }
 
   /** The reader's log has more; the Session is pumped once all readers were told. */
