@@ -1,6 +1,7 @@
 import type { Origin } from "../delivery/intake.js"
 import type { Delivery } from "../delivery/delivery.js"
 import type { Match } from "../delivery/routing/router.js"
+import { INCOMING_COST_BYTES } from "../delivery/sessions/costs.js"
 import { ACK_SIZE, ackWithReason, writeAck } from "../wire/acknowledgements.js"
 import { type Frames, Trait } from "../wire/frames.js"
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../wire/packet-types.js"
@@ -10,6 +11,9 @@ import { type WaitingPublisher, WaitingRuns } from "./waiting-runs.js"
 
 /** How long a publisher waits that makes memory grow while it is tight. */
 const TIGHT_MS = 200
+
+/** So many open Packet Identifiers of a Session are let, whatever others from there have. */
+const FEW_IDENTIFIERS = 100
 
 /** What messages that come in need of their connection. */
 export interface PublishingConnection extends Origin, WaitingPublisher {
@@ -131,6 +135,8 @@ export class Inbound {
   private unknown(run: Frames): Frames | undefined {
     const { session } = this.connection
     if (!session) return undefined
+    if (session.persistent && session.incoming.size > FEW_IDENTIFIERS && !session.tally.mayKeep(run.n * INCOMING_COST_BYTES))
+      throw new PacketError(Reason.QUOTA_EXCEEDED, "its open Packet Identifiers of QoS 2 take all the memory that they may")
     let fresh: Frames | undefined = undefined
     for (let k = 0; k < run.n; k++) {
       const identifier = run.identifierOf(k)
