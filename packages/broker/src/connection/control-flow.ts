@@ -9,7 +9,7 @@ import type { Session } from "../delivery/sessions/session.js"
 import type { Count } from "../delivery/sessions/waiting.js"
 import type { SessionRequest } from "../delivery/sessions/sessions.js"
 import { type ArmedWill, costOf, type DelayedWill } from "../delivery/wills/wills.js"
-import type { ControlChannel, Gate } from "../engine/aedes.js"
+import type { ControlChannel, Gate, InnerGate } from "../engine/aedes.js"
 import type { Maybe } from "../stores/store.js"
 import { PacketError, Reason, type ReasonCode } from "../wire/reason-codes.js"
 import type { ProtocolVersion, QoS } from "../wire/packet-types.js"
@@ -64,10 +64,9 @@ export interface OpenOptions {
  * The control packets of one connection, one at a time: each goes through aedes, and what it answers is carried out
  * on Sessions and router before the answer leaves. All bytes passed the strict checks.
  */
-export class ControlFlow {
+export class ControlFlow implements InnerGate {
   /** where the CONNECT waits for its answer */
   private opening: ControlChannel | undefined = undefined
-  private gate: Gate | undefined = undefined
   claims: ConnectionFacts["claims"] = undefined
 
   constructor(
@@ -158,9 +157,8 @@ export class ControlFlow {
         })
         return "login" in found.verdict ? 0 : REFUSALS[found.verdict.refused].returnCode
       },
-      maySubscribe: (filter) => connection.session?.permissions?.maySubscribe(filter) ?? true,
+      maySubscribe: () => false,
     }
-    this.gate = gate
     const channel = (this.opening = context.engine.open(gate))
     const reply = await this.answered(context.engine.connect(channel, version))
     this.opening = undefined
@@ -170,6 +168,7 @@ export class ControlFlow {
       context.engine.release(channel, version)
       return verdict.login
     }
+    channel.destroy()
     const { reason } = REFUSALS["refused" in verdict ? verdict.refused : "not authorized"]
     const user = username === undefined ? "it has no user name" : `user ${JSON.stringify(username.slice(0, 100))}`
     connection.refuseConnect(reply, reason, user)
@@ -308,12 +307,15 @@ export class ControlFlow {
 
   /** The answer of aedes to what comes after the CONNECT; undefined: the connection ends. */
   private ask(bytes: Buffer): Promise<Buffer | undefined> {
-    const { connection, context, gate } = this
-    return this.answered(gate ? context.engine.ask(bytes, connection.version, gate) : undefined)
+    return this.answered(this.context.engine.ask(bytes, this.connection.version, this))
+  }
+
+  maySubscribe(filter: string): boolean {
+    return this.connection.session?.permissions?.maySubscribe(filter) ?? true
   }
 
   /** The answer of aedes; undefined when it closed the connection, or the connection is gone meanwhile. */
-  private async answered(answer: Promise<Buffer | undefined> | undefined): Promise<Buffer | undefined> {
+  private async answered(answer: Promise<Buffer | undefined>): Promise<Buffer | undefined> {
     const { connection } = this
     const reply = await answer
     if (connection.closed) return undefined

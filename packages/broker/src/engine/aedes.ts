@@ -10,6 +10,9 @@ export interface Gate {
   maySubscribe(filter: string): boolean
 }
 
+/** What is asked of a connection whose CONNECT was accepted. */
+export type InnerGate = Pick<Gate, "maySubscribe">
+
 /** Writes the CONNECT that aedes sees: a clean one, with no Keep Alive. */
 export type ConnectWriter = (engineId: string, version: ProtocolVersion) => Buffer
 
@@ -49,7 +52,7 @@ export class Engine {
       maxClientsIdLength: 65_535,
       authenticate(client, _username, _password, callback) {
         void channelOf(client)
-          .gate.admit()
+          .admit()
           .then((code) => {
             if (code === 0) return callback(null, true)
             const refusal: AuthenticateError = Object.assign(new Error("refused"), { returnCode: code })
@@ -57,7 +60,7 @@ export class Engine {
           })
       },
       authorizeSubscribe(client, subscription, callback) {
-        callback(null, channelOf(client).gate.maySubscribe(subscription.topic) ? subscription : null)
+        callback(null, channelOf(client).gate?.maySubscribe(subscription.topic) === true ? subscription : null)
       },
     })
     // a client identifier or topic filter such as __proto__ is an ordinary key
@@ -79,6 +82,7 @@ export class Engine {
 
   /** The channel's CONNECT was accepted: whoever speaks that version may use it. */
   release(channel: ControlChannel, version: ProtocolVersion): void {
+    channel.gate = undefined // nothing of the CONNECT, and of whoever asked, is kept
     let free = this.free.get(version)
     if (!free) this.free.set(version, (free = []))
     if (free.length < MOST_FREE) free.push(channel)
@@ -86,7 +90,7 @@ export class Engine {
   }
 
   /** The answer to a packet of a connection whose CONNECT was accepted; undefined: aedes closed the connection instead. */
-  async ask(packet: Buffer, version: ProtocolVersion, gate: Gate): Promise<Buffer | undefined> {
+  async ask(packet: Buffer, version: ProtocolVersion, gate: InnerGate): Promise<Buffer | undefined> {
     let channel = this.free.get(version)?.pop()
     if (!channel) await this.connect((channel = this.open(OPEN)), version)
     channel.gate = gate
@@ -108,13 +112,24 @@ export class ControlChannel extends Duplex {
   private rest: Buffer | undefined = undefined
   private readonly engineClient: Client
 
-  /** @param gate asked about the connection whose packet it is */
+  /** asked about the connection whose packet it is; undefined: it waits for one */
+  gate: InnerGate | undefined
+
+  /** @param outer asked about its CONNECT */
   constructor(
-    public gate: Gate,
+    private outer: Gate | undefined,
     attach: (channel: ControlChannel) => Client,
   ) {
     super({ allowHalfOpen: false })
+    this.gate = outer
     this.engineClient = attach(this)
+  }
+
+  /** See Gate; asked once. */
+  admit(): Promise<number> {
+    const { outer } = this
+    this.outer = undefined
+    return outer ? outer.admit() : Promise.resolve(NOT_AUTHORIZED)
   }
 
   /** Passes one packet on; resolves with the reply, or undefined when aedes closed the connection instead. */
@@ -165,6 +180,8 @@ function channelOf(client: Client): ControlChannel {
   if (connection instanceof ControlChannel) return connection
   throw new Error("aedes has a client that did not come through the channel")
 }
+
+const NOT_AUTHORIZED = 5
 
 /** For channels that nobody asked for with a CONNECT of their own. */
 const OPEN: Gate = { admit: async () => 0, maySubscribe: () => false }
