@@ -39,7 +39,6 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
   private id = ""
   private accepted: Login | undefined = undefined
   maximumPacketSize = Infinity
-  readonly tally: Tally
   private ended = false
   private readonly output: Output
   readonly replies: ReplyLine
@@ -66,7 +65,6 @@ export class Connection implements Outlet, Timed, Client, ConnectionFacts, Contr
     private readonly context: Context,
     private readonly arrival: Peer & { readonly remote: string; readonly since: number; readonly tally: Tally },
   ) {
-    this.tally = arrival.tally
     this.output = new Output(socket, arrival.tally)
     this.pauses = new Pauses(socket, () => {
       this.since = context.clock.now

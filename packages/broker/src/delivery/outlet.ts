@@ -1,4 +1,3 @@
-import type { Tally } from "../accounting/tally.js"
 import type { ReasonCode } from "../wire/reason-codes.js"
 
 /** Why reading from a connection stands still. Bits: reading goes on when none is left. */
@@ -28,8 +27,6 @@ export interface Outlet {
   readonly maximumPacketSize: number
   /** bytes that were taken but not handed to the operating system yet */
   readonly unsent: number
-  /** counts what is in memory because of it */
-  readonly tally: Tally
   /** where the last claim() lies in */
   readonly buffer: Buffer
   /** Makes room for `size` bytes in `buffer` and returns the offset where the caller writes them at once. */

@@ -1,13 +1,13 @@
 import { BrokerTime } from "../../src/delivery/broker-time.js"
 import { expect, test } from "vitest"
 import { publish } from "../support/wire.js"
-import { countFresh, framesOf, KeptBlocks, Reader, StoredLog } from "./subjects.js"
+import { countFresh, framesOf, Reader, StoredLog } from "./subjects.js"
 
 const HOLDS = 300
 
 /** Holds of one Session whose Topic Filters differ at the end only, in each log one message. */
 async function holds(beginning: string): Promise<Reader[]> {
-  const session = { cursor: 1, wake: () => {}, pump: () => {}, readsMany: false, kept: new KeptBlocks(() => {}) }
+  const session = { cursor: 1, wake: () => {}, pump: () => {}, readsMany: false }
   const readers: Reader[] = []
   for (let n = 0; n < HOLDS; n++) {
     const stored = new StoredLog()

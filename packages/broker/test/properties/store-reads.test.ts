@@ -2,8 +2,6 @@ import { setTimeout as after } from "node:timers/promises"
 import { expect, test } from "vitest"
 import { StoreReads } from "../../src/delivery/logs/store-reads.js"
 import { range } from "../support/messages.js"
-import { publish } from "../support/wire.js"
-import { framesOf, KeptBlocks } from "./subjects.js"
 
 const MOST = 64
 
@@ -36,23 +34,4 @@ test("what is there at once is given at once, and takes no place", async () => {
   for (const one of release) one()
   await Promise.all(waiting)
   expect(await Promise.all(behind)).toEqual(range(1, 100))
-})
-
-test("a block that several readers of a session keep counts once, until the last lets go; one that others are sent too counts its part", () => {
-  let counted = 0
-  const kept = new KeptBlocks((bytes) => (counted += bytes))
-  const [one, shared] = range(1, 2).map(() => framesOf(publish(4, { topic: "t", payload: Buffer.alloc(100_000) }), false))
-  if (!one || !shared) throw new Error("no blocks")
-  shared.receivers = 4
-  const [whole, part] = [one.buf.length, Math.ceil(shared.buf.length / 4)]
-  for (const _ of range(1, 3)) kept.add(one)
-  kept.add(shared)
-  shared.receivers = 2
-  expect(counted).toBe(whole + part)
-  kept.remove(one)
-  kept.remove(one)
-  expect(counted).toBe(whole + part)
-  kept.remove(one)
-  kept.remove(shared)
-  expect(counted).toBe(0)
 })

@@ -24,7 +24,6 @@ import { accountant, place } from "../support/place.js"
 export { Pace, type Rate } from "../../src/connection/pace.js"
 export { Phase, RESTING, Window }
 export { countFresh } from "../../src/delivery/sessions/waiting.js"
-export { KeptBlocks } from "../../src/delivery/logs/kept-blocks.js"
 export { Reader } from "../../src/delivery/logs/reader.js"
 export { filtersOverlap, hashAt } from "../../src/delivery/routing/levels.js"
 

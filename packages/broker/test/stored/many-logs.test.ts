@@ -62,6 +62,23 @@ test("a session that reads 40 logs from the store gets all in the order of their
   expect(came.map((payload) => Number.parseInt(payload, 10))).toEqual(Array.from({ length: MESSAGES }, (_, n) => n))
 })
 
+test("a session whose 60 logs have more together than clients may take of memory gets all of it", async () => {
+  const broker = await startBroker({ args: ["--max-memory", "192MB"] })
+  const topics = Array.from({ length: 60 }, (_, n) => `large/${n}`)
+  const session = await Peer.connected(broker.port, 4, { clientId: "away", clean: false })
+  await session.subscribe(...topics.map((topic): [string, 1] => [topic, 1]))
+  session.cut()
+  const publisher = await Peer.connected(broker.port, 4)
+  for (const [n, topic] of topics.entries()) {
+    publisher.send(publish(4, { topic, qos: 1, packetId: n + 1, payload: `${n}`.padEnd(900_000, ".") }))
+    expect(await publisher.next()).toEqual(puback(n + 1)) // oxlint-disable-line no-await-in-loop -- one after the other
+  }
+  expect(await broker.stop()).toBe(0)
+  await broker.restart()
+  const came = await drain(broker.port, "away")
+  expect(came.map((payload) => Number.parseInt(payload, 10))).toEqual([...topics.keys()])
+})
+
 describe.runIf(hasCompiler())("a disk that takes 15 ms for each sync", () => {
   test("a session with 600 filters goes, and the broker stops: no sync for each of its logs", async () => {
     const broker = await startBroker({ env: diskEnvironment(compileDisk(), { delayMs: 15 }) })

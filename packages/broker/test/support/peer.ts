@@ -68,20 +68,12 @@ export class Peer {
     return readPublish(await this.next(), this.version)
   }
 
-  /** Subscribes and returns the codes of the SUBACK. Messages may come before it (MQTT 5.0 section 3.8.4): they wait. */
+  /** Subscribes and returns the codes of the SUBACK. */
   async subscribe(...filters: [filter: string, options: number][]): Promise<number[]> {
     this.send(subscribe(this.version, 1, ...filters))
-    const earlier: Buffer[] = []
-    for (;;) {
-      const one = await this.next() // oxlint-disable-line no-await-in-loop -- one after the other
-      const type = (one[0] ?? 0) >> 4
-      if (type === 9) {
-        this.waiting.unshift(...earlier)
-        return readCodes(one, this.version).codes
-      }
-      if (type !== 3) throw new Error(`no SUBACK: ${one.toString("hex")}`)
-      earlier.push(one)
-    }
+    const suback = await this.next()
+    if (suback[0] !== 0x90) throw new Error(`no SUBACK: ${suback.toString("hex")}`)
+    return readCodes(suback, this.version).codes
   }
 
   /**

@@ -1,7 +1,6 @@
 import { type Maybe, whenThere } from "../../stores/store.js"
 import { type Amount, type Frames, NO_AMOUNT } from "../../wire/frames.js"
 import type { Holder } from "./holder.js"
-import type { KeptBlocks } from "./kept-blocks.js"
 import type { Log } from "./log.js"
 
 /** Who reads. */
@@ -14,8 +13,6 @@ export interface ReadingSession {
   pump(): void
   /** It reads so many logs that each reader may keep only a little. */
   readonly readsMany: boolean
-  /** what its readers keep that came from the store */
-  readonly kept: KeptBlocks
 }
 
 /** What a reader keeps where a Session reads many logs, in bytes; one message at least. */
@@ -56,8 +53,6 @@ export class Reader implements Holder {
   private counted = { position: -1, below: NO_AMOUNT }
   /** chunks that were read from the store together, the next one last */
   private ahead: Frames[] = []
-  /** what of `chunk` and `ahead` is counted */
-  private kept: readonly Frames[] = []
   /** what the store is being asked for */
   private asked: Promise<Frames[]> | undefined = undefined
 
@@ -110,13 +105,6 @@ export class Reader implements Holder {
     this.chunk = undefined
     this.ahead = []
     this.asked = undefined
-    this.keep([])
-  }
-
-  private keep(frames: readonly Frames[]): void {
-    for (const one of this.kept) this.session.kept.remove(one)
-    for (const one of frames) this.session.kept.add(one)
-    this.kept = frames
   }
 
   wake(): void {
@@ -145,7 +133,6 @@ export class Reader implements Holder {
 
   /** The next chunk from the log. `on`: it goes on from one to the next, so that several at once are worth it. */
   private ask(on: boolean): Frames | undefined | typeof WAITING {
-    this.keep([])
     const found = this.log.read(this.at, on && !this.session.readsMany ? undefined : 1)
     if (!(found instanceof Promise)) {
       this.ahead = found.toReversed()
@@ -156,7 +143,6 @@ export class Reader implements Holder {
       if (this.asked !== found) return // it is at another place meanwhile
       this.asked = undefined
       this.ahead = this.session.readsMany ? this.little(frames) : frames.toReversed()
-      this.keep([...this.ahead])
       this.session.pump()
     })
     return WAITING

@@ -5,7 +5,6 @@ import { topicOf } from "../../wire/publish.js"
 import type { Log } from "../logs/log.js"
 import type { Outlet } from "../outlet.js"
 import { ActiveReaders } from "../logs/active-readers.js"
-import { KeptBlocks } from "../logs/kept-blocks.js"
 import { type Hold, Reader, type ReadingSession } from "../logs/reader.js"
 import type { GroupCommit } from "../logs/group-commit.js"
 import type { Housekeeping, Moving, Woken } from "../logs/housekeeping.js"
@@ -41,7 +40,6 @@ export class PersistentSession extends Session implements HoldingSession, Readin
   readonly persistent = true
   readonly behind = false
   readonly readers: Reader[] = []
-  readonly kept = new KeptBlocks((bytes) => this.outlet?.tally.add("queues", bytes))
   /** below this position no message is needed any more */
   cursor: number
   private readonly lifetime: Lifetime
@@ -257,7 +255,6 @@ export class PersistentSession extends Session implements HoldingSession, Readin
     this.readers.splice(this.readers.lastIndexOf(reader), 1)
     this.tally.add("subscriptions", -costOfHold(reader.filter))
     this.active.remove(reader)
-    reader.rewind()
     reader.log.release(reader)
     if (reader.slot) this.parts.commits.writeSubscription(this.id, reader.slot, undefined)
   }
